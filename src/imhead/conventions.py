@@ -1,0 +1,44 @@
+"""Axes, units, sign and bounds: the one place that fixes them for every other module.
+
+The head frame is right-handed: +X is the subject's left, +Y is up, +Z points forward out of the face. Its origin
+lies on the mid-sagittal plane, midway between the ears of the mean head. Lengths are millimetres unless a name or
+docstring says otherwise. A signed distance is negative inside the head.
+
+Shape legend used across the package: B heads in a batch, N points, R regions, V vertices, F faces, P point-region pairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+MODEL_UNIT_MM = 100.0
+"""Millimetres in one unit of the network's own coordinates."""
+
+BOUNDS_MIN_MM = np.array([-175.0, -245.0, -150.0])
+BOUNDS_MAX_MM = np.array([175.0, 175.0, 160.0])
+"""Axis-aligned box, head frame, that holds every head the model can draw. Meshing, sampling and training share it."""
+
+FACE_RADIUS_MM = 95.0
+"""The face, for every figure of this project: the surface within this distance of the nose tip."""
+
+GLTF_UNIT_MM = 1000.0
+"""glTF lengths are metres."""
+
+UNIT_MM: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+"""Millimetres per unit, for the units that a scan may be written in."""
+
+ARKIT_NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
+    "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
+    "eyeSquintRight", "eyeWideRight", "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel",
+    "mouthPucker", "mouthLeft", "mouthRight", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
+    "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
+    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "browDownLeft",
+    "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
+    "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
+)  # fmt: skip
+"""The 52 ARKit blend-shape names, in Apple's order; the order of every vector of expression weights."""
+
+CANONICAL_JAW_OPEN = 0.15
+"""jawOpen weight of the canonical pose: lips apart, because a backward warp can close lips but never open them."""

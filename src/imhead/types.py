@@ -1,0 +1,102 @@
+"""Frozen values that flow from a scan to a head to a mesh. Arrays are made read-only on construction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imhead.errors import InputError
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+def _frozen(array: Any, dtype: Any, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
+    value = np.array(array, dtype=dtype)
+    if value.ndim != len(shape) or any(want is not None and got != want for got, want in zip(value.shape, shape)):
+        want = "(" + ", ".join("n" if k is None else str(k) for k in shape) + ")"
+        raise InputError(f"{name} has shape {value.shape}; expected {want}")
+    if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+        raise InputError(f"{name} holds NaN or infinite numbers")
+    value.setflags(write=False)
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A triangle mesh, head frame and mm unless the owner says otherwise."""
+
+    vertices: FloatArray
+    """(V, 3) float64."""
+    faces: IntArray
+    """(F, 3) int64, counter-clockwise seen from outside."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vertices", _frozen(self.vertices, np.float64, (None, 3), "Mesh.vertices"))
+        object.__setattr__(self, "faces", _frozen(self.faces, np.int64, (None, 3), "Mesh.faces"))
+        if len(self.faces) and (self.faces.min() < 0 or self.faces.max() >= len(self.vertices)):
+            raise InputError("Mesh.faces holds an index outside Mesh.vertices")
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A raw scan in its own frame and units: points, with faces where the file had a mesh."""
+
+    name: str
+    """File stem; names the output folder."""
+    points: FloatArray
+    """(N, 3) float64, in the scan's own units."""
+    normals: FloatArray | None = None
+    """(N, 3) unit vectors, or None where the file had neither normals nor faces."""
+    faces: IntArray | None = None
+    """(F, 3) int64 for a mesh, None for a point cloud."""
+    warnings: tuple[str, ...] = ()
+    """What the reader had to mend or leave out, in sentences."""
+
+    def __post_init__(self) -> None:
+        points = _frozen(self.points, np.float64, (None, 3), "Scan.points")
+        object.__setattr__(self, "points", points)
+        if self.normals is not None:
+            normals = _frozen(self.normals, np.float64, (len(points), 3), "Scan.normals")
+            object.__setattr__(self, "normals", normals)
+        if self.faces is not None:
+            faces = _frozen(self.faces, np.int64, (None, 3), "Scan.faces")
+            object.__setattr__(self, "faces", faces)
+            if len(faces) and (faces.min() < 0 or faces.max() >= len(points)):
+                raise InputError("Scan.faces holds an index outside Scan.points")
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One head: the codes that, with a model, draw it. Immutable; an edit makes a new one."""
+
+    model_id: str
+    """Name of the model that the codes belong to."""
+    model_hash: str
+    """Hash of that model's weights; a head is only ever opened with the same model."""
+    z_id: FloatArray
+    """(256,) float32 identity code."""
+    z_exp: FloatArray
+    """(64,) float32 expression code; 0 is neutral."""
+    offsets: FloatArray
+    """(39, 32) float32 region offsets, added to the region codes that z_id unfolds into."""
+    provenance: tuple[str, ...] = field(default=())
+    """How this head came to be: one line for its origin, one for each edit."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))
+        object.__setattr__(self, "z_exp", _frozen(self.z_exp, np.float32, (None,), "Head.z_exp"))
+        object.__setattr__(self, "offsets", _frozen(self.offsets, np.float32, (None, None), "Head.offsets"))
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredHead:
+    """A head from a registered source, posed: its solid as closed surfaces, its vertices in a fixed order."""
+
+    vertices: FloatArray
+    """(V, 3) float64, head frame, mm; vertex v is the same anatomical point on every head of the source."""
+    solids: tuple[tuple[IntArray, int, int], ...]
+    """(faces into `vertices`, first vertex, one past the last vertex) per closed surface; the head is their union."""
