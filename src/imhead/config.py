@@ -1,0 +1,165 @@
+"""Validated configurations and the presets that name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from imhead.errors import InputError
+
+Blend = Literal["local", "paper"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the network. Everything a checkpoint needs to be rebuilt."""
+
+    identity_size: int = 256
+    """Numbers in z_id."""
+    region_code_size: int = 32
+    """Numbers in each of the 39 region codes."""
+    expression_size: int = 64
+    """Numbers in z_exp."""
+    blend: Blend = "local"
+    """`local`: compact weights, exactly zero outside a region's ball. `paper`: softmax over all 39 regions."""
+    softmax_sigma_mm: float = 12.0
+    """Length scale of the `paper` blend."""
+    local_width: int = 64
+    """Hidden width of each local network."""
+    local_hidden: int = 3
+    """Hidden layers of each local network."""
+    local_frequencies: int = 4
+    """Octaves of positional encoding in the local frame; the first has a wavelength of the ball's diameter."""
+    feature_size: int = 32
+    """Numbers that a local network hands to FusionNet."""
+    fusion_width: int = 64
+    """Hidden width of FusionNet."""
+    fusion_hidden: int = 2
+    """Hidden layers of FusionNet."""
+    warp_width: int = 128
+    """Hidden width of the expression warp."""
+    warp_hidden: int = 3
+    """Hidden layers of the expression warp."""
+    warp_frequencies: int = 6
+    """Octaves of positional encoding in the warp; the first has a wavelength of four model units."""
+    warp_identity_size: int = 32
+    """Numbers that z_id is projected to before the warp."""
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            if spec.name == "blend":
+                if value not in ("local", "paper"):
+                    raise InputError(f"ModelConfig.blend is {value!r}; expected 'local' or 'paper'")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 4096:
+                raise InputError(f"ModelConfig.{spec.name} is {value!r}; expected a number in (0, 4096]")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term of the training loss; distances enter in model units."""
+
+    distance: float = 1.0
+    """Absolute error of the signed distance, surface and off-surface."""
+    normal: float = 0.02
+    """One minus the cosine between the field's gradient and the surface normal."""
+    eikonal: float = 0.002
+    """Squared deviation of the gradient's length from one."""
+    warp: float = 1.0
+    """Absolute error of the expression warp against the registered correspondence."""
+    keypoint: float = 1.0
+    """Squared error of the 39 keypoints."""
+    symmetry: float = 1e-5
+    """Squared difference of mirrored region codes."""
+    code: float = 1e-6
+    """Squared length of the codes."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, from data to schedule."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    loss: LossWeights = field(default_factory=LossWeights)
+    """The loss."""
+    identities: int = 2000
+    """Training identities; each is also seen mirrored."""
+    canonical_points: int = 6000
+    """Stored samples of each identity in the canonical pose."""
+    expression_points: int = 3600
+    """Stored samples of each identity in one drawn expression (or neutral)."""
+    neutral_fraction: float = 0.35
+    """Part of the identities whose posed samples are the neutral expression."""
+    steps: int = 16000
+    """Optimiser steps."""
+    batch_heads: int = 16
+    """Heads in a step."""
+    batch_points: int = 900
+    """Canonical points of each head in a step; half of the heads add as many posed points."""
+    gradient_fraction: float = 0.25
+    """Part of the points whose gradient enters the normal and eikonal terms."""
+    learning_rate: float = 2e-3
+    """Peak rate of Adam for the networks; cosine to 1 % of it."""
+    code_learning_rate: float = 2e-4
+    """Peak rate for z_id and DecNet, which start from a PCA and are refined."""
+    code_start: float = 0.3
+    """Part of the run after which codes and DecNet are refined; until then they keep their start."""
+    warmup_steps: int = 200
+    """Steps of linear warm-up."""
+    seed: int = 0
+    """Seed of data, initialisation and sampling."""
+    progress_steps: int = 100
+    """Steps between two lines of progress."""
+    checkpoint_steps: int = 500
+    """Steps between two checkpoints."""
+    picture_steps: int = 2000
+    """Steps between two pictures of three heads."""
+
+    def __post_init__(self) -> None:
+        if self.identities < 4 or self.steps < 1 or self.batch_heads < 2 or self.batch_points < 8:
+            raise InputError("TrainConfig: identities >= 4, steps >= 1, batch_heads >= 2, batch_points >= 8 are needed")
+        if not 0.0 < self.gradient_fraction <= 1.0 or not 0.0 <= self.code_start <= 1.0:
+            raise InputError("TrainConfig: gradient_fraction lies in (0, 1] and code_start in [0, 1]")
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "default": TrainConfig(),
+    "paper": TrainConfig(model=ModelConfig(blend="paper")),
+    "tiny": TrainConfig(
+        model=ModelConfig(local_width=16, local_hidden=2, fusion_width=16, warp_width=24, feature_size=8),
+        identities=8, canonical_points=600, expression_points=300, steps=30, batch_heads=4, batch_points=64,
+        warmup_steps=5, progress_steps=5, checkpoint_steps=10, picture_steps=1000,
+    ),
+}  # fmt: skip
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def model_config_from_dict(values: dict[str, Any]) -> ModelConfig:
+    """A ModelConfig from JSON values.
+
+    Raises:
+        InputError: an unknown or missing key, or a value out of range.
+    """
+    known = {spec.name for spec in dataclasses.fields(ModelConfig)}
+    if not isinstance(values, dict) or set(values) != known:
+        wrong = sorted(known.symmetric_difference(values)) if isinstance(values, dict) else "not an object"
+        raise InputError(f"the model's config does not match this version of imhead: {wrong}")
+    return ModelConfig(**values)
+
+
+def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
+    """A TrainConfig from JSON values; keys that are left out keep their defaults, unknown keys are refused."""
+    for kind, part in ((TrainConfig, values), (ModelConfig, values.get("model", {})), (LossWeights, values.get("loss", {}))):
+        unknown = sorted(set(part) - {spec.name for spec in dataclasses.fields(kind)})
+        if unknown:
+            raise InputError(f"unknown setting in {kind.__name__}: {', '.join(unknown)}")
+    rest = {key: value for key, value in values.items() if key not in ("model", "loss")}
+    return TrainConfig(
+        model=ModelConfig(**values.get("model", {})), loss=LossWeights(**values.get("loss", {})), **rest
+    )

@@ -1,0 +1,52 @@
+"""The expression: a backward warp from the observed head to its canonical pose, lips slightly apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imhead.config import ModelConfig
+from imhead.conventions import ARKIT_NAMES
+from imhead.model.local_nets import encode
+
+
+class ExpressionWarp(nn.Module):
+    """x_can = x_obs + E(x_obs, z_id, z_exp). z_exp = 0 is neutral, which is not the canonical pose: it shuts the lips.
+
+    The codes scale and shift the hidden layers, so that for one head they fold into constants.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.frequencies = config.warp_frequencies
+        width = config.warp_width
+        sizes = [3 + 6 * config.warp_frequencies] + [width] * config.warp_hidden
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])
+        self.out = nn.Linear(width, 3)
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+        codes = config.expression_size + config.warp_identity_size
+        self.identity = nn.Linear(config.identity_size, config.warp_identity_size, bias=False)
+        self.shift = nn.ModuleList([nn.Linear(codes, width, bias=False) for _ in range(config.warp_hidden)])
+        self.scale = nn.ModuleList([nn.Linear(codes, width, bias=False) for _ in range(config.warp_hidden)])
+        for layer in self.scale:
+            nn.init.normal_(layer.weight, std=0.05)
+        self.arkit = nn.Parameter(torch.empty(len(ARKIT_NAMES), config.expression_size))
+        nn.init.orthogonal_(self.arkit)
+
+    def code(self, weights: Tensor) -> Tensor:
+        """ARKit weights (B, 52) → z_exp (B, 64), by the learned linear map."""
+        return weights @ self.arkit
+
+    def fold(self, z_id: Tensor, z_exp: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Codes (B, 256), (B, 64) → per layer (scale, shift), each (B, width)."""
+        code = torch.cat([z_exp, self.identity(z_id)], dim=-1)
+        return [(1.0 + scale(code), shift(code)) for scale, shift in zip(self.scale, self.shift)]
+
+    def forward(self, x: Tensor, folded: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Offset (B, N, 3) at observed points x (B, N, 3), model units; `folded` rows are (B, 1, width) or (B, N, …)."""
+        h = encode(0.5 * x, self.frequencies)
+        for layer, (scale, shift) in zip(self.layers, folded):
+            h = F.silu(layer(h) * scale + shift)
+        return self.out(h)

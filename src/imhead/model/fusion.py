@@ -1,0 +1,34 @@
+"""Blend weights and FusionNet: how the local features become one signed distance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imhead.config import ModelConfig
+
+COVERAGE_FLOOR = 1e-3
+"""Added to the sum of compact weights, so that features fade to zero at the rim of the last ball."""
+
+
+def wendland(r: Tensor) -> Tensor:
+    """Wendland's C2 function: 1 at r = 0, and exactly 0 from r = 1 on."""
+    s = (1.0 - r).clamp(min=0.0)
+    return s**4 * (4.0 * r + 1.0)
+
+
+class FusionNet(nn.Module):
+    """sdf = FusionNet(x, Σ_j w_j f_j). With no region near, FusionNet(x, 0) is a coarse field that knows no code."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        sizes = [3 + config.feature_size] + [config.fusion_width] * config.fusion_hidden + [1]
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        """x (N, 3) in model units, feature (N, feature) → signed distance (N,), model units."""
+        h = torch.cat([x, feature], dim=-1)
+        for layer in self.layers[:-1]:
+            h = F.silu(layer(h))
+        return self.layers[-1](h).squeeze(-1)

@@ -1,0 +1,172 @@
+"""The whole forward pass, in one sitting.
+
+    z_id (B, 256) ──DecNet──► z_j (B, 39, 32) + δ_j ──KeypointNet──► k_j (B, 39, 3)
+    x_obs (B, N, 3) ──ExpressionWarp(z_id, z_exp)──► x_can
+    every pair (point, region) with ‖x_can − k_j‖ < ρ_j ──local net of j──► f_j
+    Σ_j w_j f_j ──FusionNet(x_can, ·)──► signed distance (B, N)
+
+Lengths are model units (conventions.MODEL_UNIT_MM). B heads, N points, R = 39 regions, P point-region pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from imhead.config import ModelConfig
+from imhead.conventions import MODEL_UNIT_MM
+from imhead.model.decnet import DecNet
+from imhead.model.expression import ExpressionWarp
+from imhead.model.fusion import COVERAGE_FLOOR, FusionNet, wendland
+from imhead.model.keypoints import KeypointNet
+from imhead.model.local_nets import LocalNets, encode
+from imhead.regions import MIRROR, NET_COUNT, NET_OF_REGION, RADII_MM, REGION_COUNT, SIDE
+
+
+@dataclass(frozen=True, eq=False)
+class Regional:
+    """What the networks see of an identity: everything that is constant per head."""
+
+    z: Tensor
+    """(B, 39, 32) region codes, offsets included."""
+    keypoints: Tensor
+    """(B, 39, 3) centres of the balls, model units."""
+    folded: list[Tensor]
+    """What the codes add to the first layers of the local networks: (B, 39, width) each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Point-region pairs with a non-zero weight, sorted by region and so by network."""
+
+    point: Tensor
+    """(P,) row in the flattened (B·N) points."""
+    row: Tensor
+    """(P,) row in the flattened (B·39) regions."""
+    region: Tensor
+    """(P,) region."""
+    counts: list[int]
+    """Pairs of each of the 23 networks; sums to P."""
+
+
+class HeadModel(nn.Module):
+    """An implicit head: codes and points in, signed distance out."""
+
+    radius: Tensor
+    net: Tensor
+    side: Tensor
+    mirror: Tensor
+    identity_parity: Tensor
+    region_parity: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.decnet = DecNet(config.identity_size, config.region_code_size)
+        self.keypoint_net = KeypointNet(config.region_code_size)
+        self.local_nets = LocalNets(config)
+        self.fusion_net = FusionNet(config)
+        self.warp = ExpressionWarp(config)
+        side = torch.ones(REGION_COUNT, 3)
+        side[torch.from_numpy(SIDE < 0), 0] = -1.0
+        self.register_buffer("radius", torch.from_numpy(RADII_MM / MODEL_UNIT_MM).float())
+        self.register_buffer("side", side, persistent=False)
+        self.register_buffer("net", torch.from_numpy(NET_OF_REGION), persistent=False)
+        self.register_buffer("mirror", torch.from_numpy(MIRROR), persistent=False)
+        # ±1 per code dimension: what mirroring a head does to its codes (pairs also swap)
+        self.register_buffer("identity_parity", torch.ones(config.identity_size))
+        self.register_buffer("region_parity", torch.ones(REGION_COUNT, config.region_code_size))
+
+    def regional(self, z_id: Tensor, offsets: Tensor | None = None) -> Regional:
+        """Unfold z_id (B, 256), with region offsets δ (B, 39, 32) if given."""
+        z = self.decnet(z_id)
+        if offsets is not None:
+            z = z + offsets
+        return Regional(z, self.keypoint_net(z), self.local_nets.fold(z))
+
+    def canonical(self, x: Tensor, z_id: Tensor, z_exp: Tensor) -> Tensor:
+        """Observed points (B, N, 3) → canonical points (B, N, 3), for codes (B, 256) and (B, 64)."""
+        folded = [(scale[:, None], shift[:, None]) for scale, shift in self.warp.fold(z_id, z_exp)]
+        return x + self.warp(x, folded)
+
+    def find_pairs(self, x: Tensor, keypoints: Tensor) -> Pairs:
+        """The pairs of canonical points (B, N, 3) with regions whose ball holds them (`paper`: all pairs)."""
+        batch, count, _ = x.shape
+        if self.config.blend == "local":
+            hit = torch.cdist(keypoints, x, compute_mode="donot_use_mm_for_euclid_dist") < self.radius[:, None]
+        else:
+            hit = torch.ones(batch, REGION_COUNT, count, dtype=torch.bool, device=x.device)
+        region, head, point = hit.transpose(0, 1).nonzero(as_tuple=True)
+        counts = torch.bincount(self.net[region], minlength=NET_COUNT).tolist()
+        return Pairs(head * count + point, head * REGION_COUNT + region, region, counts)
+
+    def pair_weights(self, offset: Tensor, pairs: Pairs, total: int) -> Tensor:
+        """Normalised blend weights (P,) from x − k_j (P, 3), for `total` points."""
+        distance = torch.linalg.vector_norm(offset, dim=-1)
+        if self.config.blend == "local":
+            weight = wendland(distance / self.radius[pairs.region])
+            floor = COVERAGE_FLOOR
+        else:
+            # the nearest region's exponent is taken out of each point's softmax, as is usual
+            logit = -distance * (MODEL_UNIT_MM / self.config.softmax_sigma_mm)
+            top = torch.full((total,), -torch.inf, dtype=logit.dtype, device=logit.device)
+            top = top.scatter_reduce(0, pairs.point, logit.detach(), "amax")
+            weight = torch.exp(logit - top[pairs.point])
+            floor = 0.0
+        summed = torch.zeros(total, dtype=weight.dtype, device=weight.device).index_add(0, pairs.point, weight)
+        return weight / (summed + floor)[pairs.point]
+
+    def features(self, offset: Tensor, folded: list[Tensor], pairs: Pairs, total: int) -> Tensor:
+        """Σ_j w_j f_j (total, feature) from x − k_j (P, 3) and each pair's folded codes (P, width)."""
+        local = offset * self.side[pairs.region] / self.radius[pairs.region, None]
+        feature = self.local_nets(local, folded, pairs.counts)
+        weighted = feature * self.pair_weights(offset, pairs, total)[:, None]
+        summed = torch.zeros(total, weighted.shape[1], dtype=weighted.dtype, device=weighted.device)
+        return summed.index_add(0, pairs.point, weighted)
+
+    def canonical_sdf(self, x: Tensor, regional: Regional) -> Tensor:
+        """Signed distance (B, N) at canonical points (B, N, 3): only regions whose ball holds a point are evaluated."""
+        batch, count, _ = x.shape
+        flat = x.reshape(-1, 3)
+        pairs = self.find_pairs(x.detach(), regional.keypoints.detach())
+        offset = flat[pairs.point] - regional.keypoints.reshape(-1, 3)[pairs.row]
+        folded = [layer.flatten(0, 1)[pairs.row] for layer in regional.folded]
+        blended = self.features(offset, folded, pairs, batch * count)
+        return self.fusion_net(flat, blended).view(batch, count)
+
+    def forward(self, x: Tensor, z_id: Tensor, z_exp: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """Signed distance (B, N) at observed points x (B, N, 3)."""
+        return self.canonical_sdf(self.canonical(x, z_id, z_exp), self.regional(z_id, offsets))
+
+    def canonical_sdf_reference(self, x: Tensor, regional: Regional) -> Tensor:
+        """The slow, obvious `canonical_sdf`: every region at every point, one after the other."""
+        nets = self.local_nets
+        weights: list[Tensor] = []
+        features: list[Tensor] = []
+        for j in range(REGION_COUNT):
+            k = int(self.net[j])
+            offset = x - regional.keypoints[:, None, j]
+            distance = torch.linalg.vector_norm(offset, dim=-1)
+            if self.config.blend == "local":
+                weights.append(wendland(distance / self.radius[j]))
+            else:
+                weights.append(torch.exp(-distance * MODEL_UNIT_MM / self.config.softmax_sigma_mm))
+            h = encode(offset * self.side[j] / self.radius[j], nets.frequencies)
+            for layer, (weight, bias) in enumerate(zip(nets.weights, nets.biases)):
+                h = h @ weight[k] + bias[k]
+                if layer < len(nets.code_weights):
+                    h = h + (regional.z[:, j] @ nets.code_weights[layer][k])[:, None]
+                if layer < len(nets.weights) - 1:
+                    h = h * torch.sigmoid(h)
+            features.append(h)
+        weight = torch.stack(weights, dim=-1)  # (B, N, 39)
+        floor = COVERAGE_FLOOR if self.config.blend == "local" else 0.0
+        weight = weight / (weight.sum(dim=-1, keepdim=True) + floor)
+        blended = torch.einsum("bnr,bnrf->bnf", weight, torch.stack(features, dim=-2))
+        return self.fusion_net(x, blended)
+
+    def mirror_codes(self, z_id: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes of the mirrored head: pairs swap, antisymmetric dimensions change sign. Twice is the identity."""
+        return z_id * self.identity_parity, offsets[..., self.mirror, :] * self.region_parity

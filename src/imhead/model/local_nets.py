@@ -1,0 +1,88 @@
+"""The local networks: 23 small MLPs, one for each mirrored pair and each midline region.
+
+f_j = g_j(γ((x − k_j) / ρ_j), z_j), a feature and not a distance. z_j enters the first two layers additively, so that
+for one head it is a bias vector per region and layer, computed once and not once per point.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imhead.config import ModelConfig
+from imhead.regions import NET_COUNT, NET_OF_REGION
+
+CODE_LAYERS = 2
+"""Layers that the region code enters."""
+
+
+def encode(x: Tensor, frequencies: int) -> Tensor:
+    """Positional encoding γ: (…, 3) → (…, 3 + 6·frequencies): x, then sin and cos of 2^k π x.
+
+    Only the first octave calls sin and cos; the others follow by doubling the angle.
+    """
+    sin, cos = torch.sin(torch.pi * x), torch.cos(torch.pi * x)
+    parts = [x, sin, cos]
+    for _ in range(frequencies - 1):
+        sin, cos = 2.0 * sin * cos, 1.0 - 2.0 * sin * sin
+        parts += [sin, cos]
+    return torch.cat(parts, dim=-1)
+
+
+class LocalNets(nn.Module):
+    """Weights of the 23 networks, stacked: (23, in, out) per layer."""
+
+    net: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.frequencies = config.local_frequencies
+        width = config.local_width
+        sizes = [3 + 6 * config.local_frequencies] + [width] * config.local_hidden + [config.feature_size]
+        self.weights = nn.ParameterList(
+            [nn.Parameter(torch.randn(NET_COUNT, a, b) * (1.6 / a) ** 0.5) for a, b in zip(sizes, sizes[1:])]
+        )
+        self.biases = nn.ParameterList([nn.Parameter(torch.zeros(NET_COUNT, b)) for b in sizes[1:]])
+        self.code_weights = nn.ParameterList(
+            [
+                nn.Parameter(torch.randn(NET_COUNT, config.region_code_size, width) / config.region_code_size**0.5)
+                for _ in range(CODE_LAYERS)
+            ]
+        )
+        self.register_buffer("net", torch.from_numpy(NET_OF_REGION), persistent=False)
+
+    def fold(self, z: Tensor) -> list[Tensor]:
+        """Region codes (B, 39, 32) → what they add to the first layers: CODE_LAYERS × (B, 39, width)."""
+        return [
+            torch.einsum("brc,rcw->brw", z, code[self.net]) + bias[self.net]
+            for code, bias in zip(self.code_weights, self.biases)
+        ]
+
+    def forward(self, local: Tensor, folded: list[Tensor], counts: list[int]) -> Tensor:
+        """Features (P, feature) of point-region pairs that are sorted by network.
+
+        Args:
+            local: (P, 3) place in the region's frame, in ball radii, mirrored in x for right regions.
+            folded: CODE_LAYERS × (P, width), the row of `fold` that belongs to each pair.
+            counts: pairs of each of the 23 networks.
+        """
+        encoded = encode(local, self.frequencies)
+        parts: list[Tensor] = []
+        start = 0
+        last = len(self.weights) - 1
+        for k, count in enumerate(counts):
+            if count == 0:
+                continue
+            rows = slice(start, start + count)
+            h = encoded[rows]
+            for layer, weight in enumerate(self.weights):
+                if layer < CODE_LAYERS:
+                    h = torch.addmm(folded[layer][rows], h, weight[k])
+                else:
+                    h = torch.addmm(self.biases[layer][k], h, weight[k])
+                if layer < last:
+                    h = F.silu(h)
+            parts.append(h)
+            start += count
+        return torch.cat(parts) if parts else local.new_zeros(0, self.biases[last].shape[1])

@@ -1,0 +1,105 @@
+"""Heads whose regions come from different identities: what makes a linear source a non-linear population."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imhead.conventions import ARKIT_NAMES
+from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
+from imhead.sources.ict import IDENTITY_MODES, IctModel
+from imhead.types import FloatArray
+
+_MASK_SHARPNESS = 3.5
+_SAME_PARENT_BOTH_SIDES = 0.85  # chance that the two eyes, or the two ears, come from one person
+_GROUP_SETS: tuple[tuple[str, ...], ...] = (
+    ("left_eye",), ("right_eye",), ("nose",), ("mouth",), ("chin", "jaw"), ("cheek",),
+    ("forehead", "brow", "temple", "scalp", "occiput"), ("left_ear",), ("right_ear",), ("neck", "shoulder"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ComposeConfig:
+    """How a population is drawn."""
+
+    composed_fraction: float = 0.6
+    """Part of the heads that mix parents; the others are plain draws of the linear model."""
+    max_parents: int = 4
+    """Most identities that one head is composed of."""
+    spread: float = 1.0
+    """Standard deviation of the identity coefficients."""
+
+
+def group_masks(vertices: FloatArray) -> FloatArray:
+    """Smooth masks (groups, V) that sum to one at each vertex, from vertices (V, 3) of the mean head, mm."""
+    distance = np.linalg.norm(vertices[:, None] - CENTERS_MM, axis=2) / RADII_MM
+    logits = -_MASK_SHARPNESS * distance**2
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    members = [[r.index for r in REGIONS if r.group in names] for names in _GROUP_SETS]
+    return np.stack([weights[:, rows].sum(axis=1) for rows in members]).astype(np.float32)
+
+
+def draw_identity(ict: IctModel, masks: FloatArray, seed: int, config: ComposeConfig) -> FloatArray:
+    """Offsets (V, 3) from the mean head, mm, of the identity that `seed` names; the same seed, the same head."""
+    rng = np.random.default_rng([0x1C7, seed])
+    if rng.random() >= config.composed_fraction:
+        return _parent(ict, rng, config)
+    parents = [_parent(ict, rng, config) for _ in range(rng.integers(2, config.max_parents + 1))]
+    choice = rng.integers(len(parents), size=len(_GROUP_SETS))
+    for left, right in ((0, 1), (7, 8)):
+        if rng.random() < _SAME_PARENT_BOTH_SIDES:
+            choice[right] = choice[left]
+    per_parent = np.stack([masks[choice == k].sum(axis=0) for k in range(len(parents))])
+    return np.einsum("pv,pvc->vc", per_parent, np.stack(parents)).astype(np.float32)
+
+
+def _parent(ict: IctModel, rng: np.random.Generator, config: ComposeConfig) -> FloatArray:
+    coefficients = np.clip(rng.normal(0.0, config.spread, IDENTITY_MODES), -3.0, 3.0)
+    offsets = ict.identity_offsets(coefficients)
+    return ict.mirrored(offsets) if rng.random() < 0.5 else offsets
+
+
+def draw_expression(seed: int) -> FloatArray:
+    """ARKit weights (52,) of a plausible expression: a few related units, mostly alike on both sides."""
+    rng = np.random.default_rng([0xE4, seed])
+    weights = np.zeros(len(ARKIT_NAMES))
+
+    def put(stem: str, value: float) -> None:
+        lean = rng.normal(0.0, 0.08) if rng.random() < 0.7 else rng.normal(0.0, 0.35)
+        for side, sign in (("Left", 1), ("Right", -1), ("", 0)):
+            if stem + side in ARKIT_NAMES:
+                weights[ARKIT_NAMES.index(stem + side)] = np.clip(value + sign * lean, 0.0, 1.0)
+
+    eyes = rng.random()
+    if eyes < 0.3:
+        put("eyeBlink", float(rng.choice([1.0, rng.random()])))
+    elif eyes < 0.6:
+        put(str(rng.choice(["eyeSquint", "eyeWide"])), rng.random())
+    if rng.random() < 0.4:
+        look = str(rng.choice(["Left", "Right"]))
+        away = rng.random() * 0.8
+        weights[ARKIT_NAMES.index(f"eyeLookOut{look}")] = away
+        weights[ARKIT_NAMES.index(f"eyeLookIn{'Right' if look == 'Left' else 'Left'}")] = away
+        put(str(rng.choice(["eyeLookUp", "eyeLookDown"])), rng.random() * 0.7)
+    if rng.random() < 0.5:
+        put(str(rng.choice(["browDown", "browInnerUp", "browOuterUp"])), rng.random())
+    if rng.random() < 0.45:
+        put("jawOpen", float(rng.beta(1.2, 1.8)))
+    elif rng.random() < 0.15:
+        put(str(rng.choice(["jawForward", "jawLeft", "jawRight"])), rng.random())
+    mouth = (
+        "mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch", "mouthPucker", "mouthFunnel", "mouthRollLower",
+        "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPress", "mouthLowerDown", "mouthUpperUp",
+        "mouthLeft", "mouthRight",
+    )  # fmt: skip
+    for stem in rng.choice(mouth, size=rng.integers(0, 3), replace=False):
+        put(str(stem), float(rng.beta(1.2, 1.4)))
+    for stem in ("cheekPuff", "cheekSquint", "noseSneer"):
+        if rng.random() < 0.12:
+            put(stem, rng.random())
+    # mouthClose undoes jawOpen at the lips and means nothing beyond it
+    if weights[ARKIT_NAMES.index("jawOpen")] > 0 and rng.random() < 0.2:
+        weights[ARKIT_NAMES.index("mouthClose")] = rng.random() * weights[ARKIT_NAMES.index("jawOpen")]
+    return weights
