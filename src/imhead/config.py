@@ -62,9 +62,9 @@ class LossWeights:
 
     distance: float = 1.0
     """Absolute error of the signed distance, surface and off-surface."""
-    normal: float = 0.02
+    normal: float = 0.05
     """One minus the cosine between the field's gradient and the surface normal."""
-    eikonal: float = 0.002
+    eikonal: float = 0.005
     """Squared deviation of the gradient's length from one."""
     warp: float = 1.0
     """Absolute error of the expression warp against the registered correspondence."""

@@ -1,0 +1,161 @@
+"""PCA starts: identity codes, region codes and the linear maps between them, from registered heads.
+
+Random codes had not begun to separate 2 000 identities after 1 600 steps; these separate them from the first. Every
+basis is split into symmetric and antisymmetric directions, so that mirroring a head changes signs of its codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imhead.config import ModelConfig
+from imhead.conventions import MODEL_UNIT_MM
+from imhead.model.fusion import wendland
+from imhead.model.head import HeadModel
+from imhead.regions import CENTERS_MM, NET_COUNT, RADII_MM, REGIONS
+from imhead.training.samples import sampling_density
+from imhead.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class CodeStart:
+    """Everything that training starts from."""
+
+    z_id: Tensor
+    """(M, 256) whitened identity code of each head."""
+    parity: Tensor
+    """(256,) ±1: symmetric or antisymmetric dimension."""
+    decnet: Tensor
+    """(256, 39, 32) identity code → region codes."""
+    region_parity: Tensor
+    """(39, 32) ±1, for the midline regions."""
+    keypoints: Tensor
+    """(23, 32, 3) region code → keypoint offset, model units."""
+    code_scale: Tensor
+    """(23, 32) share of the region's variance that each code dimension carries, largest 1."""
+    explained: float
+    """Part of the region codes' variance that z_id explains through DecNet."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    rows: Tensor
+    """(D, K) whitening projection: data @ rows has unit variance."""
+    variance: Tensor
+    parity: Tensor
+
+
+def mirror_offsets(offsets: Tensor, mirror: Tensor) -> Tensor:
+    """Offsets (M, V, 3) of the mirrored heads."""
+    return offsets[:, mirror] * torch.tensor([-1.0, 1.0, 1.0])
+
+
+def _pca(data: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    # uncentred on purpose: zero code must stay the mean head
+    _, sigma, basis = torch.svd_lowrank(data, q=min(size + 16, *data.shape), niter=3)
+    return basis[:, :size], sigma[:size] ** 2 / len(data)
+
+
+def _split_pca(data: Tensor, mirrored: Tensor, size: int) -> _Basis:
+    even, odd = 0.5 * (data + mirrored), 0.5 * (data - mirrored)
+    bases, variances, signs = [], [], []
+    for part, sign in ((even, 1.0), (odd, -1.0)):
+        basis, variance = _pca(part, size)
+        bases.append(basis)
+        variances.append(variance)
+        signs.append(torch.full((len(variance),), sign))
+    variance = torch.cat(variances)
+    order = variance.argsort(descending=True)[:size]
+    kept = variance[order].clamp(min=1e-12)
+    return _Basis(torch.cat(bases, dim=1)[:, order] / kept.sqrt(), kept, torch.cat(signs)[order])
+
+
+def keypoint_weights(mean: FloatArray) -> FloatArray:
+    """(39, V) weights that sum to one: a keypoint moves with the vertices of its inner half ball."""
+    distance = np.linalg.norm(mean[None] - CENTERS_MM[:, None], axis=2)
+    reach = np.maximum(0.5 * RADII_MM, np.sort(distance, axis=1)[:, 12])
+    weight = wendland(torch.from_numpy(distance / reach[:, None])).numpy()
+    result: FloatArray = weight / weight.sum(axis=1, keepdims=True)
+    return result
+
+
+def start_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, config: ModelConfig) -> CodeStart:
+    """Codes of registered heads.
+
+    Args:
+        mean: (V, 3) canonical mean head, mm.
+        offsets: (M, V, 3) offsets of each head from it, mm.
+        mirror: (V,) the vertex at the mirrored place.
+    """
+    torch.manual_seed(0)
+    twin = torch.from_numpy(mirror)
+    heads = len(offsets)
+    importance = torch.from_numpy(sampling_density(mean)).float().sqrt()[:, None]
+    weighted = (offsets * importance).flatten(1)
+    flipped = (mirror_offsets(offsets, twin) * importance).flatten(1)
+    identity = _split_pca(weighted, flipped, config.identity_size)
+    # with fewer heads than dimensions, the rest of the code stays zero
+    z = torch.zeros(heads, config.identity_size)
+    parity = torch.ones(config.identity_size)
+    z[:, : identity.rows.shape[1]] = weighted @ identity.rows
+    parity[: len(identity.parity)] = identity.parity
+    del weighted, flipped
+
+    points = torch.from_numpy(mean).float()
+    shift = torch.from_numpy(keypoint_weights(mean)).float()
+    size = config.region_code_size
+    codes = torch.zeros(2, heads, len(REGIONS), size)  # as drawn, mirrored
+    region_parity = torch.ones(len(REGIONS), size)
+    keypoints = torch.zeros(NET_COUNT, size, 3)
+    code_scale = torch.zeros(NET_COUNT, size)
+    for region in (r for r in REGIONS if r.side >= 0):
+        net = region.index // 2 if region.side else region.index - 16
+        distance = (points - torch.tensor(region.center_mm)).norm(dim=1) / region.radius_mm
+        inside = distance < 1.0
+        weight = wendland(distance[inside]).sqrt()[:, None]
+        here = (offsets[:, inside] * weight).flatten(1)
+        there = (mirror_offsets(offsets[:, twin[inside]], torch.arange(int(inside.sum()))) * weight).flatten(1)
+        if region.side:
+            basis, variance = _pca(torch.cat([here, there]), size)
+            rows, variance = basis / variance.clamp(min=1e-12).sqrt(), variance
+        else:
+            split = _split_pca(here, there, size)
+            rows, variance = split.rows, split.variance
+            region_parity[region.index, : len(variance)] = split.parity
+        width = rows.shape[1]
+        code_scale[net, :width] = (variance / variance[0]).sqrt()
+        codes[0, :, region.index, :width], codes[1, :, region.index, :width] = here @ rows, there @ rows
+        if region.side:
+            codes[0, :, region.mirror, :width], codes[1, :, region.mirror, :width] = there @ rows, here @ rows
+        moved = torch.einsum("v,mvc->mc", shift[region.index], offsets) / MODEL_UNIT_MM
+        other = torch.einsum("v,mvc->mc", shift[region.index], mirror_offsets(offsets, twin)) / MODEL_UNIT_MM
+        keypoints[net] = _ridge(codes[:, :, region.index].flatten(0, 1), torch.cat([moved, other]))
+    both = torch.cat([z, z * parity])
+    target = codes.flatten(0, 1).flatten(1)
+    decnet = _ridge(both, target)
+    explained = 1.0 - float((both @ decnet - target).square().sum() / target.square().sum())
+    return CodeStart(
+        z, parity, decnet.view(-1, len(REGIONS), size), region_parity, keypoints, code_scale, explained
+    )
+
+
+def _ridge(x: Tensor, y: Tensor) -> Tensor:
+    a = x.T.double() @ x.double()
+    a += 1e-6 * len(x) * torch.eye(len(a), dtype=torch.float64)
+    return torch.linalg.solve(a, x.T.double() @ y.double()).float()
+
+
+@torch.no_grad()
+def apply_start(model: HeadModel, start: CodeStart) -> None:
+    """Write the linear maps into a fresh model, and scale what enters the local networks by what it explains."""
+    model.decnet.weight.copy_(start.decnet)
+    model.keypoint_net.weight.copy_(start.keypoints)
+    model.identity_parity.copy_(start.parity)
+    model.region_parity.copy_(start.region_parity)
+    scale = start.code_scale / start.code_scale.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    for weight in model.local_nets.code_weights:
+        weight.copy_(torch.randn_like(weight) * scale[:, :, None])

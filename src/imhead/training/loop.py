@@ -1,0 +1,256 @@
+"""One training loop. Every draw is a function of (seed, step), so a killed run resumes with nothing lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from imhead.config import TrainConfig, to_dict
+from imhead.conventions import ARKIT_NAMES
+from imhead.errors import InputError
+from imhead.model.head import HeadModel
+from imhead.sources.compose import ComposeConfig
+from imhead.sources.ict import IctModel
+from imhead.training import losses
+from imhead.training.codes import apply_start, start_codes
+from imhead.training.population import Population, build_population, training_offsets
+
+_SHARDS = ("weights", "first_moment", "second_moment")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step's data, model units. The first half of the heads also have posed samples."""
+
+    heads: Tensor
+    """(B,) rows of the code table."""
+    flipped: Tensor
+    """(B,) bool: the head is seen mirrored."""
+    canonical: Tensor
+    """(B, n, 10) columns as in Population."""
+    posed: Tensor
+    """(B/2, n, 10)."""
+    expressions: Tensor
+    """(B/2, 52)."""
+    keypoints: Tensor
+    """(B, 39, 3)."""
+
+
+class Learner(nn.Module):
+    """What is optimised: the model and the table of identity codes."""
+
+    def __init__(self, model: HeadModel, z_id: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.z_id = nn.Parameter(z_id.clone())
+
+
+def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap: Tensor, step: int) -> Batch:
+    """The batch of one step; `swap` (52,) exchanges left and right ARKit weights."""
+    rng = np.random.default_rng([config.seed, 0xBA, step])
+    size, count = config.batch_heads, config.batch_points
+    heads = rng.choice(len(population.canonical), size=min(size, len(population.canonical)), replace=False)
+    flipped = torch.from_numpy(rng.random(len(heads)) < 0.5)
+
+    def take(source: np.ndarray, rows: np.ndarray, flip: Tensor) -> Tensor:
+        picked = np.stack([source[r][rng.integers(source.shape[1], size=count)] for r in rows])
+        values = torch.from_numpy(picked)
+        sign = torch.ones(len(rows), 1, 10)
+        sign[flip, :, 0] = sign[flip, :, 4] = sign[flip, :, 7] = -1.0
+        return values * sign
+
+    half = len(heads) // 2
+    expressions = population.expressions[heads[:half]]
+    expressions = torch.where(flipped[:half, None], expressions[:, swap], expressions)
+    keypoints = population.keypoints[heads]
+    turned = keypoints[:, mirror] * torch.tensor([-1.0, 1.0, 1.0])
+    return Batch(
+        heads=torch.from_numpy(heads),
+        flipped=flipped,
+        canonical=take(population.canonical, heads, flipped),
+        posed=take(population.posed, heads[:half], flipped[:half]),
+        expressions=expressions,
+        keypoints=torch.where(flipped[:, None, None], turned, keypoints),
+    )
+
+
+def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
+    """Every term of the loss, unweighted, by its name in LossWeights; `warp` and `posed` come from the posed half."""
+    model = learner.model
+    z_id = learner.z_id[batch.heads]
+    z_id = torch.where(batch.flipped[:, None], z_id * model.identity_parity, z_id)
+    regional = model.regional(z_id)
+    x, distance, normal = batch.canonical[..., :3], batch.canonical[..., 3], batch.canonical[..., 4:7]
+    with_gradient = max(1, int(x.shape[1] * config.gradient_fraction))
+    probe = x[:, :with_gradient].clone().requires_grad_(True)
+    sdf_probe = model.canonical_sdf(probe, regional)
+    (gradient,) = torch.autograd.grad(sdf_probe.sum(), probe, create_graph=True)
+    sdf = torch.cat([sdf_probe, model.canonical_sdf(x[:, with_gradient:], regional)], dim=1)
+
+    half = len(batch.posed)
+    observed, posed_distance, target = batch.posed[..., :3], batch.posed[..., 3], batch.posed[..., 7:10]
+    z_exp = model.warp.code(batch.expressions)
+    canonical = model.canonical(observed, z_id[:half], z_exp)
+    front = type(regional)(regional.z[:half], regional.keypoints[:half], [f[:half] for f in regional.folded])
+    posed_sdf = model.canonical_sdf(canonical, front)
+    return {
+        "distance": losses.distance_term(sdf, distance)
+        + 0.5 * losses.posed_distance_term(posed_sdf, posed_distance),
+        "normal": losses.normal_term(gradient, normal[:, :with_gradient], distance[:, :with_gradient]),
+        "eikonal": losses.eikonal_term(gradient),
+        "warp": losses.warp_term(canonical, target, posed_distance),
+        "keypoint": losses.keypoint_term(regional.keypoints, batch.keypoints),
+        "symmetry": losses.symmetry_term(regional.z, model.mirror, model.region_parity),
+        "code": losses.code_term(z_id),
+    }
+
+
+def rates(step: int, config: TrainConfig) -> tuple[float, float]:
+    """Learning rates of (networks, codes) at a step: linear warm-up, cosine to 1 %, codes from `code_start` on."""
+    warm = min(1.0, (step + 1) / config.warmup_steps)
+    fall = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
+    code = config.code_learning_rate if step >= config.code_start * config.steps else 0.0
+    return config.learning_rate * warm * fall, code * fall
+
+
+def arkit_swap() -> Tensor:
+    """(52,) index that exchanges left and right ARKit weights. A mirrored head looks left where it looked right."""
+    def other(name: str) -> str:
+        if name.endswith("Left"):
+            return name[:-4] + "Right"
+        return name[:-5] + "Left" if name.endswith("Right") else name
+
+    return torch.tensor([ARKIT_NAMES.index(other(name)) for name in ARKIT_NAMES])
+
+
+def train(
+    config: TrainConfig,
+    ict: IctModel,
+    run: Path,
+    *,
+    resume: bool = False,
+    progress: Callable[[str], None] = print,
+    picture: Callable[[Learner, Path], None] | None = None,
+    stop_after: int | None = None,
+) -> Learner:
+    """Train, or go on training, in the folder `run`.
+
+    Args:
+        stop_after: leave after this many steps in all, as if killed; the schedule is that of the whole run.
+
+    Raises:
+        InputError: `run` holds another run and `resume` is not set, or it was made with other settings.
+    """
+    settings = run / "config.json"
+    if settings.exists():
+        if not resume:
+            raise InputError(f"{run}: holds a run already; add --resume to go on with it, or name another folder")
+        if json.loads(settings.read_text()) != to_dict(config):
+            raise InputError(f"{run}: was made with other settings than asked for; name another folder")
+    run.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps(to_dict(config), indent=1))
+    torch.manual_seed(config.seed)
+    offsets = training_offsets(ict, config, ComposeConfig())
+    population = build_population(ict, offsets, config, run / "population", progress)
+    learner = _fresh(config, ict, offsets, run, progress)
+    del offsets
+    networks = [p for n, p in learner.named_parameters() if n not in ("z_id", "model.decnet.weight")]
+    optimizer = torch.optim.Adam(
+        [{"params": networks}, {"params": [learner.z_id, learner.model.decnet.weight]}], betas=(0.9, 0.99)
+    )
+    step = load_state(learner, optimizer, run)
+    if step:
+        progress(f"resumed at step {step}")
+    swap, mirror = arkit_swap(), learner.model.mirror
+    began, since = time.perf_counter(), step
+    end = min(config.steps, stop_after or config.steps)
+    while step < end:
+        for group, rate in zip(optimizer.param_groups, rates(step, config)):
+            group["lr"] = rate
+        terms = batch_loss(learner, draw_batch(population, config, mirror, swap, step), config)
+        loss = sum((getattr(config.loss, name) * value for name, value in terms.items()), torch.zeros(()))
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(networks, 1.0)
+        optimizer.step()
+        step += 1
+        if step % config.progress_steps == 0:
+            pace = (time.perf_counter() - began) / (step - since)
+            shown = "  ".join(f"{name} {float(value):.5f}" for name, value in terms.items())
+            progress(f"step {step}/{config.steps}  loss {float(loss):.5f}  {shown}  {pace:.3f} s/step")
+        if step % config.checkpoint_steps == 0 or step == end:
+            save_state(learner, optimizer, run, step)
+        if picture is not None and step % config.picture_steps == 0:
+            picture(learner, run / f"heads_{step:06d}.png")
+    return learner
+
+
+def _fresh(config: TrainConfig, ict: IctModel, offsets: Tensor, run: Path, progress: Callable[[str], None]) -> Learner:
+    model = HeadModel(config.model)
+    if (run / "latest.json").exists():  # everything that the start would set is in the checkpoint
+        return Learner(model, torch.zeros(config.identities, config.model.identity_size))
+    mean = (ict.mean + ict.canonical_offset).astype(np.float64)
+    start = start_codes(mean, offsets, ict.mirror, config.model)
+    progress(f"codes started: z_id explains {start.explained:.4f} of the region codes' variance")
+    apply_start(model, start)
+    return Learner(model, start.z_id)
+
+
+def save_state(learner: Learner, optimizer: torch.optim.Adam, run: Path, step: int) -> None:
+    """Write a checkpoint: shards to a temporary folder, renamed whole, the marker last."""
+    names = [name for name, _ in learner.named_parameters()]
+    moments = [optimizer.state.get(p, {}) for _, p in learner.named_parameters()]
+    shards = {
+        "weights": {name: value.contiguous() for name, value in learner.state_dict().items()},
+        "first_moment": {n: m["exp_avg"] for n, m in zip(names, moments) if m},
+        "second_moment": {n: m["exp_avg_sq"] for n, m in zip(names, moments) if m},
+    }
+    partial, final = run / "checkpoint.tmp", run / f"checkpoint_{step:07d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)
+    partial.mkdir()
+    for name in _SHARDS:
+        save_file(shards[name], partial / f"{name}.safetensors")
+        with (partial / f"{name}.safetensors").open("rb") as written:
+            os.fsync(written.fileno())
+    os.replace(partial, final)
+    marker = run / "latest.json.tmp"
+    with marker.open("w") as out:
+        json.dump({"step": step, "folder": final.name}, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(marker, run / "latest.json")
+    for old in sorted(run.glob("checkpoint_*"))[:-2]:
+        shutil.rmtree(old)
+
+
+def load_state(learner: Learner, optimizer: torch.optim.Adam, run: Path) -> int:
+    """Restore the last complete checkpoint; the step it was written at, 0 where there is none."""
+    marker = run / "latest.json"
+    if not marker.exists():
+        return 0
+    latest = json.loads(marker.read_text())
+    folder = run / latest["folder"]
+    learner.load_state_dict(load_file(folder / "weights.safetensors"))
+    first, second = (load_file(folder / f"{name}.safetensors") for name in _SHARDS[1:])
+    for name, parameter in learner.named_parameters():
+        if name in first:
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(latest["step"])),
+                "exp_avg": first[name],
+                "exp_avg_sq": second[name],
+            }
+    return int(latest["step"])

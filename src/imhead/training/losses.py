@@ -1,0 +1,58 @@
+"""The terms of the training loss, each a pure function of tensors. Lengths are model units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from imhead.conventions import MODEL_UNIT_MM
+
+_NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
+_WARP_REACH = 6.0 / MODEL_UNIT_MM  # the warp matters at the surface, and fades away from it
+_POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
+
+
+def distance_term(predicted: Tensor, distance: Tensor) -> Tensor:
+    """Mean absolute error of signed distances (…,), weighted towards the surface."""
+    weight = _NEAR / (_NEAR + distance.abs())
+    return ((predicted - distance).abs() * weight).mean()
+
+
+def posed_distance_term(predicted: Tensor, distance: Tensor) -> Tensor:
+    """The same through the expression warp, only within a few mm of the surface."""
+    weight = (distance.abs() < _POSED_REACH).float()
+    return ((predicted - distance).abs() * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def normal_term(gradient: Tensor, normal: Tensor, distance: Tensor) -> Tensor:
+    """One minus the cosine between the field's gradient and the true one, both (…, 3), near the surface."""
+    weight = (distance.abs() < _NEAR).float()
+    cosine = F.cosine_similarity(gradient, normal, dim=-1, eps=1e-6)
+    return ((1.0 - cosine) * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def eikonal_term(gradient: Tensor) -> Tensor:
+    """Squared deviation of the gradient's length (…, 3) from one."""
+    return (torch.linalg.vector_norm(gradient, dim=-1) - 1.0).square().mean()
+
+
+def warp_term(canonical: Tensor, target: Tensor, distance: Tensor) -> Tensor:
+    """Mean distance between warped points and their registered places (…, 3), weighted towards the surface."""
+    weight = torch.exp(-distance.abs() / _WARP_REACH)
+    return ((canonical - target).square().sum(dim=-1) + 1e-10).sqrt().mul(weight).sum() / weight.sum()
+
+
+def keypoint_term(keypoints: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of keypoints (B, 39, 3)."""
+    return (keypoints - target).square().sum(dim=-1).mean()
+
+
+def symmetry_term(z: Tensor, mirror: Tensor, parity: Tensor) -> Tensor:
+    """Mean squared difference between region codes (B, 39, 32) and those of the mirrored head."""
+    return (z - z[:, mirror] * parity).square().mean()
+
+
+def code_term(z_id: Tensor) -> Tensor:
+    """Mean squared code (B, 256): its negative log density under N(0, 1), up to constants."""
+    return z_id.square().mean()

@@ -1,0 +1,131 @@
+"""The population that a run learns from: registered heads, their samples and their code start, cached beside the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imhead.config import TrainConfig, to_dict
+from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.regions import CENTERS_MM
+from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
+from imhead.sources.ict import IctModel
+from imhead.training.codes import keypoint_weights
+from imhead.training.samples import Samples, face_density, head_samples
+
+HELD_OUT_SEED = 1_000_000
+"""Identity seeds from here on are never trained on."""
+_COLUMNS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Training data in model units, as memory maps: columns are x (3), distance, normal (3), canonical target (3)."""
+
+    canonical: np.ndarray
+    """(M, n, 10) float32 samples in the canonical pose."""
+    posed: np.ndarray
+    """(M, m, 10) float32 samples in one drawn expression each."""
+    expressions: Tensor
+    """(M, 52) ARKit weights of the posed samples; zero is neutral."""
+    keypoints: Tensor
+    """(M, 39, 3) true keypoints, model units."""
+
+
+_worker_state: tuple[IctModel, np.ndarray, np.ndarray, TrainConfig] | None = None
+
+
+def expression_weights(index: int, config: TrainConfig) -> np.ndarray:
+    """ARKit weights (52,) of the posed samples of training identity `index`."""
+    neutral = np.random.default_rng([config.seed, 0xA, index]).random() < config.neutral_fraction
+    return np.zeros(len(ARKIT_NAMES)) if neutral else draw_expression(config.seed * HELD_OUT_SEED + index)
+
+
+def training_offsets(ict: IctModel, config: TrainConfig, compose: ComposeConfig) -> Tensor:
+    """(M, V, 3) float32 offsets of the training identities, mm."""
+    masks = group_masks(ict.mean)
+    return torch.from_numpy(np.stack([draw_identity(ict, masks, k, compose) for k in range(config.identities)]))
+
+
+def build_population(
+    ict: IctModel,
+    offsets: Tensor,
+    config: TrainConfig,
+    folder: Path,
+    progress: Callable[[str], None],
+    processes: int = 2,
+) -> Population:
+    """Draw all samples, or open them where an earlier run with the same settings left them in `folder`."""
+    key = {k: v for k, v in to_dict(config).items() if k in _SAMPLE_SETTINGS}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    marker = folder / "population.json"
+    paths = (folder / "canonical.npy", folder / "posed.npy")
+    if not (marker.is_file() and json.loads(marker.read_text())["settings"] == digest):
+        folder.mkdir(parents=True, exist_ok=True)
+        _draw_all(ict, offsets, config, paths, progress, processes)
+        marker.write_text(json.dumps({"settings": digest}))
+    expressions = np.stack([expression_weights(k, config) for k in range(config.identities)])
+    shift = torch.from_numpy(keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))).float()
+    moved = torch.einsum("rv,mvc->mrc", shift, offsets)
+    return Population(
+        canonical=np.load(paths[0], mmap_mode="r"),
+        posed=np.load(paths[1], mmap_mode="r"),
+        expressions=torch.from_numpy(expressions).float(),
+        keypoints=(torch.from_numpy(CENTERS_MM).float() + moved) / MODEL_UNIT_MM,
+    )
+
+
+_SAMPLE_SETTINGS = ("identities", "canonical_points", "expression_points", "neutral_fraction", "seed")
+
+
+def _draw_all(
+    ict: IctModel,
+    offsets: Tensor,
+    config: TrainConfig,
+    paths: tuple[Path, Path],
+    progress: Callable[[str], None],
+    processes: int,
+) -> None:
+    global _worker_state
+    _worker_state = (ict, face_density(ict), offsets.numpy(), config)
+    counts = (config.canonical_points, config.expression_points)
+    maps = [
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(config.identities, count, _COLUMNS))
+        for path, count in zip(paths, counts)
+    ]
+    # forked workers share the source and the offsets without copying them
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for index, canonical, posed in pool.imap_unordered(_draw_one, range(config.identities), chunksize=8):
+            maps[0][index], maps[1][index] = canonical, posed
+            if (index + 1) % 200 == 0:
+                progress(f"samples of {index + 1} / {config.identities} heads")
+    for array in maps:
+        array.flush()
+    _worker_state = None
+
+
+def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
+    assert _worker_state is not None
+    ict, density, offsets, config = _worker_state
+    rng = np.random.default_rng([config.seed, 0x5A, index])
+    neutral = ict.mean + offsets[index]
+    canonical = neutral + ict.canonical_offset
+    posed = neutral + ict.expression_offsets(expression_weights(index, config))
+    return (
+        index,
+        _columns(head_samples(ict, density, canonical, canonical, config.canonical_points, rng)),
+        _columns(head_samples(ict, density, posed, canonical, config.expression_points, rng)),
+    )
+
+
+def _columns(samples: Samples) -> np.ndarray:
+    lengths = np.concatenate([samples.points, samples.distance[:, None]], axis=1) / MODEL_UNIT_MM
+    return np.concatenate([lengths, samples.normal, samples.target / MODEL_UNIT_MM], axis=1).astype(np.float32)

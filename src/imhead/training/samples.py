@@ -1,0 +1,200 @@
+"""Training samples of one posed head: points, true signed distances, normals and canonical correspondences.
+
+The head is the union of closed surfaces (sources/ict.py). A distance is the true distance to that union, never "offset
+d along the normal has distance d", which is wrong near lids, lips, nostrils and ears. The sign is the winding number's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import igl
+import numpy as np
+
+from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.sources.ict import IctModel
+from imhead.types import FloatArray, IntArray
+
+_EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
+_NEAR_SIGMA_MM = ((0.4, 1.0), (0.4, 5.0), (0.2, 20.0))  # share, spread of the off-surface samples
+_FAR_SHARE = 0.08
+_SURFACE_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples of one posed head. Lengths are mm, head frame."""
+
+    points: FloatArray
+    """(N, 3) observed points."""
+    distance: FloatArray
+    """(N,) true signed distance, negative inside."""
+    normal: FloatArray
+    """(N, 3) unit gradient of the distance: on the surface, its normal."""
+    target: FloatArray
+    """(N, 3) where each point lies in the canonical pose."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Closest:
+    distance: FloatArray
+    point: FloatArray
+    face: IntArray
+
+
+def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
+    """Area-weighted unit normals (V, 3); zero where no face touches."""
+    corner = vertices[faces]
+    area = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normals = np.zeros_like(vertices)
+    for k in range(3):
+        np.add.at(normals, faces[:, k], area)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return normals / np.maximum(length, 1e-12)
+
+
+def sampling_density(centroids: FloatArray) -> FloatArray:
+    """How many times more samples per mm² a place of the mean head gets: more where the regions are small."""
+    distance = np.linalg.norm(centroids[:, None] - CENTERS_MM, axis=2)
+    smallest = np.where(distance < 0.8 * RADII_MM, RADII_MM, 140.0).min(axis=1)
+    return np.clip((60.0 / smallest) ** 1.6, 0.25, 6.0)
+
+
+def signed_distance(vertices: FloatArray, faces: IntArray, points: FloatArray) -> _Closest:
+    """True signed distance to one closed, possibly self-touching surface."""
+    squared, face, closest = igl.point_mesh_squared_distance(points, vertices, faces)
+    inside = igl.fast_winding_number(vertices, faces, points) > 0.5
+    return _Closest(np.sqrt(np.maximum(squared, 0.0)) * np.where(inside, -1.0, 1.0), closest, face)
+
+
+def face_density(ict: IctModel) -> FloatArray:
+    """`sampling_density` of each face, skin then eyes; the same for every head, so computed once."""
+    faces = np.concatenate([ict.skin_faces, ict.eye_faces])
+    return sampling_density((ict.mean + ict.canonical_offset)[faces].mean(axis=1))
+
+
+def head_samples(
+    ict: IctModel,
+    density: FloatArray,
+    posed: FloatArray,
+    canonical: FloatArray,
+    count: int,
+    rng: np.random.Generator,
+) -> Samples:
+    """Draw `count` samples of the head with vertices `posed` (V, 3); `canonical` are the same vertices at rest.
+
+    The first half lies on the surface. `density` is `face_density(ict)`.
+    """
+    posed = posed.astype(np.float64)
+    faces = np.concatenate([ict.skin_faces, ict.eye_faces])
+    normals = np.zeros_like(posed)
+    for solid in (ict.skin_faces, ict.eye_faces):
+        part = vertex_normals(posed, solid)
+        normals = np.where(part != 0.0, part, normals)
+    surface = int(count * _SURFACE_SHARE)
+    seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
+    seed_normal = np.einsum("nkc,nk->nc", normals[faces[seed_face]], seed_bary)
+    seed_normal /= np.maximum(np.linalg.norm(seed_normal, axis=1, keepdims=True), 1e-12)
+    hidden = _hidden(ict, posed, seeds, seed_face)
+    kept = np.flatnonzero(~hidden)[:surface]
+    seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
+
+    free = count - len(seeds)
+    far = int(count * _FAR_SHARE)
+    spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=free - far)
+    base = rng.integers(len(seeds), size=free - far)
+    off = np.concatenate(
+        [
+            seeds[base] + rng.normal(size=(free - far, 3)) * (spread / np.sqrt(3.0))[:, None],
+            rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3)),
+        ]
+    )
+    closest = _union_distance(ict, posed, off)
+    away = np.where(np.abs(closest.distance) > 0.05, closest.distance, np.inf)[:, None]
+    off_normal = (off - closest.point) / away
+
+    points = np.concatenate([seeds, off])
+    nearest = np.concatenate([seeds, closest.point])
+    face = np.concatenate([seed_face, closest.face])
+    return Samples(
+        points=points,
+        distance=np.concatenate([np.zeros(len(seeds)), closest.distance]),
+        normal=np.concatenate([seed_normal, off_normal]),
+        target=carry(posed, canonical.astype(np.float64), faces[face], nearest, points),
+    )
+
+
+def carry(
+    source: FloatArray, target: FloatArray, corners: IntArray, nearest: FloatArray, points: FloatArray
+) -> FloatArray:
+    """Where `points` (N, 3) go when the triangles `corners` (N, 3) under their `nearest` points move.
+
+    The nearest point keeps its barycentric place, the rest of the way turns with the triangle's frame.
+    """
+    a, b, c = (source[corners[:, k]] for k in range(3))
+    u, v, w = b - a, c - a, nearest - a
+    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
+    wu, wv = (w * u).sum(1), (w * v).sum(1)
+    det = np.maximum(uu * vv - uv * uv, 1e-12)
+    s, t = (vv * wu - uv * wv) / det, (uu * wv - uv * wu) / det
+    moved = sum(
+        weight[:, None] * target[corners[:, k]] for k, weight in enumerate((1.0 - s - t, s, t))
+    )
+    rotation = np.einsum("nij,nkj->nik", _frames(target[corners]), _frames(source[corners]))
+    result: FloatArray = moved + np.einsum("nij,nj->ni", rotation, points - nearest)
+    return result
+
+
+def _frames(corner: FloatArray) -> FloatArray:
+    x = corner[:, 1] - corner[:, 0]
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    z = np.cross(x, corner[:, 2] - corner[:, 0])
+    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    return np.stack([x, np.cross(z, x), z], axis=2)
+
+
+def _surface_points(
+    posed: FloatArray, faces: IntArray, density: FloatArray, count: int, rng: np.random.Generator
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    corner = posed[faces]
+    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
+    weight = area * density
+    face = rng.choice(len(faces), size=count, p=weight / weight.sum())
+    s, t = rng.random((2, count))
+    flip = s + t > 1.0
+    s, t = np.where(flip, 1.0 - s, s), np.where(flip, 1.0 - t, t)
+    bary = np.stack([1.0 - s - t, s, t], axis=1)
+    return np.einsum("nkc,nk->nc", corner[face], bary), face, bary
+
+
+def _hidden(ict: IctModel, posed: FloatArray, points: FloatArray, face: IntArray) -> FloatArray:
+    # a point of one solid that lies inside another is not on the surface of their union
+    skin = face < len(ict.skin_faces)
+    hidden = np.zeros(len(points), dtype=bool)
+    near = skin & _near_eyes(ict, posed, points, 3.0)
+    for mask, solid in ((near, ict.eye_faces), (~skin, ict.skin_faces)):
+        if mask.any():
+            hidden[mask] = igl.fast_winding_number(posed, solid, points[mask]) > 0.5
+    return hidden
+
+
+def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: float) -> FloatArray:
+    used = np.unique(ict.eye_faces)
+    near = np.zeros(len(points), dtype=bool)
+    for side in (used[posed[used, 0] > 0], used[posed[used, 0] <= 0]):
+        low, high = posed[side].min(axis=0) - margin_mm, posed[side].max(axis=0) + margin_mm
+        near |= ((points > low) & (points < high)).all(axis=1)
+    return near
+
+
+def _union_distance(ict: IctModel, posed: FloatArray, points: FloatArray) -> _Closest:
+    skin = signed_distance(posed, ict.skin_faces, points)
+    near = _near_eyes(ict, posed, points, _EYE_REACH_MM)
+    eye = signed_distance(posed, ict.eye_faces, points[near])
+    distance, point, face = skin.distance.copy(), skin.point.copy(), skin.face.copy()
+    closer = eye.distance < distance[near]
+    rows = np.flatnonzero(near)[closer]
+    distance[rows], point[rows] = eye.distance[closer], eye.point[closer]
+    face[rows] = eye.face[closer] + len(ict.skin_faces)
+    return _Closest(distance, point, face)
