@@ -1,0 +1,351 @@
+"""Batched search for a head in an oriented cloud: many starts, robust Gauss-Newton, a two-way score.
+
+Works in "scan mm": the scan's own axes, scaled to millimetres by a unit hypothesis. A pose (s, R, t) maps the
+template into scan mm, x = s R q + t. Normals count up to sign, so inverted or mixed normals change nothing.
+
+Shape legend: N scan points, K template points, B poses in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from imhead.fitting.pose_template import NOSE_RADIUS_MM, PoseTemplate, even_subset
+
+Float = NDArray[np.float64]
+Nearest = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""(..., 3) positions → nearest scan points (..., 3) and their normals (..., 3)."""
+
+SCALE_SIGMA = 0.08
+"""Prior deviation of log(scale) of real heads about the mean head."""
+
+_CELL_MM = 4.0
+_MAX_CELLS = 6_000_000
+_PAD_MM = 24.0
+_SPINS = 12
+_TILTS_DEG = (0.0, -22.0, 22.0)
+_CANDIDATE_GAP_MM = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """A scan in mm, thinned to an even spacing, with a grid that answers "nearest point" in one look-up."""
+
+    points: Float
+    """(N, 3) scan mm."""
+    normals: Float
+    """(N, 3) unit, sign without meaning."""
+    spacing_mm: float
+    """Median distance between neighbours."""
+    grid_origin: Tensor
+    """(3,) centre of the first cell."""
+    grid_cell_mm: float
+    """Edge of a cell."""
+    grid_shape: tuple[int, int, int]
+    """Cells along each axis."""
+    grid_nearest: Tensor
+    """(cells,) int64, row of a point nearest to the cell."""
+    oriented: Tensor
+    """(N, 6) float32, point and normal side by side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """A batch of similarities, template → scan mm."""
+
+    scale: Tensor
+    """(B,)."""
+    rotation: Tensor
+    """(B, 3, 3)."""
+    translation: Tensor
+    """(B, 3)."""
+
+    def take(self, rows: Tensor | NDArray[np.int64]) -> Poses:
+        index = torch.as_tensor(rows)
+        return Poses(self.scale[index], self.rotation[index], self.translation[index])
+
+    def apply(self, points: Tensor) -> Tensor:
+        """(K, 3) → (B, K, 3)."""
+        turned = torch.einsum("bij,kj->bki", self.rotation, points)
+        return turned * self.scale[:, None, None] + self.translation[:, None]
+
+
+def join(batches: list[Poses]) -> Poses:
+    return Poses(
+        torch.cat([b.scale for b in batches]),
+        torch.cat([b.rotation for b in batches]),
+        torch.cat([b.translation for b in batches]),
+    )
+
+
+def make_cloud(points: Float, normals: Float) -> Cloud:
+    """Thin to an even spacing and index. `points` (N, 3) in scan mm, `normals` (N, 3) unit."""
+    keep = even_subset(points, 3.0)
+    points, normals = points[keep], normals[keep]
+    gaps, _ = cKDTree(points).query(points, k=2)
+    origin = points.min(0) - _PAD_MM
+    span = np.ptp(points, axis=0) + 2 * _PAD_MM
+    cell = max(_CELL_MM, float((span.prod() / _MAX_CELLS) ** (1 / 3)))
+    shape = np.ceil(span / cell).astype(int) + 1
+    where = np.rint((points - origin) / cell).astype(int)
+    owner = np.full(shape, -1, dtype=np.int64)
+    owner[where[:, 0], where[:, 1], where[:, 2]] = np.arange(len(points))
+    nearest = ndimage.distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
+    table = owner[nearest[0], nearest[1], nearest[2]].ravel()
+    return Cloud(
+        points, normals, float(np.median(gaps[:, 1])), torch.from_numpy(origin.astype(np.float32)), cell,
+        (int(shape[0]), int(shape[1]), int(shape[2])), torch.from_numpy(table),
+        torch.from_numpy(np.concatenate([points, normals], 1).astype(np.float32)),
+    )  # fmt: skip
+
+
+def grid_nearest(cloud: Cloud) -> Nearest:
+    """Approximate nearest points by one grid look-up: the fast path of the search."""
+    nx, ny, nz = cloud.grid_shape
+
+    def look_up(at: Tensor) -> tuple[Tensor, Tensor]:
+        cell = ((at - cloud.grid_origin) / cloud.grid_cell_mm).round_()
+        x = cell[..., 0].clamp_(0, nx - 1).long()
+        y = cell[..., 1].clamp_(0, ny - 1).long()
+        z = cell[..., 2].clamp_(0, nz - 1).long()
+        found = cloud.oriented[cloud.grid_nearest[(x * ny + y) * nz + z]]
+        return found[..., :3], found[..., 3:]
+
+    return look_up
+
+
+def exact_nearest(points: Float, normals: Float) -> Nearest:
+    """Exact nearest points of (N, 3): for the last steps, where the thinning of the cloud would show."""
+    tree = cKDTree(points)
+    table = torch.from_numpy(np.concatenate([points, normals], 1).astype(np.float32))
+
+    def look_up(at: Tensor) -> tuple[Tensor, Tensor]:
+        _, row = tree.query(at.double().numpy())
+        found = table[torch.from_numpy(row)]
+        return found[..., :3], found[..., 3:]
+
+    return look_up
+
+
+def nose_candidates(cloud: Cloud, limit: int) -> tuple[Float, Float, Float]:
+    """Points that stand out from the ball around them as a nose tip does.
+
+    Returns:
+        positions (C, 3), outward directions (C, 3), heights (C,) in mm, the most prominent first.
+    """
+    rows = even_subset(cloud.points, 4.0 if len(cloud.points) < 20000 else 5.0)
+    points, normals = cloud.points[rows], cloud.normals[rows]
+    tree = cKDTree(points)
+    pairs = tree.query_pairs(NOSE_RADIUS_MM, output_type="ndarray")
+    count = np.ones(len(points))
+    total = points.copy()
+    for a, b in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
+        count += np.bincount(a, minlength=len(points))
+        for axis in range(3):
+            total[:, axis] += np.bincount(a, weights=points[b, axis], minlength=len(points))
+    step = points - total / count[:, None]
+    # along the normal: at the rim of a sheet the mean lies sideways, and that is no nose
+    height = np.abs(np.einsum("ni,ni->n", step, normals))
+    height[count < 12] = 0.0
+    chosen: list[int] = []
+    free = np.ones(len(points), dtype=bool)
+    for row in np.argsort(-height):
+        if not free[row] or height[row] < 3.0:
+            continue
+        chosen.append(int(row))
+        free[tree.query_ball_point(points[row], _CANDIDATE_GAP_MM)] = False
+        if len(chosen) == limit:
+            break
+    direction = step[chosen] / np.maximum(np.linalg.norm(step[chosen], axis=1, keepdims=True), 1e-9)
+    return points[chosen], direction, height[chosen]
+
+
+def everywhere_candidates(cloud: Cloud, limit: int) -> tuple[Float, Float]:
+    """At most `limit` points all over the scan, each with its normal and the opposite: starts that need no nose."""
+    gap = 20.0
+    rows = even_subset(cloud.points, gap)
+    while len(rows) > limit:
+        gap *= 1.15
+        rows = even_subset(cloud.points, gap)
+    outward = np.stack([cloud.normals[rows], -cloud.normals[rows]], 1).reshape(-1, 3)
+    return np.repeat(cloud.points[rows], 2, axis=0), outward
+
+
+def starts(template: PoseTemplate, positions: Float, directions: Float, scale: float, spins: int, tilts: int) -> Poses:
+    """Poses that put the template's nose tip on each position, its axis along each direction, spun and tilted."""
+    onto = _turn_between(template.nose_axis, directions)
+    spin = Rotation.from_rotvec(np.outer(np.arange(spins) * 2 * np.pi / spins, template.nose_axis))
+    tilt = Rotation.from_euler("x", np.array(_TILTS_DEG[:tilts])[:, None], degrees=True)
+    local = np.einsum("aij,bjk->abik", spin.as_matrix(), tilt.as_matrix()).reshape(-1, 3, 3)
+    turns = np.einsum("cij,ljk->clik", onto, local).reshape(-1, 3, 3)
+    at = np.repeat(positions, len(local), axis=0)
+    shift = at - scale * turns @ template.nose_tip_mm
+    return Poses(
+        torch.full((len(turns),), scale), torch.from_numpy(turns.astype(np.float32)),
+        torch.from_numpy(shift.astype(np.float32)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class FacePoints:
+    """Template points that are laid onto the scan, with what each one counts."""
+
+    points: Tensor
+    """(K, 3) float32, head frame mm."""
+    normals: Tensor
+    """(K, 3) float32 unit."""
+    relief: Tensor
+    """(K,) float32, see `PoseTemplate.relief`."""
+
+
+def face_points(template: PoseTemplate, count: int, rng: np.random.Generator) -> FacePoints:
+    """`count` of the template's face points, drawn evenly; all of them where it has fewer."""
+    rows = rng.permutation(np.flatnonzero(template.face))[:count]
+    arrays = (template.points[rows], template.normals[rows], template.relief[rows])
+    return FacePoints(*(torch.from_numpy(a.astype(np.float32)) for a in arrays))
+
+
+def refine(
+    nearest: Nearest, face: FacePoints, poses: Poses, reaches_mm: tuple[float, ...], center_scale: float,
+    scale_sigma: float = SCALE_SIGMA,
+) -> Poses:
+    """Robust Gauss-Newton of the template's face onto the scan, one step per reach, all poses at once.
+
+    The residual is taken along the sum of both normals, which widens the basin of plain point-to-plane.
+
+    Args:
+        nearest: looks up the scan.
+        face: K template points.
+        poses: B starts.
+        reaches_mm: beyond this distance a pair of points has no weight; one step for each.
+        center_scale: most likely scale.
+        scale_sigma: deviation of log(scale) about it; 0 keeps the scale.
+    """
+    for reach in reaches_mm:
+        poses = _gauss_newton_step(nearest, face, poses, reach, center_scale, scale_sigma)
+    return poses
+
+
+def _gauss_newton_step(
+    nearest: Nearest, face: FacePoints, poses: Poses, reach: float, center_scale: float, scale_sigma: float
+) -> Poses:
+    at = poses.apply(face.points)
+    facing = torch.einsum("bij,kj->bki", poses.rotation, face.normals)
+    found, found_normal = nearest(at)
+    cosine = (facing * found_normal).sum(-1)
+    gap = at - found
+    far = gap.square().sum(-1) / reach**2
+    agreement = ((cosine.abs() - 0.3) / 0.7).clamp(min=0)
+    weight = (0.3 + face.relief) * (1 - far).clamp(min=0).square() * agreement
+    along = facing + torch.where(cosine < 0, -1.0, 1.0)[..., None] * found_normal
+    along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    residual = (gap * along).sum(-1)
+    middle = at.mean(1, keepdim=True)
+    arm = at - middle
+    jacobian = torch.cat([torch.linalg.cross(arm, along), along, (arm * along).sum(-1, keepdim=True)], -1)
+    weighted = (jacobian * weight[..., None]).transpose(1, 2)
+    system = weighted @ jacobian
+    right = -(weighted @ residual[..., None])[..., 0]
+    mass = weight.sum(1) + 1.0
+    # a little damping, in millimetres of motion, keeps sliding directions from running away
+    damping = torch.tensor([25.0, 25.0, 25.0, 0.01, 0.01, 0.01, 25.0])
+    system = system + torch.diag(damping) * mass[:, None, None]
+    if scale_sigma > 0:
+        stiffness = mass * 0.32 / scale_sigma**2
+        system[:, 6, 6] += stiffness
+        right[:, 6] -= stiffness * torch.log(poses.scale / center_scale)
+        move = torch.linalg.solve(system, right)
+        growth = move[:, 6].clamp(-0.1, 0.1).exp()
+    else:
+        move = torch.linalg.solve(system[:, :6, :6], right[:, :6])
+        growth = torch.ones_like(mass)
+    turn = _exponential(move[:, :3])
+    center = middle[:, 0]
+    moved = growth[:, None] * torch.einsum("bij,bj->bi", turn, poses.translation - center) + center + move[:, 3:6]
+    return Poses(poses.scale * growth, turn @ poses.rotation, moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """How well poses explain the scan, (B,) each."""
+
+    score: Tensor
+    """0..1, the one number that ranks poses."""
+    quality: Tensor
+    """0..1, agreement of the template's face with the scan, where the scan has a surface."""
+    relief: Tensor
+    """0..1, the same on nose, lids and lips alone."""
+    seen: Tensor
+    """0..1, part of the template's face that has scan nearby."""
+    covered: Tensor
+    """0..1, part of the template's face with a scan point near and an agreeing normal."""
+
+
+def mark(nearest: Nearest, spacing_mm: float, face: FacePoints, poses: Poses) -> Marks:
+    """Agreement of the template's face with the scan, whose points lie `spacing_mm` apart."""
+    at = poses.apply(face.points)
+    facing = torch.einsum("bij,kj->bki", poses.rotation, face.normals)
+    found, found_normal = nearest(at)
+    cosine = (facing * found_normal).sum(-1).abs()
+    gap = at - found
+    far = gap.norm(dim=-1)
+    plane = (gap * facing).sum(-1).abs()
+    size = poses.scale[:, None]
+    reach = max(14.0, 2.5 * spacing_mm)
+    near = (far < reach * size).float()
+    fit = torch.exp(-((plane / (5.0 * size)) ** 2)) * ((cosine - 0.6) / 0.35).clamp(0, 1) * near
+    carved = face.relief / face.relief.sum()
+    seen = near.mean(1)
+    seen_carved = (near * carved).sum(1)
+    quality = fit.mean(1) / seen.clamp(min=0.05)
+    relief_quality = (fit * carved).sum(1) / seen_carved.clamp(min=0.05)
+    covered = ((plane < 6.0 * size) & (far < reach * size) & (cosine > 0.75)).float().mean(1)
+    score = 0.4 * fit.mean(1) + 0.6 * (fit * carved).sum(1)
+    return Marks(score, quality, relief_quality, seen, covered)
+
+
+def clutter(cloud: Cloud, template: PoseTemplate, poses: Poses) -> Float:
+    """(B,) scan points that hang in the air before the face, over those that lie on it: 0 for a clean scan."""
+    result = []
+    front = template.points[template.face]
+    for k in range(len(poses.scale)):
+        rotation = poses.rotation[k].double().numpy()
+        local = (cloud.points - poses.translation[k].double().numpy()) @ rotation / float(poses.scale[k])
+        local = local[np.linalg.norm(local - template.nose_tip_mm, axis=1) < 110.0]
+        distance, nearest = template.lookup(local)
+        faces = template.face[nearest]
+        on_face = faces & (np.abs(distance) < 8.0)
+        in_air = faces & (distance > 12.0) & (distance < 38.0)
+        result.append(in_air.sum() / max(on_face.sum(), 0.02 * len(front), 1.0))
+    return np.array(result)
+
+
+def _turn_between(start: Float, ends: Float) -> Float:
+    """(C, 3, 3) smallest rotations from one unit vector to each of (C, 3)."""
+    axis = np.cross(start, ends)
+    cosine = ends @ start
+    flip = cosine < -0.9999
+    side = np.cross(start, [1.0, 0.0, 0.0]) if abs(start[0]) < 0.9 else np.cross(start, [0.0, 1.0, 0.0])
+    axis[flip] = side
+    length = np.linalg.norm(axis, axis=1, keepdims=True)
+    angle = np.arctan2(np.where(flip, 0.0, length[:, 0]), cosine)
+    return Rotation.from_rotvec(axis / np.maximum(length, 1e-12) * angle[:, None]).as_matrix()
+
+
+def _exponential(vector: Tensor) -> Tensor:
+    """(B, 3) rotation vectors → (B, 3, 3), kept below 0.5 rad a step."""
+    angle = vector.norm(dim=1, keepdim=True)
+    vector = vector * (0.5 / angle.clamp(min=0.5))
+    x, y, z = vector.unbind(1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
+    return torch.linalg.matrix_exp(skew)

@@ -1,0 +1,158 @@
+"""What the pose finder knows of a head: oriented samples of the mean head and a distance field around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
+from trimesh.ray.ray_pyembree import RayMeshIntersector
+
+from imhead.conventions import FACE_RADIUS_MM
+from imhead.errors import InputError
+from imhead.types import Mesh
+
+Float = NDArray[np.float64]
+
+NOSE_RADIUS_MM = 25.0
+"""Ball in which the nose tip stands out most clearly from the rest of a head."""
+
+_SAMPLES = 9000
+_SPACING_MM = 3.5
+_SKY_DIRECTIONS = 48
+_SKY_SHARE = 0.12
+_SMOOTH_RADIUS_MM = 40.0
+_FIELD_STEP_MM = 4.0
+_FIELD_REACH_MM = 40.0
+
+
+@dataclass(frozen=True, eq=False)
+class PoseTemplate:
+    """Evenly spread oriented samples of the visible outside of the mean head, head frame, mm."""
+
+    points: Float
+    """(M, 3)."""
+    normals: Float
+    """(M, 3) unit, outward."""
+    face: NDArray[np.bool_]
+    """(M,) true within `conventions.FACE_RADIUS_MM` of the nose tip, on the front."""
+    relief: Float
+    """(M,) 0 where the surface is plain, up to 1 where it turns away from the smooth shape of a skull: nose, lids, lips."""
+    nose_tip_mm: Float
+    """(3,)."""
+    nose_axis: Float
+    """(3,) unit: from the mean of the surface in a ball of `NOSE_RADIUS_MM` to the nose tip."""
+    nose_height_mm: float
+    """Length of that step: how far the tip stands out."""
+    field_origin_mm: Float
+    """(3,) centre of the first cell of `field_mm`."""
+    field_step_mm: float
+    """Edge of a cell."""
+    field_mm: NDArray[np.float32]
+    """(X, Y, Z) distance to the samples, negative behind the surface, cut off at ±`field_reach_mm`."""
+    field_nearest: NDArray[np.int32]
+    """(X, Y, Z) row of the nearest sample."""
+    field_reach_mm: float
+    """Where distances are cut off."""
+
+    @staticmethod
+    def from_mesh(mesh: Mesh, nose_tip_mm: ArrayLike) -> PoseTemplate:
+        """Sample the outside of a mean head.
+
+        Args:
+            mesh: head frame, mm, faces counter-clockwise from outside.
+            nose_tip_mm: (3,).
+
+        Raises:
+            InputError: a mesh without faces, or no surface near the nose tip.
+        """
+        if not len(mesh.faces):
+            raise InputError("the mean head has no faces; a pose template needs a mesh")
+        tip = np.asarray(nose_tip_mm, dtype=np.float64)
+        points, normals = _visible_samples(mesh)
+        near = np.linalg.norm(points - tip, axis=1)
+        if near.min() > 10.0:
+            raise InputError(f"the mean head's nearest point is {near.min():.0f} mm from the given nose tip; check units")
+        step = tip - points[near < NOSE_RADIUS_MM].mean(0)
+        height = float(np.linalg.norm(step))
+        axis = step / height
+        # the ball around the tip also holds the throat's front; a face looks forward or sideways, never back
+        face = (near < FACE_RADIUS_MM) & (normals @ axis > -0.35)
+        origin, field, nearest = _distance_field(points, normals)
+        return PoseTemplate(
+            points, normals, face, _relief(points, normals), tip, axis, height, origin, _FIELD_STEP_MM, field, nearest,
+            _FIELD_REACH_MM,
+        )  # fmt: skip
+
+    def lookup(self, points_mm: Float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Signed distance in mm and row of the nearest sample, for (..., 3) points; outside the grid: the reach."""
+        cell = np.rint((points_mm - self.field_origin_mm) / self.field_step_mm).astype(np.int64)
+        shape = np.array(self.field_mm.shape)
+        inside = ((cell >= 0) & (cell < shape)).all(-1)
+        x, y, z = np.moveaxis(np.clip(cell, 0, shape - 1), -1, 0)
+        distance = np.where(inside, self.field_mm[x, y, z], np.float32(self.field_reach_mm))
+        return distance, self.field_nearest[x, y, z]
+
+
+def _visible_samples(mesh: Mesh) -> tuple[Float, Float]:
+    """Even samples from which a good part of the sky is seen: no mouth cavity, no backs of eyeballs."""
+    rng = np.random.default_rng(0)
+    corners = mesh.vertices[mesh.faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    # four times as many as wanted, then thinned to one spacing
+    pick = rng.choice(len(area), 6 * _SAMPLES, p=area / area.sum())
+    u = rng.random((len(pick), 2))
+    u = np.where(u.sum(1, keepdims=True) > 1, 1 - u, u)
+    a, b, c = np.moveaxis(corners[pick], 1, 0)
+    points = a + u[:, :1] * (b - a) + u[:, 1:] * (c - a)
+    normals = cross[pick] / area[pick, None]
+    keep = even_subset(points, _SPACING_MM)
+    points, normals = points[keep], normals[keep]
+
+    caster = RayMeshIntersector(trimesh.Trimesh(mesh.vertices, mesh.faces, process=False))
+    sky = rng.standard_normal((_SKY_DIRECTIONS, 3))
+    sky /= np.linalg.norm(sky, axis=1, keepdims=True)
+    open_sky = np.zeros(len(points))
+    for direction in sky:
+        front = np.flatnonzero(normals @ direction > 0.05)
+        rays = np.broadcast_to(direction, (len(front), 3))
+        blocked = caster.intersects_any(points[front] + 0.05 * normals[front], rays)
+        open_sky[front] += ~blocked
+    seen = open_sky > _SKY_SHARE * _SKY_DIRECTIONS / 2
+    return points[seen], normals[seen]
+
+
+def even_subset(points: Float, spacing: float) -> NDArray[np.int64]:
+    """Rows of at most one point per cell of a cubic grid: the one nearest to the middle of its cell."""
+    scaled = (points - points.min(0)) / spacing
+    cell = np.floor(scaled).astype(np.int64)
+    offset = np.square(scaled - cell - 0.5).sum(1)
+    size = cell.max(0) + 1
+    key = (cell[:, 0] * size[1] + cell[:, 1]) * size[2] + cell[:, 2]
+    order = np.lexsort((offset, key))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = key[order][1:] != key[order][:-1]
+    return np.sort(order[first])
+
+
+def _relief(points: Float, normals: Float) -> Float:
+    """How far each normal turns from the mean normal around it, 0 at no turn, 1 from about 45 degrees."""
+    around = cKDTree(points).query_ball_point(points, _SMOOTH_RADIUS_MM)
+    smooth = np.stack([normals[rows].mean(0) for rows in around])
+    smooth /= np.linalg.norm(smooth, axis=1, keepdims=True)
+    cosine = np.clip(np.einsum("ni,ni->n", smooth, normals), -1, 1)
+    return np.clip(np.degrees(np.arccos(cosine)) / 45.0, 0.0, 1.0)
+
+
+def _distance_field(points: Float, normals: Float) -> tuple[Float, NDArray[np.float32], NDArray[np.int32]]:
+    low = points.min(0) - _FIELD_REACH_MM
+    shape = np.ceil((np.ptp(points, axis=0) + 2 * _FIELD_REACH_MM) / _FIELD_STEP_MM).astype(int) + 1
+    axes = [low[k] + _FIELD_STEP_MM * np.arange(shape[k]) for k in range(3)]
+    cells = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    distance, nearest = cKDTree(points).query(cells)
+    side = np.einsum("ni,ni->n", cells - points[nearest], normals[nearest])
+    signed = np.minimum(distance, _FIELD_REACH_MM) * np.where(side < 0, -1.0, 1.0)
+    return low, signed.reshape(shape).astype(np.float32), nearest.reshape(shape).astype(np.int32)
