@@ -86,13 +86,13 @@ class TrainConfig:
     """The loss."""
     identities: int = 2000
     """Training identities; each is also seen mirrored."""
-    canonical_points: int = 6000
+    canonical_points: int = 5000
     """Stored samples of each identity in the canonical pose."""
-    expression_points: int = 3600
+    expression_points: int = 3000
     """Stored samples of each identity in one drawn expression (or neutral)."""
     neutral_fraction: float = 0.35
     """Part of the identities whose posed samples are the neutral expression."""
-    steps: int = 16000
+    steps: int = 13000
     """Optimiser steps."""
     batch_heads: int = 16
     """Heads in a step."""
@@ -103,9 +103,9 @@ class TrainConfig:
     learning_rate: float = 2e-3
     """Peak rate of Adam for the networks; cosine to 1 % of it."""
     code_learning_rate: float = 2e-4
-    """Peak rate for z_id and DecNet, which start from a PCA and are refined."""
+    """Peak rate for z_id, DecNet and keypoints, which start from a PCA and are refined."""
     code_start: float = 0.3
-    """Part of the run after which codes and DecNet are refined; until then they keep their start."""
+    """Part of the run after which z_id, DecNet and keypoints are refined; until then they keep their start."""
     warmup_steps: int = 200
     """Steps of linear warm-up."""
     seed: int = 0

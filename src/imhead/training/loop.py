@@ -26,6 +26,7 @@ from imhead.training import losses
 from imhead.training.codes import apply_start, start_codes
 from imhead.training.population import Population, build_population, training_offsets
 
+_PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
 _SHARDS = ("weights", "first_moment", "second_moment")
 
 
@@ -165,10 +166,9 @@ def train(
     population = build_population(ict, offsets, config, run / "population", progress)
     learner = _fresh(config, ict, offsets, run, progress)
     del offsets
-    networks = [p for n, p in learner.named_parameters() if n not in ("z_id", "model.decnet.weight")]
-    optimizer = torch.optim.Adam(
-        [{"params": networks}, {"params": [learner.z_id, learner.model.decnet.weight]}], betas=(0.9, 0.99)
-    )
+    networks = [p for n, p in learner.named_parameters() if n not in _PCA_STARTED]
+    started = [p for n, p in learner.named_parameters() if n in _PCA_STARTED]
+    optimizer = torch.optim.Adam([{"params": networks}, {"params": started}], betas=(0.9, 0.99))
     step = load_state(learner, optimizer, run)
     if step:
         progress(f"resumed at step {step}")
@@ -189,8 +189,8 @@ def train(
         step += 1
         if step % config.progress_steps == 0:
             pace = (time.perf_counter() - began) / (step - since)
-            shown = "  ".join(f"{name} {float(value):.5f}" for name, value in terms.items())
-            progress(f"step {step}/{config.steps}  loss {float(loss):.5f}  {shown}  {pace:.3f} s/step")
+            shown = "  ".join(f"{name} {value.item():.5f}" for name, value in terms.items())
+            progress(f"step {step}/{config.steps}  loss {loss.item():.5f}  {shown}  {pace:.3f} s/step")
         if step % config.checkpoint_steps == 0 or step == end:
             save_state(learner, optimizer, run, step)
         if picture is not None and step % config.picture_steps == 0:
