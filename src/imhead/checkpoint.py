@@ -1,0 +1,217 @@
+"""Models and heads on disk: safetensors only, checked in full before a number of them is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from imhead.config import ModelConfig, model_config_from_dict, to_dict
+from imhead.errors import InputError
+from imhead.model.head import HeadModel
+from imhead.regions import REGION_COUNT, REGIONS
+from imhead.types import Head
+
+MODEL_FORMAT = "imhead-model-1"
+HEAD_FORMAT = "imhead-head-1"
+_MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model, ready to draw heads."""
+
+    name: str
+    """The name written into every head made with it."""
+    hash: str
+    """First 16 hex digits of the SHA-256 over its weights."""
+    net: HeadModel
+    """The network, in evaluation mode, gradients off."""
+    card: dict[str, Any]
+    """Data, seed, training and limits, as written when it was trained."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.net.radius.device
+
+    def neutral(self) -> Head:
+        """The mean head: every code zero."""
+        config = self.net.config
+        return Head(
+            self.name,
+            self.hash,
+            np.zeros(config.identity_size),
+            np.zeros(config.expression_size),
+            np.zeros((REGION_COUNT, config.region_code_size)),
+            ("mean head",),
+        )
+
+
+def regions_digest() -> str:
+    """A hash of the region table: a model drawn up with another one must not be opened."""
+    table = [(r.name, r.group, r.center_mm, r.radius_mm, r.mirror) for r in REGIONS]
+    return hashlib.sha256(repr(table).encode()).hexdigest()[:16]
+
+
+def weights_hash(tensors: dict[str, Tensor]) -> str:
+    """First 16 hex digits of the SHA-256 over names, shapes and half-precision bytes, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().half().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def save_model(net: HeadModel, path: Path, name: str, card: dict[str, Any]) -> str:
+    """Write a model as half-precision safetensors; its hash."""
+    tensors = {key: value.detach().cpu().half().contiguous() for key, value in net.state_dict().items()}
+    metadata = {
+        "format": MODEL_FORMAT,
+        "name": name,
+        "config": json.dumps(to_dict(net.config)),
+        "regions": regions_digest(),
+        "card": json.dumps(card),
+    }
+    write_atomically(path, save(tensors, metadata))
+    return weights_hash(tensors)
+
+
+def load_model(source: str | Path = "default", device: str | torch.device = "cpu") -> Model:
+    """Open a model by the name of one that ships with the package, or by path.
+
+    Raises:
+        InputError: no such model, not a safetensors file, or its contents do not match its own config.
+    """
+    text = str(source)
+    shipped = resources.files("imhead") / "assets" / f"{text}.safetensors"
+    path = Path(str(shipped)) if "/" not in text and shipped.is_file() else Path(text)
+    tensors, metadata = _read(path, "model")
+    if metadata.get("format") != MODEL_FORMAT:
+        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a model ({MODEL_FORMAT})")
+    if metadata.get("regions") != regions_digest():
+        raise InputError(f"{path}: was made with another table of regions; use the imhead version it came with")
+    try:
+        config: ModelConfig = model_config_from_dict(json.loads(metadata["config"]))
+        card = json.loads(metadata["card"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: its config cannot be read ({error}); get the file again") from error
+    net = HeadModel(config)
+    _check(path, tensors, {k: tuple(v.shape) for k, v in net.state_dict().items()})
+    net.load_state_dict({key: value.float() for key, value in tensors.items()})
+    net.eval().requires_grad_(False)
+    return Model(metadata.get("name", path.stem), weights_hash(tensors), net.to(device), card)
+
+
+def save_head(head: Head, path: Path) -> None:
+    """Write a head file: codes in single precision, and where they came from."""
+    tensors = {
+        "z_id": torch.from_numpy(np.array(head.z_id)),
+        "z_exp": torch.from_numpy(np.array(head.z_exp)),
+        "offsets": torch.from_numpy(np.array(head.offsets)),
+    }
+    metadata = {
+        "format": HEAD_FORMAT,
+        "model": head.model_id,
+        "model_hash": head.model_hash,
+        "provenance": json.dumps(list(head.provenance)),
+    }
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_head(path: Path, model: Model) -> Head:
+    """Open a head that was made with `model`.
+
+    Raises:
+        InputError: not a head file, damaged, or made by another model.
+    """
+    tensors, metadata = _read(path, "head")
+    if metadata.get("format") != HEAD_FORMAT:
+        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a head ({HEAD_FORMAT})")
+    if metadata.get("model_hash") != model.hash:
+        raise InputError(
+            f"{path}: was made by model {metadata.get('model')!r} ({metadata.get('model_hash')}), not by "
+            f"{model.name!r} ({model.hash}); pass that model with --model"
+        )
+    config = model.net.config
+    _check(
+        path,
+        tensors,
+        {
+            "z_id": (config.identity_size,),
+            "z_exp": (config.expression_size,),
+            "offsets": (REGION_COUNT, config.region_code_size),
+        },
+    )
+    try:
+        provenance = tuple(str(line) for line in json.loads(metadata.get("provenance", "[]")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: its provenance cannot be read; get the file again") from error
+    codes = {key: value.float().numpy() for key, value in tensors.items()}
+    return Head(model.name, model.hash, codes["z_id"], codes["z_exp"], codes["offsets"], provenance)
+
+
+def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.exists():
+        raise InputError(f"{path}: no such {what}; give the path of a .safetensors file")
+    if not path.is_file() or path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty or a folder; give the path of a .safetensors file")
+    if path.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, so it is no imhead {what}")
+    with path.open("rb") as raw:
+        start = raw.read(9)
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        raise InputError(f"{path}: is a pickle or zip archive, which can run code; only .safetensors files are opened")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {key: opened.get_tensor(key) for key in opened.keys()}, dict(opened.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: damaged or not a safetensors file ({reason}); get the file again") from error
+
+
+def _check(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+    if set(tensors) != set(shapes):
+        odd = sorted(set(tensors).symmetric_difference(shapes))[:3]
+        raise InputError(f"{path}: missing or unknown tensors ({', '.join(odd)}); get the file again")
+    for name, shape in shapes.items():
+        value = tensors[name]
+        if tuple(value.shape) != shape or value.dtype not in (torch.float16, torch.float32):
+            raise InputError(f"{path}: tensor {name} is {value.dtype} {tuple(value.shape)}, expected float {shape}")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: tensor {name} holds NaN or infinite numbers; get the file again")

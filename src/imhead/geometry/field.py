@@ -1,0 +1,103 @@
+"""The signed distance field of one head, in millimetres: points in, distances out, nothing that is constant redone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.errors import InputError
+from imhead.model.head import Regional
+from imhead.types import FloatArray, Head
+
+_CHUNK = 32768
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """The ball outside which a region has exactly no influence, canonical pose, head frame."""
+
+    center_mm: FloatArray
+    """(3,)."""
+    radius_mm: float
+
+
+class HeadField:
+    """The field of one head with its own expression, or another.
+
+    Args:
+        z_exp: expression code (64,) instead of the head's own.
+    """
+
+    def __init__(self, model: Model, head: Head, z_exp: FloatArray | None = None) -> None:
+        self.model = model
+        net, device = model.net, model.device
+        self._z_id = torch.tensor(head.z_id, device=device)[None]
+        self._z_exp = torch.tensor(head.z_exp if z_exp is None else z_exp, dtype=torch.float32, device=device)[None]
+        with torch.no_grad():
+            self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
+            self._warp = [(s[:, None], t[:, None]) for s, t in net.warp.fold(self._z_id, self._z_exp)]
+
+    def canonical(self, points_mm: FloatArray) -> FloatArray:
+        """Observed points (N, 3) → canonical points (N, 3), both mm."""
+        return self._map(points_mm, lambda x: (x + self.model.net.warp(x, self._warp)) * MODEL_UNIT_MM)
+
+    def sdf(self, points_mm: FloatArray) -> FloatArray:
+        """Signed distance (N,) in mm at observed points (N, 3) in mm; float32, negative inside."""
+        net = self.model.net
+        return self._map(
+            points_mm,
+            lambda x: net.canonical_sdf(x + net.warp(x, self._warp), self.regional) * MODEL_UNIT_MM,
+        )
+
+    def gradient(self, points_mm: FloatArray) -> FloatArray:
+        """Gradient of the field (N, 3) at observed points; on the surface it points outwards."""
+        net = self.model.net
+        parts: list[FloatArray] = []
+        for part in self._chunks(points_mm):
+            x = part.requires_grad_(True)
+            value = net.canonical_sdf(x + net.warp(x, self._warp), self.regional)
+            parts.append(torch.autograd.grad(value.sum(), x)[0][0].cpu().numpy())
+        return np.concatenate(parts)
+
+    def ball(self, region: int) -> Ball:
+        """The ball of a region of this head."""
+        center = self.regional.keypoints[0, region].cpu().numpy() * MODEL_UNIT_MM
+        return Ball(center, float(self.model.net.radius[region]) * MODEL_UNIT_MM)
+
+    def _chunks(self, points_mm: FloatArray) -> list[Tensor]:
+        points = np.asarray(points_mm)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise InputError(f"points have shape {points.shape}; expected (N, 3)")
+        x = torch.from_numpy(np.ascontiguousarray(points / MODEL_UNIT_MM, dtype=np.float32)).to(self.model.device)
+        return [part[None] for part in x.split(_CHUNK)]
+
+    def _map(self, points_mm: FloatArray, function: Callable[[Tensor], Tensor]) -> FloatArray:
+        with torch.no_grad():
+            parts = [function(x)[0].cpu().numpy() for x in self._chunks(points_mm)]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+
+
+def expression_code(model: Model, weights: dict[str, float]) -> FloatArray:
+    """z_exp (64,) of named ARKit weights; names that are not given are 0.
+
+    Raises:
+        InputError: an unknown name, with the nearest ones, or a weight outside [0, 1].
+    """
+    vector = torch.zeros(1, len(ARKIT_NAMES), device=model.device)
+    for name, weight in weights.items():
+        if name not in ARKIT_NAMES:
+            near = difflib.get_close_matches(name, ARKIT_NAMES, n=3, cutoff=0.4) or list(ARKIT_NAMES[:3])
+            raise InputError(f"no ARKit expression is named {name!r}; did you mean {', '.join(near)}?")
+        if not 0.0 <= weight <= 1.0:
+            raise InputError(f"expression {name} has weight {weight}; give a number from 0 to 1")
+        vector[0, ARKIT_NAMES.index(name)] = weight
+    with torch.no_grad():
+        code: FloatArray = model.net.warp.code(vector)[0].cpu().numpy()
+    return code
