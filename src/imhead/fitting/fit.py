@@ -1,0 +1,357 @@
+"""From a scan to a head: pose, then codes, then region offsets, each by damped Gauss-Newton on signed distances."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import igl
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
+from imhead.fitting.objective import Codes, geman_mcclure, linearize
+from imhead.fitting.pose import PoseResult, Units, find_pose
+from imhead.fitting.pose_template import PoseTemplate
+from imhead.geometry.field import HeadField
+from imhead.geometry.meshing import extract_mesh
+from imhead.regions import REGIONS
+from imhead.types import FloatArray, Head, Mesh, Scan
+
+_NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a fit. The defaults were chosen on held-out heads and five real scans."""
+
+    points: int = 7000
+    """Scan points that enter an iteration."""
+    face_share: float = 0.6
+    """Part of them drawn from the face, where the scan has that many."""
+    sigma_mm: float = 0.3
+    """Spread of an inlier's residual: scan noise and model error."""
+    effective_points: float = 2500.0
+    """Independent measurements that the points count as; neighbours repeat each other's errors."""
+    robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, 1.5, 1.5, 1.5)
+    """Scale of the robust loss in each iteration of pose and codes."""
+    detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
+    """The same for the iterations that also free the region offsets."""
+    identity_prior: float = 1.0
+    """Weight of |z_id|²."""
+    expression_sigma: float = 0.25
+    """Prior spread of an ARKit weight."""
+    offset_prior: float = 6.0
+    """Weight of the L1 norm of the region offsets."""
+    normal_gate: float = 0.2
+    """Least cosine between a point's normal and the surface's for the point to count."""
+    detail: bool = True
+    """Whether region offsets are fitted at all."""
+    resolution: int = 224
+    """Cells of the mesh along the longest side of the bounds."""
+    seed: int = 0
+    """Seed of the draw of points and of the search for the pose."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """A fitted head and how well it explains the scan."""
+
+    head: Head
+    mesh: Mesh
+    """The head's surface, head frame, mm."""
+    pose: PoseResult
+    scan_to_head: FloatArray
+    """(4, 4) scan frame and units → head frame in mm, refined by the fit."""
+    points_mm: FloatArray
+    """(N, 3) scan points in the head frame."""
+    distance_mm: FloatArray
+    """(N,) unsigned distance of each scan point to the fitted surface."""
+    explained: FloatArray
+    """(N,) bool: scan points that the head accounts for; the rest is hair, clothes, stand or noise."""
+    face: FloatArray
+    """(N,) bool: scan points on the face."""
+    expression: dict[str, float]
+    """ARKit weights, the non-zero ones."""
+    iterations: int
+    seconds: float
+    warnings: tuple[str, ...]
+
+    def report(self) -> dict[str, object]:
+        """The fit's figures, as written to report.json."""
+        z = np.asarray(self.head.z_id)
+        return {
+            "scan_to_head_mm": _spread(self.distance_mm[self.explained]),
+            "scan_to_head_face_mm": _spread(self.distance_mm[self.explained & self.face]),
+            "explained_fraction": float(self.explained.mean()),
+            "face_points": int((self.explained & self.face).sum()),
+            "units": self.pose.units,
+            "pose": self.scan_to_head.tolist(),
+            "scale_assumed": self.pose.scale_assumed,
+            "identity_sigma": float(np.linalg.norm(z) / np.sqrt(len(z))),
+            "detail_offset": float(np.abs(self.head.offsets).mean()),
+            "expression": self.expression,
+            "iterations": self.iterations,
+            "seconds": round(self.seconds, 3),
+            "warnings": list(self.warnings),
+        }
+
+
+def _spread(distance: FloatArray) -> dict[str, float | None]:
+    if not len(distance):
+        return {"median": None, "mean": None, "p90": None}
+    return {
+        "median": float(np.median(distance)),
+        "mean": float(distance.mean()),
+        "p90": float(np.percentile(distance, 90)),
+    }
+
+
+def nose_tip_mm(mesh: Mesh, field: HeadField) -> FloatArray:
+    """The most forward vertex (3,) in the ball of the nose tip."""
+    ball = field.ball(_NOSE_TIP)
+    near = mesh.vertices[np.linalg.norm(mesh.vertices - ball.center_mm, axis=1) < ball.radius_mm]
+    tip: FloatArray = near[near[:, 2].argmax()] if len(near) else ball.center_mm
+    return tip
+
+
+_templates: dict[str, PoseTemplate] = {}
+
+
+def pose_template(model: Model) -> PoseTemplate:
+    """The mean head as the pose search sees it; made once for each model."""
+    if model.hash not in _templates:
+        field = HeadField(model, model.neutral())
+        mesh = extract_mesh(field.sdf, 160)
+        _templates[model.hash] = PoseTemplate.from_mesh(mesh, nose_tip_mm(mesh, field))
+    return _templates[model.hash]
+
+
+def fit_scan(
+    scan: Scan,
+    model: Model,
+    config: FitConfig = FitConfig(),
+    *,
+    units: Units = "auto",
+    landmarks: dict[str, tuple[FloatArray, FloatArray]] | None = None,
+    progress: Callable[[str, float], None] = lambda stage, part: None,
+) -> FitResult:
+    """Find the head in a scan: any rigid pose, any unit, mesh or points, whole or partial.
+
+    Args:
+        landmarks: name → (scan xyz, head-frame xyz in mm), at least three: replaces the search for the pose.
+        progress: told the stage and the part done, 0 to 1.
+
+    Raises:
+        InputError: no face was found, or it cannot be one head; the message says which and what to do.
+    """
+    began = time.perf_counter()
+    torch.manual_seed(config.seed)
+    progress("pose", 0.0)
+    source, source_normals = _scan_samples(scan, config)
+    pose = find_pose(
+        source, source_normals, pose_template(model), units=units, seed=config.seed, face_landmarks=landmarks
+    )
+    progress("codes", 0.2)
+    state = _start(model, source, source_normals, pose, config)
+    schedule = [(scale, False) for scale in config.robust_mm]
+    if config.detail:
+        schedule += [(scale, True) for scale in config.detail_robust_mm]
+    for k, (scale, with_offsets) in enumerate(schedule):
+        state = _iterate(model, state, scale, with_offsets, config)
+        progress("detail" if with_offsets else "codes", 0.2 + 0.6 * (k + 1) / len(schedule))
+    scan_to_head = state.motion @ pose.scan_to_head
+    progress("mesh", 0.8)
+    return _finish(scan, model, pose, scan_to_head, state, len(schedule), began, config)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    points: Tensor
+    """(N, 3) sampled points in the head frame, before `motion`."""
+    normals: Tensor | None
+    signed: bool
+    motion: FloatArray
+    """(4, 4) refinement of the pose, applied after the search's."""
+    scale_free: bool
+    codes: Codes
+    damping: float
+
+
+def _scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
+    """Points spread evenly over the surface: area-weighted on a mesh, as they are in a cloud; at most 60 000."""
+    rng = np.random.default_rng([config.seed, 1])
+    limit = 60_000
+    if scan.faces is None:
+        keep = rng.permutation(len(scan.points))[:limit]
+        return scan.points[keep], None if scan.normals is None else scan.normals[keep]
+    corner = scan.points[scan.faces]
+    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    face = rng.choice(len(area), size=limit, p=area / area.sum())
+    s, t = rng.random((2, limit))
+    s, t = np.where(s + t > 1, 1 - s, s), np.where(s + t > 1, 1 - t, t)
+    c = corner[face]
+    points = c[:, 0] + s[:, None] * (c[:, 1] - c[:, 0]) + t[:, None] * (c[:, 2] - c[:, 0])
+    return points, cross[face] / np.maximum(area[face], 1e-30)[:, None]
+
+
+def _start(
+    model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig
+) -> _State:
+    rng = np.random.default_rng([config.seed, 2])
+    matrix = pose.scan_to_head
+    points = source @ matrix[:3, :3].T + matrix[:3, 3]
+    inside = np.flatnonzero(((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
+    tip = pose_template(model).nose_tip_mm
+    face = np.linalg.norm(points[inside] - tip, axis=1) < FACE_RADIUS_MM
+    wanted = int(config.points * config.face_share)
+    on_face = rng.permutation(inside[face])[:wanted]
+    elsewhere = rng.permutation(inside[~face])[: config.points - len(on_face)]
+    rows = np.concatenate([on_face, elsewhere])
+    turned = None
+    if normals is not None:
+        rotated = normals[rows] @ matrix[:3, :3].T
+        turned = torch.from_numpy(rotated / np.linalg.norm(rotated, axis=1, keepdims=True).clip(1e-30)).float()
+    net = model.net.config
+    codes = Codes(
+        torch.zeros(net.identity_size), torch.zeros(len(ARKIT_NAMES)), torch.zeros(len(REGIONS), net.region_code_size)
+    )
+    picked = torch.from_numpy(points[rows]).float()
+    return _State(picked, turned, False, np.eye(4), pose.scale_assumed, codes, 1e-3)
+
+
+def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, config: FitConfig) -> _State:
+    """One damped Gauss-Newton step on pose, expression, z_id and, if asked, the region offsets."""
+    points = _moved(state.points, state.motion)
+    line = linearize(model.net, state.codes, points, with_offsets)
+    trust = geman_mcclure(line.sdf_mm, robust_mm) * (line.sdf_mm.abs() < 4.0 * robust_mm)
+    if state.normals is not None:
+        normals = state.normals @ torch.from_numpy(_rotation(state.motion)).float().T
+        cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
+        # an inverted scan has every normal turned; the sign of the majority decides
+        if cosine.sum() < 0:
+            cosine = -cosine
+        trust = trust * (cosine > config.normal_gate)
+    scale = config.effective_points / len(points) / config.sigma_mm**2
+    weight = (trust * scale)[:, None]
+    twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
+    if state.scale_free:
+        twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
+    blocks = [twist, line.weights, line.z_id]
+    if line.offsets is not None:
+        blocks.append(line.offsets)
+    jacobian = torch.cat(blocks, dim=1)
+    prior, value = _prior(state, with_offsets, twist.shape[1], config)
+    hessian = (jacobian.T @ (jacobian * weight)).double()
+    gradient = (jacobian.T @ (weight[:, 0] * line.sdf_mm)).double() + prior * value
+    hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
+    step = -torch.linalg.solve(hessian, gradient).float()
+    return _advance(state, step, twist.shape[1])
+
+
+def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
+    """Diagonal of the prior's Hessian and the value that each unknown departs from zero by."""
+    codes = state.codes
+    parts = [torch.full((pose_size,), 1e-6), torch.full((len(codes.weights),), config.expression_sigma**-2.0)]
+    values = [torch.zeros(pose_size), codes.weights]
+    parts.append(torch.full((len(codes.z_id),), config.identity_prior))
+    values.append(codes.z_id)
+    if pose_size == 7:
+        parts[0][6] = 0.05**-2.0
+    if with_offsets:
+        offsets = codes.offsets.flatten()
+        # L1 by reweighting: the quadratic that touches |δ| where it stands
+        parts.append(config.offset_prior / (offsets.abs() + 0.1))
+        values.append(offsets)
+    return torch.cat(parts).double(), torch.cat(values).double()
+
+
+def _advance(state: _State, step: Tensor, pose_size: int) -> _State:
+    twist, rest = step[:pose_size].double().numpy(), step[pose_size:]
+    angle = np.linalg.norm(twist[:3])
+    limit = min(1.0, np.radians(8.0) / max(angle, 1e-12), 15.0 / max(float(np.linalg.norm(twist[3:6])), 1e-12))
+    motion = np.eye(4)
+    motion[:3, :3] = _rodrigues(limit * twist[:3]) * (np.exp(limit * twist[6]) if pose_size == 7 else 1.0)
+    motion[:3, 3] = limit * twist[3:6]
+    codes = state.codes
+    expressions, identity = len(codes.weights), len(codes.z_id)
+    offsets = codes.offsets
+    if len(rest) > expressions + identity:
+        offsets = offsets + rest[expressions + identity :].view_as(offsets).clamp(-2.0, 2.0)
+    moved = Codes(
+        codes.z_id + rest[expressions : expressions + identity].clamp(-1.5, 1.5),
+        (codes.weights + rest[:expressions]).clamp(0.0, 1.0),
+        offsets,
+    )
+    return replace(state, motion=motion @ state.motion, codes=moved)
+
+
+def _rodrigues(rotation: FloatArray) -> FloatArray:
+    matrix: FloatArray = Rotation.from_rotvec(rotation).as_matrix()
+    return matrix
+
+
+def _rotation(motion: FloatArray) -> FloatArray:
+    return motion[:3, :3] / np.cbrt(np.linalg.det(motion[:3, :3]))
+
+
+def _moved(points: Tensor, motion: FloatArray) -> Tensor:
+    matrix = torch.from_numpy(motion).float()
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _finish(
+    scan: Scan,
+    model: Model,
+    pose: PoseResult,
+    scan_to_head: FloatArray,
+    state: _State,
+    iterations: int,
+    began: float,
+    config: FitConfig,
+) -> FitResult:
+    codes = state.codes
+    with torch.no_grad():
+        z_exp = model.net.warp.code(codes.weights[None])[0].numpy()
+    head = Head(
+        model.name, model.hash, codes.z_id.numpy(), z_exp, codes.offsets.numpy(), (f"fitted to {scan.name}",)
+    )
+    field = HeadField(model, head)
+    mesh = extract_mesh(field.sdf, config.resolution)
+    points = scan.points @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
+    squared, nearest, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
+    distance = np.sqrt(np.maximum(squared, 0.0))
+    explained = distance < 3.0
+    if scan.normals is not None:
+        corner = mesh.vertices[mesh.faces[nearest]]
+        surface = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        agree = np.einsum("nc,nc->n", surface, scan.normals @ scan_to_head[:3, :3].T)
+        agree = agree if np.median(agree) >= 0 else -agree
+        explained &= agree > 0.0
+    face = np.linalg.norm(points - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
+    warnings = [*scan.warnings, *pose.warnings, *_doubts(head, explained, face, distance)]
+    named = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, codes.weights.tolist()) if w > 0.005}
+    return FitResult(
+        head, mesh, pose, scan_to_head, points, distance, explained, face, named, iterations,
+        time.perf_counter() - began, tuple(warnings),
+    )  # fmt: skip
+
+
+def _doubts(head: Head, explained: FloatArray, face: FloatArray, distance: FloatArray) -> list[str]:
+    doubts: list[str] = []
+    sigma = float(np.linalg.norm(head.z_id) / np.sqrt(len(head.z_id)))
+    if sigma > 1.5:
+        doubts.append(f"the identity lies {sigma:.1f} standard deviations out; check the unit of the scan")
+    if face.sum() < 100:
+        doubts.append("fewer than 100 scan points lie on the face; the fit rests on little")
+    elif explained[face].mean() < 0.6:
+        part = 100 * explained[face].mean()
+        doubts.append(f"only {part:.0f} % of the points on the face are explained; look at overlay.ply before use")
+    elif np.median(distance[face & explained]) > 1.0:
+        doubts.append("the face fits worse than 1 mm; look at overlay.ply before use")
+    return doubts
