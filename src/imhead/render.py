@@ -72,12 +72,14 @@ def heat_colors(values_mm: FloatArray, limit_mm: float, *, signed: bool = True) 
 
 
 def round_limit(values_mm: FloatArray, *, share: float = 0.995, floor_mm: float = 0.1) -> float:
-    """A round limit in mm (1, 2, 3 or 5 times a power of ten) that holds a share of the distances."""
+    """A round limit in mm (1, 1.5, 2, 3, 4, 6 or 8 times a power of ten) that holds a share of the distances."""
     size = np.abs(np.asarray(values_mm, dtype=np.float64))
     size = size[np.isfinite(size)]
     wanted = max(float(np.quantile(size, share)) if len(size) else 0.0, floor_mm)
     power = 10.0 ** np.floor(np.log10(wanted))
-    return next(float(f"{step * power:.6g}") for step in (1, 2, 3, 5, 10) if step * power >= wanted * (1 - 1e-9))
+    return next(
+        float(f"{step * power:.6g}") for step in (1, 1.5, 2, 3, 4, 6, 8, 10) if step * power >= wanted * (1 - 1e-9)
+    )
 
 
 def legend(limit_mm: float, *, width: int = 420, signed: bool = True, title: str = "") -> Image.Image:

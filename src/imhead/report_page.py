@@ -23,7 +23,8 @@ th,td{padding:.35rem .6rem;border-bottom:1px solid #e4e1db;text-align:right;font
 th:first-child,td:first-child{text-align:left;white-space:nowrap;padding-left:0}
 thead th{border-bottom:1px solid #26262a;font-size:.9rem}
 figure{margin:.8rem 0;break-inside:avoid}figure img{width:100%;display:block;border-radius:3px}
-figcaption{font-size:.9rem;color:#5a5a62;padding-top:.2rem}.bar{max-width:26rem;margin:0 auto}.warn{color:#8a3b12}
+figcaption{font-size:.9rem;color:#5a5a62;padding-top:.2rem}.bar{max-width:26rem;margin:0 auto}.bar img{width:100%}
+.warn{color:#8a3b12}
 @page{size:A4;margin:14mm}
 @media print{body{margin:0;padding:0;max-width:none;font-size:9.5pt;line-height:1.4}th,td{padding:.25rem .4rem}
 table{break-inside:avoid}h2{margin:1.1rem 0 .3rem;break-after:avoid}.note{margin:.8rem 0}figure{margin:.4rem 0}
@@ -55,7 +56,7 @@ def comparison_page(result: Mapping[str, Any], rows: Sequence[Sequence[NDArray[n
         f'<p class="lead">{f"Edited: {regions}." if regions else "The whole head."} {_sentence(result)}</p>{warnings}'
         f"<h2>How far the surface moved</h2>{_table(result)}{_volumes(result)}"
         f'<p class="note">{html.escape(result["statement"])}</p>'
-        f'<h2>Pictures</h2>{figures}<div class="bar"><img src="{_data_uri(bar)}" alt="colour scale in mm" width="100%">'
+        f'<h2>Pictures</h2>{figures}<div class="bar"><img src="{_data_uri(bar)}" alt="colour scale in mm">'
         "</div></body></html>\n"
     )
 
