@@ -116,7 +116,7 @@ class HeadModel(nn.Module):
             weight = torch.exp(logit - top[pairs.point])
             floor = 0.0
         summed = torch.zeros(total, dtype=weight.dtype, device=weight.device).index_add(0, pairs.point, weight)
-        return weight / (summed + floor)[pairs.point]
+        return weight / (summed + floor).index_select(0, pairs.point)
 
     def features(self, offset: Tensor, folded: list[Tensor], pairs: Pairs, total: int) -> Tensor:
         """Σ_j w_j f_j (total, feature) from x − k_j (P, 3) and each pair's folded codes (P, width)."""
@@ -131,8 +131,9 @@ class HeadModel(nn.Module):
         batch, count, _ = x.shape
         flat = x.reshape(-1, 3)
         pairs = self.find_pairs(x.detach(), regional.keypoints.detach())
-        offset = flat[pairs.point] - regional.keypoints.reshape(-1, 3)[pairs.row]
-        folded = [layer.flatten(0, 1)[pairs.row] for layer in regional.folded]
+        # index_select, not x[rows]: its backward is several times faster on a CPU
+        offset = flat.index_select(0, pairs.point) - regional.keypoints.reshape(-1, 3).index_select(0, pairs.row)
+        folded = [layer.flatten(0, 1).index_select(0, pairs.row) for layer in regional.folded]
         blended = self.features(offset, folded, pairs, batch * count)
         return self.fusion_net(flat, blended).view(batch, count)
 

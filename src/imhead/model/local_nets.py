@@ -67,22 +67,18 @@ class LocalNets(nn.Module):
             folded: CODE_LAYERS × (P, width), the row of `fold` that belongs to each pair.
             counts: pairs of each of the 23 networks.
         """
-        encoded = encode(local, self.frequencies)
+        # split and unbind, not slices: the backward of a slice fills a whole tensor with zeros, 23 times a layer
+        encoded = encode(local, self.frequencies).split(counts)
+        codes = [layer.split(counts) for layer in folded]
+        weights = [layer.unbind() for layer in self.weights]
+        biases = [layer.unbind() for layer in self.biases]
+        last = len(weights) - 1
         parts: list[Tensor] = []
-        start = 0
-        last = len(self.weights) - 1
-        for k, count in enumerate(counts):
-            if count == 0:
-                continue
-            rows = slice(start, start + count)
-            h = encoded[rows]
-            for layer, weight in enumerate(self.weights):
-                if layer < CODE_LAYERS:
-                    h = torch.addmm(folded[layer][rows], h, weight[k])
-                else:
-                    h = torch.addmm(self.biases[layer][k], h, weight[k])
+        for k in (k for k, count in enumerate(counts) if count):
+            h = encoded[k]
+            for layer, weight in enumerate(weights):
+                h = torch.addmm(codes[layer][k] if layer < CODE_LAYERS else biases[layer][k], h, weight[k])
                 if layer < last:
                     h = F.silu(h)
             parts.append(h)
-            start += count
-        return torch.cat(parts) if parts else local.new_zeros(0, self.biases[last].shape[1])
+        return torch.cat(parts) if parts else local.new_zeros(0, self.biases[-1].shape[1])
