@@ -1,0 +1,86 @@
+# Needs python3 (3.10 to 3.13) with venv, and make. Everything is installed into .venv and written under out/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+OUT ?= out
+
+# make demo SCAN=my_scan.ply FIT_FLAGS="--units cm"
+SCAN ?= src/imhead/assets/demo_scan.ply
+FIT_FLAGS ?=
+
+# make train-default ICT=path/to/ICT-FaceKit
+ICT ?= ../ICT-FaceKit
+DATA ?= $(OUT)/data
+RUN ?= $(OUT)/runs/default
+SUITE ?= heldout
+IDENTITIES ?= 2000
+
+.PHONY: help install demo test test-slow check train-default evaluate clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo           fit a scan, edit its nose, mesh and compare it   [SCAN=path]"
+	@echo "make test           lint and the fast tests"
+	@echo "make test-slow      the tests that take long"
+	@echo "make check          formatting, lint and types"
+	@echo "make evaluate       accuracy in mm, beside the baselines"
+	@echo "make train-default  train the default model                          [ICT=clone of ICT-FaceKit]"
+	@echo "make clean          remove out/ (the environment stays)"
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+install: $(STAMP)
+
+demo: export SCAN := $(SCAN)
+demo: export OUT := $(OUT)
+demo: $(STAMP)
+	@set -eu; \
+	name=$$(basename "$$SCAN"); head="$$OUT/demo/$${name%.*}"; \
+	run() { echo; echo "\$$ imhead $$*"; "$(BIN)/imhead" "$$@"; }; \
+	run fit "$$SCAN" --out "$$OUT/demo" $(FIT_FLAGS); \
+	run edit "$$head/head.safetensors" --region nose --sample 7 --strength 1.5 --out "$$head/edited.safetensors"; \
+	for kind in ply glb stl; do \
+	  run mesh "$$head/head.safetensors" --out "$$head/before.$$kind"; \
+	  run mesh "$$head/edited.safetensors" --out "$$head/after.$$kind"; \
+	done; \
+	run compare "$$head/head.safetensors" "$$head/edited.safetensors" --region nose --out "$$head/compare"; \
+	echo; echo "Done. In $$head:"; \
+	echo "  head.safetensors          the fitted head: its codes"; \
+	echo "  head.ply                  its surface, head frame, mm"; \
+	echo "  overlay.ply               the same surface in the scan's own frame and units"; \
+	echo "  report.png, report.json   how well it explains the scan"; \
+	echo "  edited.safetensors        the same head with another nose"; \
+	echo "  before.{ply,glb,stl}      meshes before the edit"; \
+	echo "  after.{ply,glb,stl}       meshes after it"; \
+	echo "  compare/report.html       what the edit moved, in mm and ml (also heatmap.png, report.json)"
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -q -m slow --timeout 1800
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(DATA)/manifest.json: | $(STAMP)
+	$(BIN)/imhead data build --source ict --path "$(ICT)" --identities $(IDENTITIES) --out "$(DATA)"
+
+train-default: $(STAMP) $(DATA)/manifest.json
+	$(BIN)/imhead train default --data "$(DATA)" --out "$(RUN)" --resume
+
+evaluate: $(STAMP)
+	@mkdir -p "$(OUT)"
+	$(BIN)/imhead eval --suite $(SUITE) --json > "$(OUT)/eval.json"
+	@cat "$(OUT)/eval.json"
+
+clean:
+	rm -rf "$(OUT)"
