@@ -9,12 +9,12 @@ OUT ?= out
 SCAN ?= src/imhead/assets/demo_scan.ply
 FIT_FLAGS ?=
 
-# make train-default ICT=path/to/ICT-FaceKit
+# make train-default ICT=path      a clone of ICT-FaceKit, or its packed .npz
+# make evaluate SUITE=real DATA=path      a folder of scans
 ICT ?= ../ICT-FaceKit
-DATA ?= $(OUT)/data
 RUN ?= $(OUT)/runs/default
 SUITE ?= heldout
-IDENTITIES ?= 2000
+DATA ?= $(ICT)
 
 .PHONY: help install demo test test-slow check train-default evaluate clean
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ help:
 	@echo "make test           lint and the fast tests"
 	@echo "make test-slow      the tests that take long"
 	@echo "make check          formatting, lint and types"
-	@echo "make evaluate       accuracy in mm, beside the baselines"
+	@echo "make evaluate       accuracy in mm, on unseen heads                     [SUITE, DATA]"
 	@echo "make train-default  train the default model                          [ICT=clone of ICT-FaceKit]"
 	@echo "make clean          remove out/ (the environment stays)"
 
@@ -71,16 +71,13 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-$(DATA)/manifest.json: | $(STAMP)
-	$(BIN)/imhead data build --source ict --path "$(ICT)" --identities $(IDENTITIES) --out "$(DATA)"
-
-train-default: $(STAMP) $(DATA)/manifest.json
-	$(BIN)/imhead train default --data "$(DATA)" --out "$(RUN)" --resume
+train-default: $(STAMP)
+	$(BIN)/imhead train default --data "$(ICT)" --out "$(RUN)" --resume
 
 evaluate: $(STAMP)
 	@mkdir -p "$(OUT)"
-	$(BIN)/imhead eval --suite $(SUITE) --json > "$(OUT)/eval.json"
-	@cat "$(OUT)/eval.json"
+	$(BIN)/imhead eval --suite $(SUITE) --data "$(DATA)" --json > "$(OUT)/eval_$(SUITE).json"
+	@echo "$(OUT)/eval_$(SUITE).json"
 
 clean:
 	rm -rf "$(OUT)"

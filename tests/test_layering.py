@@ -25,8 +25,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("fitting", "editing"),
     ("evaluation",),
+    ("api",),
     ("imhead",),  # the package's own __init__: the Python verbs
     ("cli",),
+    ("__main__",),
 )
 
 # Pictures, pages and files know surfaces, not networks or codes.
@@ -103,8 +105,8 @@ def test_pictures_and_files_know_surfaces_only(name: str) -> None:
 
 
 def test_nothing_imports_the_command_line() -> None:
-    guilty = sorted(module for module, others in IMPORTS.items() if "imhead.cli" in others)
-    assert not guilty
+    guilty = {module for module, others in IMPORTS.items() if "imhead.cli" in others}
+    assert guilty <= {"imhead.__main__"}
 
 
 def test_no_two_modules_import_each_other_in_a_ring() -> None:
