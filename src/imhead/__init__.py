@@ -1,0 +1,16 @@
+"""An implicit 3D morphable model of the human head whose regions can be edited one by one.
+
+>>> import imhead
+>>> head = imhead.fit("scan.ply")
+>>> other = head.edit("nose", sample=7)
+>>> other.mesh(expression={"jawOpen": 0.5}).vertices.shape
+"""
+
+from __future__ import annotations
+
+from imhead.api import EditableHead, MorphableModel, fit, load
+from imhead.errors import InputError
+from imhead.types import Head, Mesh, Scan
+
+__version__ = "0.1.0"
+__all__ = ["EditableHead", "Head", "InputError", "Mesh", "MorphableModel", "Scan", "__version__", "fit", "load"]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imhead.errors import InputError
+
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def resolve(names: str | list[str] | tuple[str, ...]) -> tuple[Region, ...]:
     """Regions for one or more region or group names, in region order, each once.
 
     Raises:
-        ValueError: a name is neither a region nor a group; the message lists the nearest ones.
+        InputError: a name is neither a region nor a group; the message lists the nearest ones.
     """
     wanted = [names] if isinstance(names, str) else list(names)
     table = groups()
@@ -132,7 +134,7 @@ def resolve(names: str | list[str] | tuple[str, ...]) -> tuple[Region, ...]:
         if members is None:
             known = sorted(set(by_name) | set(table))
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
-            raise ValueError(f"no region or group is named {name!r}; did you mean {', '.join(near)}?")
+            raise InputError(f"no region or group is named {name!r}; did you mean {', '.join(near)}?")
         for member in members:
             found[by_name[member].index] = by_name[member]
     return tuple(found[k] for k in sorted(found))

@@ -174,7 +174,6 @@ class _State:
     points: Tensor
     """(N, 3) sampled points in the head frame, before `motion`."""
     normals: Tensor | None
-    signed: bool
     motion: FloatArray
     """(4, 4) refinement of the pose, applied after the search's."""
     scale_free: bool
@@ -217,12 +216,15 @@ def _start(
     if normals is not None:
         rotated = normals[rows] @ matrix[:3, :3].T
         turned = torch.from_numpy(rotated / np.linalg.norm(rotated, axis=1, keepdims=True).clip(1e-30)).float()
-    net = model.net.config
+    net, device = model.net.config, model.device
     codes = Codes(
-        torch.zeros(net.identity_size), torch.zeros(len(ARKIT_NAMES)), torch.zeros(len(REGIONS), net.region_code_size)
+        torch.zeros(net.identity_size, device=device),
+        torch.zeros(len(ARKIT_NAMES), device=device),
+        torch.zeros(len(REGIONS), net.region_code_size, device=device),
     )
-    picked = torch.from_numpy(points[rows]).float()
-    return _State(picked, turned, False, np.eye(4), pose.scale_assumed, codes, 1e-3)
+    picked = torch.from_numpy(points[rows]).float().to(device)
+    turned = None if turned is None else turned.to(device)
+    return _State(picked, turned, np.eye(4), pose.scale_assumed, codes, 1e-3)
 
 
 def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, config: FitConfig) -> _State:
@@ -231,7 +233,7 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
     line = linearize(model.net, state.codes, points, with_offsets)
     trust = geman_mcclure(line.sdf_mm, robust_mm) * (line.sdf_mm.abs() < 4.0 * robust_mm)
     if state.normals is not None:
-        normals = state.normals @ torch.from_numpy(_rotation(state.motion)).float().T
+        normals = state.normals @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
         # an inverted scan has every normal turned; the sign of the majority decides
         if cosine.sum() < 0:
@@ -257,9 +259,10 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
 def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
     """Diagonal of the prior's Hessian and the value that each unknown departs from zero by."""
     codes = state.codes
-    parts = [torch.full((pose_size,), 1e-6), torch.full((len(codes.weights),), config.expression_sigma**-2.0)]
-    values = [torch.zeros(pose_size), codes.weights]
-    parts.append(torch.full((len(codes.z_id),), config.identity_prior))
+    new = codes.z_id.new_full
+    parts = [new((pose_size,), 1e-6), new((len(codes.weights),), config.expression_sigma**-2.0)]
+    values = [new((pose_size,), 0.0), codes.weights]
+    parts.append(new((len(codes.z_id),), config.identity_prior))
     values.append(codes.z_id)
     if pose_size == 7:
         parts[0][6] = 0.05**-2.0
@@ -272,7 +275,7 @@ def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig)
 
 
 def _advance(state: _State, step: Tensor, pose_size: int) -> _State:
-    twist, rest = step[:pose_size].double().numpy(), step[pose_size:]
+    twist, rest = step[:pose_size].double().cpu().numpy(), step[pose_size:]
     angle = np.linalg.norm(twist[:3])
     limit = min(1.0, np.radians(8.0) / max(angle, 1e-12), 15.0 / max(float(np.linalg.norm(twist[3:6])), 1e-12))
     motion = np.eye(4)
@@ -301,7 +304,7 @@ def _rotation(motion: FloatArray) -> FloatArray:
 
 
 def _moved(points: Tensor, motion: FloatArray) -> Tensor:
-    matrix = torch.from_numpy(motion).float()
+    matrix = torch.from_numpy(motion).to(points)
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -317,10 +320,9 @@ def _finish(
 ) -> FitResult:
     codes = state.codes
     with torch.no_grad():
-        z_exp = model.net.warp.code(codes.weights[None])[0].numpy()
-    head = Head(
-        model.name, model.hash, codes.z_id.numpy(), z_exp, codes.offsets.numpy(), (f"fitted to {scan.name}",)
-    )
+        z_exp = model.net.warp.code(codes.weights[None])[0].cpu().numpy()
+    z_id, offsets = codes.z_id.cpu().numpy(), codes.offsets.cpu().numpy()
+    head = Head(model.name, model.hash, z_id, z_exp, offsets, (f"fitted to {scan.name}",))
     field = HeadField(model, head)
     mesh = extract_mesh(field.sdf, config.resolution)
     points = scan.points @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]

@@ -30,15 +30,18 @@ Float = NDArray[np.float64]
 Units = Literal["auto", "mm", "cm", "m"]
 
 MIN_POINTS = 200
-ACCEPT_SCORE = 0.42
+ACCEPT_SCORE = 0.345
 """Below this there is no face."""
-SURE_SCORE = 0.55
-"""Below this every other way of looking is tried first, and the result carries a warning."""
+SURE_SCORE = 0.40
+"""Below this every other way of looking is tried first."""
+DOUBT_SCORE = 0.45
+"""Below this the result carries a warning."""
 _TYPICAL_EXTENT_MM = 330.0
 _EXTENT_MM = (90.0, 3000.0)
 _FREE_EXTENTS_MM = tuple(150.0 * 1.19**k for k in range(11))
 _NAMED_SCALE_LIMIT = 1.22
 """A head larger or smaller than the mean head by more than this is not of the unit that was supposed."""
+_STEADYING_POINTS = 2500
 _APART_MM = 45.0
 _APART_DEG = 35.0
 
@@ -54,7 +57,7 @@ class PoseResult:
     scale_assumed: bool
     """True where no named unit gave a head, so that the scale was fitted to the mean head."""
     score: float
-    """0..1, agreement of the mean head's face with the scan; about 0.8 for a clean scan."""
+    """0..1, agreement of the mean head's face with the scan; about 0.7 for a clean scan."""
     runner_up: float
     """Score of the best clearly different pose; near `score` means ambiguous."""
     face_coverage: float
@@ -72,7 +75,7 @@ class _Guess:
     mm_per_unit: float
     pose: Poses
     score: float
-    quality: float
+    contrast: float
     coverage: float
     others: tuple[tuple[float, float, float], ...]
     """(score, distance in mm, turn in degrees) of clearly different poses, best first."""
@@ -129,7 +132,7 @@ def _clean(points: NDArray[np.floating], normals: NDArray[np.floating] | None) -
         raise InputError("the scan's points lie in a heap or far apart; there is no surface to fit")
     cloud = cloud[keep]
     if normals is None:
-        return cloud, plane_normals(cloud), center
+        return cloud, plane_normals(cloud, 10), center
     directions = np.asarray(normals, dtype=np.float64)
     if directions.shape != (len(keep), 3):
         raise InputError(f"scan normals have shape {directions.shape}; expected {(len(keep), 3)}")
@@ -137,7 +140,7 @@ def _clean(points: NDArray[np.floating], normals: NDArray[np.floating] | None) -
     length = np.linalg.norm(directions, axis=1)
     bad = ~(length > 1e-12) | ~np.isfinite(length)
     if bad.any():
-        directions = np.where(bad[:, None], plane_normals(cloud), directions)
+        directions = np.where(bad[:, None], plane_normals(cloud, 10), directions)
         length = np.linalg.norm(directions, axis=1)
     return cloud, directions / length[:, None], center
 
@@ -186,7 +189,7 @@ def _plausible_size(guess: _Guess) -> bool:
 def _search_free(
     cloud: Float, directions: Float, template: PoseTemplate, extent: float, rng: np.random.Generator
 ) -> _Guess:
-    """A quick look at a ladder of scales, then a full search on the three most promising rungs."""
+    """A quick look at a ladder of scales, then a full search on the two most promising rungs."""
     rungs: list[tuple[float, float]] = []
     for wanted in _FREE_EXTENTS_MM:
         mm = wanted / extent
@@ -202,18 +205,22 @@ def _search_free(
     rungs.sort(reverse=True)
     if not rungs:
         raise InputError("no face was found at any scale; check that the file holds a head")
-    guesses = [_search(cloud, directions, template, mm, rng) for _, mm in rungs[:3]]
-    return max(guesses, key=lambda g: g.score)
+    guesses = [_search(cloud, directions, template, mm, rng, second_chance=False) for _, mm in rungs[:2]]
+    best = max(guesses, key=lambda g: g.score)
+    if best.score > SURE_SCORE:
+        return best
+    return max(best, _search(cloud, directions, template, best.mm_per_unit, rng), key=lambda g: g.score)
 
 
 def _search(
-    cloud: Float, directions: Float, template: PoseTemplate, mm_per_unit: float, rng: np.random.Generator
+    cloud: Float, directions: Float, template: PoseTemplate, mm_per_unit: float, rng: np.random.Generator,
+    second_chance: bool = True,
 ) -> _Guess:
     """The best pose if one scan unit is `mm_per_unit`, within the spread of human sizes."""
     scaled = search.make_cloud(cloud * mm_per_unit, directions)
     positions, outward, _ = search.nose_candidates(scaled, 48)
     guess = _multi_start(scaled, template, positions, outward, 3, mm_per_unit, rng)
-    if guess is not None and guess.score > SURE_SCORE:
+    if guess is not None and (guess.score > SURE_SCORE or not second_chance):
         return guess
     positions, outward = search.everywhere_candidates(scaled, 160)
     second = _multi_start(scaled, template, positions, outward, 1, mm_per_unit, rng)
@@ -257,7 +264,7 @@ def _multi_start(
     others = tuple((float(score[k]), float(distance[k]), float(turned[k])) for k in np.flatnonzero(apart))
     first = int(order[0])
     return _Guess(
-        mm_per_unit, poses.take(np.array([0])), float(score[0]), float(marks.quality[first]),
+        mm_per_unit, poses.take(np.array([0])), float(score[0]), float(marks.contrast[first]),
         float(marks.covered[first]), others,
     )  # fmt: skip
 
@@ -296,7 +303,7 @@ def _refuse_hopeless(guess: _Guess, units: Units) -> None:
             "check the file, crop it to one head, or give landmarks"
         )
     for score, distance, _ in guess.others:
-        if distance > 100.0 and score > max(ACCEPT_SCORE, 0.8 * guess.score):
+        if distance > 100.0 and score > max(SURE_SCORE, 0.65 * guess.score):
             raise InputError(f"two heads were found in the scan, {distance:.0f} mm apart; crop the file to one of them")
 
 
@@ -334,7 +341,7 @@ def _from_landmarks(
     nearest = search.grid_nearest(scaled)
     pose = search.refine(nearest, face, pose, (14.0,) * 8, 1.0)
     marks = search.mark(nearest, scaled.spacing_mm, face, pose)
-    return _Guess(mm_per_unit, pose, float(marks.score[0]), float(marks.quality[0]), float(marks.covered[0]), ()), name
+    return _Guess(mm_per_unit, pose, float(marks.score[0]), float(marks.contrast[0]), float(marks.covered[0]), ()), name
 
 
 def _umeyama(source: Float, target: Float) -> tuple[float, Float, Float]:
@@ -345,6 +352,13 @@ def _umeyama(source: Float, target: Float) -> tuple[float, Float, Float]:
     turn = (u * sign) @ vt
     scale = float((spread * sign).sum() / np.square(a).sum())
     return scale, turn, target.mean(0) - scale * turn @ source.mean(0)
+
+
+def _at_unit_scale(pose: Poses, template: PoseTemplate) -> Poses:
+    """The same pose for a head of the mean size; the middle of the face stays in its place."""
+    middle = torch.from_numpy(template.points[template.face].mean(0).astype(np.float32))
+    shift = (pose.scale - 1.0)[:, None] * torch.einsum("bij,j->bi", pose.rotation, middle)
+    return Poses(torch.ones_like(pose.scale), pose.rotation, pose.translation + shift)
 
 
 def _result(
@@ -361,16 +375,10 @@ def _result(
         pose = Poses(torch.ones(1), pose.rotation, pose.translation / head_scale)
         head_scale = 1.0
         warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm, so that the head has the mean size")
-    else:
-        pose = replace(pose, scale=torch.ones(1))
-        # keep the middle of the face in its place while the scale changes
-        middle = template.points[template.face].mean(0)
-        turned = guess.pose.rotation[0].double().numpy() @ middle
-        shift = guess.pose.translation[0].double().numpy() + (head_scale - 1.0) * turned
-        pose = replace(pose, translation=torch.from_numpy(shift[None].astype(np.float32)))
-    face = search.face_points(template, 4000, rng)
+    face = search.head_points(template, _STEADYING_POINTS, rng)
     nearest = search.exact_nearest(cloud * mm, directions)
-    pose = search.refine(nearest, face, pose, (12.0,) * 12 + (10.0,) * 6, 1.0, scale_sigma=0.0)
+    pose = search.refine(nearest, face, pose, (12.0,) * 12 + (10.0,) * 6, 1.0)
+    head_scale, pose = float(pose.scale[0]), _at_unit_scale(pose, template)
     rotation = pose.rotation[0].double().numpy()
     u, _, vt = np.linalg.svd(rotation)
     rotation = u @ vt
@@ -379,8 +387,8 @@ def _result(
     matrix[:3, 3] = -rotation.T @ (pose.translation[0].double().numpy() + mm * center)
     coverage = guess.coverage
     runner_up = guess.others[0][0] if guess.others else 0.0
-    if guess.score < SURE_SCORE:
-        warnings.append(f"the pose is uncertain: agreement {guess.score:.2f}, usual are 0.6 and more; look at the overlay")
+    if guess.score < DOUBT_SCORE:
+        warnings.append(f"the pose is uncertain: agreement {guess.score:.2f}, usual is 0.5 and more; look at the overlay")
     if runner_up > 0.88 * guess.score:
         warnings.append("another, clearly different pose explains the scan almost as well; look at the overlay")
     if coverage < 0.6:

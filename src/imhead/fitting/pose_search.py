@@ -34,6 +34,7 @@ _PAD_MM = 24.0
 _SPINS = 12
 _TILTS_DEG = (0.0, -22.0, 22.0)
 _CANDIDATE_GAP_MM = 10.0
+_ABOVE_JAW_MM = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,15 +204,26 @@ class FacePoints:
     """(K, 3) float32, head frame mm."""
     normals: Tensor
     """(K, 3) float32 unit."""
+    smooth: Tensor
+    """(K, 3) float32 unit, see `PoseTemplate.smooth_normals`."""
     relief: Tensor
     """(K,) float32, see `PoseTemplate.relief`."""
 
 
 def face_points(template: PoseTemplate, count: int, rng: np.random.Generator) -> FacePoints:
     """`count` of the template's face points, drawn evenly; all of them where it has fewer."""
-    rows = rng.permutation(np.flatnonzero(template.face))[:count]
-    arrays = (template.points[rows], template.normals[rows], template.relief[rows])
-    return FacePoints(*(torch.from_numpy(a.astype(np.float32)) for a in arrays))
+    return _pick(template, rng.permutation(np.flatnonzero(template.face))[:count])
+
+
+def head_points(template: PoseTemplate, count: int, rng: np.random.Generator) -> FacePoints:
+    """All face points and `count` of the rest of the head above the jaw, which steady the nod where they are seen."""
+    rest = np.flatnonzero(~template.face & (template.points[:, 1] > template.nose_tip_mm[1] - _ABOVE_JAW_MM))
+    return _pick(template, np.concatenate([np.flatnonzero(template.face), rng.permutation(rest)[:count]]))
+
+
+def _pick(template: PoseTemplate, rows: NDArray[np.int64]) -> FacePoints:
+    fields = (template.points, template.normals, template.smooth_normals, template.relief)
+    return FacePoints(*(torch.from_numpy(field[rows].astype(np.float32)) for field in fields))
 
 
 def refine(
@@ -282,8 +294,8 @@ class Marks:
     """0..1, the one number that ranks poses."""
     quality: Tensor
     """0..1, agreement of the template's face with the scan, where the scan has a surface."""
-    relief: Tensor
-    """0..1, the same on nose, lids and lips alone."""
+    contrast: Tensor
+    """-1..1 on nose, lids and lips: 1 where the scan has the face's relief, -1 where it is as smooth as an egg."""
     seen: Tensor
     """0..1, part of the template's face that has scan nearby."""
     covered: Tensor
@@ -295,7 +307,9 @@ def mark(nearest: Nearest, spacing_mm: float, face: FacePoints, poses: Poses) ->
     at = poses.apply(face.points)
     facing = torch.einsum("bij,kj->bki", poses.rotation, face.normals)
     found, found_normal = nearest(at)
-    cosine = (facing * found_normal).sum(-1).abs()
+    cosine = (facing * found_normal).sum(-1)
+    found_normal = found_normal * torch.where(cosine < 0, -1.0, 1.0)[..., None]
+    cosine = cosine.abs()
     gap = at - found
     far = gap.norm(dim=-1)
     plane = (gap * facing).sum(-1).abs()
@@ -305,12 +319,18 @@ def mark(nearest: Nearest, spacing_mm: float, face: FacePoints, poses: Poses) ->
     fit = torch.exp(-((plane / (5.0 * size)) ** 2)) * ((cosine - 0.6) / 0.35).clamp(0, 1) * near
     carved = face.relief / face.relief.sum()
     seen = near.mean(1)
-    seen_carved = (near * carved).sum(1)
     quality = fit.mean(1) / seen.clamp(min=0.05)
-    relief_quality = (fit * carved).sum(1) / seen_carved.clamp(min=0.05)
     covered = ((plane < 6.0 * size) & (far < reach * size) & (cosine > 0.75)).float().mean(1)
-    score = 0.4 * fit.mean(1) + 0.6 * (fit * carved).sum(1)
-    return Marks(score, quality, relief_quality, seen, covered)
+    # is the scan's normal nearer to the face's own or to the egg's? 1 for the first, -1 for the second
+    smooth = torch.einsum("bij,kj->bki", poses.rotation, face.smooth)
+    turn = facing - smooth
+    depth = turn.square().sum(-1)
+    side = 2 * ((found_normal - smooth) * turn).sum(-1) / depth.clamp(min=1e-6) - 1
+    carving = torch.exp(-((plane / (7.0 * size)) ** 2)) * near * depth
+    contrast = (side.clamp(-1, 1) * carving).sum(1) / depth.sum(1)
+    agreement = 0.4 * fit.mean(1) + 0.6 * (fit * carved).sum(1)
+    score = 0.8 * agreement + 0.2 * contrast
+    return Marks(score, quality, contrast, seen, covered)
 
 
 def clutter(cloud: Cloud, template: PoseTemplate, poses: Poses) -> Float:

@@ -24,6 +24,7 @@ _SPACING_MM = 3.5
 _SKY_DIRECTIONS = 48
 _SKY_SHARE = 0.12
 _SMOOTH_RADIUS_MM = 40.0
+_FULL_RELIEF_DEG = 45.0
 _FIELD_STEP_MM = 4.0
 _FIELD_REACH_MM = 40.0
 
@@ -38,6 +39,8 @@ class PoseTemplate:
     """(M, 3) unit, outward."""
     face: NDArray[np.bool_]
     """(M,) true within `conventions.FACE_RADIUS_MM` of the nose tip, on the front."""
+    smooth_normals: Float
+    """(M, 3) unit normals of the shape without its relief: what a bare skull or an egg would have there."""
     relief: Float
     """(M,) 0 where the surface is plain, up to 1 where it turns away from the smooth shape of a skull: nose, lids, lips."""
     nose_tip_mm: Float
@@ -80,9 +83,12 @@ class PoseTemplate:
         axis = step / height
         # the ball around the tip also holds the throat's front; a face looks forward or sideways, never back
         face = (near < FACE_RADIUS_MM) & (normals @ axis > -0.35)
+        smooth = _smooth_normals(points, normals)
+        cosine = np.clip(np.einsum("ni,ni->n", smooth, normals), -1, 1)
+        relief = np.clip(np.degrees(np.arccos(cosine)) / _FULL_RELIEF_DEG, 0.0, 1.0)
         origin, field, nearest = _distance_field(points, normals)
         return PoseTemplate(
-            points, normals, face, _relief(points, normals), tip, axis, height, origin, _FIELD_STEP_MM, field, nearest,
+            points, normals, face, smooth, relief, tip, axis, height, origin, _FIELD_STEP_MM, field, nearest,
             _FIELD_REACH_MM,
         )  # fmt: skip
 
@@ -138,13 +144,10 @@ def even_subset(points: Float, spacing: float) -> NDArray[np.int64]:
     return np.sort(order[first])
 
 
-def _relief(points: Float, normals: Float) -> Float:
-    """How far each normal turns from the mean normal around it, 0 at no turn, 1 from about 45 degrees."""
+def _smooth_normals(points: Float, normals: Float) -> Float:
     around = cKDTree(points).query_ball_point(points, _SMOOTH_RADIUS_MM)
-    smooth = np.stack([normals[rows].mean(0) for rows in around])
-    smooth /= np.linalg.norm(smooth, axis=1, keepdims=True)
-    cosine = np.clip(np.einsum("ni,ni->n", smooth, normals), -1, 1)
-    return np.clip(np.degrees(np.arccos(cosine)) / 45.0, 0.0, 1.0)
+    smooth: Float = np.stack([normals[rows].mean(0) for rows in around])
+    return smooth / np.linalg.norm(smooth, axis=1, keepdims=True)
 
 
 def _distance_field(points: Float, normals: Float) -> tuple[Float, NDArray[np.float32], NDArray[np.int32]]:

@@ -71,6 +71,20 @@ class HeadField:
         center = self.regional.keypoints[0, region].cpu().numpy() * MODEL_UNIT_MM
         return Ball(center, float(self.model.net.radius[region]) * MODEL_UNIT_MM)
 
+    def reach(self, region: int) -> Ball:
+        """A ball in the observed pose that holds every point whose canonical place lies in the region's ball."""
+        ball = self.ball(region)
+        # the warp moves no point of the neutral face this far; a wide-open jaw may, and then the search widens
+        margin_mm, spacing_mm = 30.0, max(ball.radius_mm / 16.0, 2.0)
+        while True:
+            side = np.arange(-ball.radius_mm - margin_mm, ball.radius_mm + margin_mm + spacing_mm, spacing_mm)
+            grid = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
+            held = np.linalg.norm(self.canonical(grid + ball.center_mm) - ball.center_mm, axis=1) < ball.radius_mm
+            far = float(np.linalg.norm(grid[held], axis=1).max(initial=0.0)) + np.sqrt(3.0) * spacing_mm
+            if far < ball.radius_mm + margin_mm or margin_mm > 200.0:
+                return Ball(ball.center_mm, far)
+            margin_mm *= 2.0
+
     def _chunks(self, points_mm: FloatArray) -> list[Tensor]:
         points = np.asarray(points_mm)
         if points.ndim != 2 or points.shape[1] != 3:

@@ -1,0 +1,57 @@
+"""What a run shows of itself: a picture of three heads, and in the end a model file with its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imhead.checkpoint import Model, load_model, save_model
+from imhead.config import TrainConfig, to_dict
+from imhead.geometry.field import HeadField
+from imhead.geometry.meshing import extract_mesh
+from imhead.render import camera, contact_sheet, shade
+from imhead.training.loop import Learner
+from imhead.types import Head
+
+_WINDOWS = (
+    ("front", (0.0, -10.0, 0.0), 150.0),
+    ("three_quarter", (0.0, -10.0, 0.0), 150.0),
+    ("front", (31.0, 28.0, 85.0), 24.0),
+    ("profile", (84.0, 4.0, -6.0), 42.0),
+)
+"""View, centre and half side in mm: the head twice, an eye, an ear."""
+
+
+def three_heads(learner: Learner, path: Path) -> None:
+    """The mean head and two training heads: front, three-quarter, an eye and an ear from near."""
+    model = Model("training", "", learner.model, {})
+    pictures, labels = [], []
+    for row in (None, 0, 1):
+        neutral = model.neutral()
+        head = neutral if row is None else _with_identity(neutral, learner.z_id[row])
+        mesh = extract_mesh(HeadField(model, head).sdf, 192)
+        name = "mean" if row is None else f"identity {row}"
+        for view, center, half in _WINDOWS:
+            pictures.append(shade(mesh, camera(view, center_mm=center, half_mm=half), 320))
+            labels.append(f"{name}, {view}")
+    contact_sheet(pictures, labels, columns=4).save(path)
+
+
+def _with_identity(head: Head, z_id: torch.Tensor) -> Head:
+    return Head(head.model_id, head.model_hash, z_id.detach().cpu().numpy(), head.z_exp, head.offsets)
+
+
+def save_run_model(learner: Learner, config: TrainConfig, run: Path, card: dict[str, Any] | None = None) -> Path:
+    """Write `model.safetensors` into the run's folder, with what it was trained on, and open it once to check it."""
+    path = run / "model.safetensors"
+    about = {
+        "data": "ICT-FaceKit Light (MIT), plain and composed identities",
+        "settings": to_dict(config),
+        "limits": "bald heads; adults of a light-stage population; not a medical device",
+        **(card or {}),
+    }
+    save_model(learner.model, path, run.name, about)
+    load_model(path)
+    return path
