@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("training",),
     ("fitting", "editing"),
-    ("evaluation",),
+    ("evaluation", "fit_folder"),
     ("api",),
     ("imhead",),  # the package's own __init__: the Python verbs
     ("cli",),
