@@ -92,7 +92,7 @@ class TrainConfig:
     """Stored samples of each identity in one drawn expression (or neutral)."""
     neutral_fraction: float = 0.35
     """Part of the identities whose posed samples are the neutral expression."""
-    steps: int = 13000
+    steps: int = 10000
     """Optimiser steps."""
     batch_heads: int = 16
     """Heads in a step."""

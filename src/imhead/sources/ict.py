@@ -22,7 +22,8 @@ IDENTITY_MODES = 100
 _CM = 10.0
 _ORIGIN_MM = np.array([0.0, 6.0, 10.0])  # midway between the ears, in ICT's own frame
 _SKIN_VERTICES = slice(0, 13294)
-_EYE_VERTICES = slice(21451, 24591)
+# each eyeball is an outer body around an inner one, the iris, which no scanner touches
+_OUTER_EYE_VERTICES = (slice(21451, 22221), slice(23021, 23791))
 _SKIN_POLYGONS = slice(0, 13226)
 _FACE_POLYGONS = slice(0, 11144)
 _EYE_POLYGONS = slice(21496, 24692)
@@ -44,7 +45,7 @@ class IctModel:
     skin_open_faces: IntArray
     """(F, 3) the same without the caps and the mouth socket: what a person calls the skin."""
     eye_faces: IntArray
-    """(F, 3) both eyeballs, closed surfaces."""
+    """(F, 3) the outer bodies of both eyeballs, closed surfaces."""
     mirror: IntArray
     """(V,) the vertex at the mirrored place."""
     modes_read: int
@@ -149,7 +150,7 @@ def _triangles(polygons: IntArray) -> IntArray:
 def _assemble(
     vertices: FloatArray, identity: FloatArray, shapes: dict[str, FloatArray], polygons: IntArray
 ) -> IctModel:
-    keep = np.r_[_SKIN_VERTICES, _EYE_VERTICES]
+    keep = np.r_[_SKIN_VERTICES, _OUTER_EYE_VERTICES[0], _OUTER_EYE_VERTICES[1]]
     if len(vertices) <= keep.max() or len(polygons) <= _EYE_POLYGONS.stop - 1:
         raise InputError(f"not ICT-FaceKit Light: {len(vertices)} vertices where 26719 are expected")
     renumber = np.full(len(vertices), -1, dtype=np.int64)
@@ -164,6 +165,8 @@ def _assemble(
             expressions[index] += shape[keep] * np.float32(_CM)
 
     skin = renumber[_triangles(polygons[_SKIN_POLYGONS])]
+    eyes = renumber[_triangles(polygons[_EYE_POLYGONS])]
+    eyes = eyes[(eyes >= 0).all(axis=1)]
     loops = boundary_loops(skin)
     # each loop is closed by a fan around one more vertex that moves with the loop
     centers = [loop.mean(axis=0) for loop in (mean[loop] for loop in loops)]
@@ -181,7 +184,7 @@ def _assemble(
         expressions=extend(expressions),
         skin_faces=np.concatenate([skin, *caps]),
         skin_open_faces=renumber[_triangles(polygons[_FACE_POLYGONS])],
-        eye_faces=renumber[_triangles(polygons[_EYE_POLYGONS])],
+        eye_faces=eyes,
         mirror=mirror.astype(np.int64),
         modes_read=len(identity),
     )
