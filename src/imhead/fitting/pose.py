@@ -8,7 +8,7 @@ Shape legend: N scan points.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -367,18 +367,19 @@ def _result(
 ) -> PoseResult:
     """The last refinement against every scan point, at the exact scale, and the doubts."""
     warnings: list[str] = []
-    head_scale = float(guess.pose.scale[0])
-    mm, pose = guess.mm_per_unit, guess.pose
+    mm = guess.mm_per_unit
+    face = search.head_points(template, _STEADYING_POINTS, rng)
+    nearest = search.exact_nearest(cloud * mm, directions)
+    pose = search.refine(nearest, face, guess.pose, (12.0,) * 12 + (10.0,) * 6, 1.0)
+    head_scale = float(pose.scale[0])
     if name == "unknown":
         # the scale joins the unit: after it, the head has exactly the mean head's size
         mm = mm / head_scale
         pose = Poses(torch.ones(1), pose.rotation, pose.translation / head_scale)
         head_scale = 1.0
-        warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm, so that the head has the mean size")
-    face = search.head_points(template, _STEADYING_POINTS, rng)
-    nearest = search.exact_nearest(cloud * mm, directions)
-    pose = search.refine(nearest, face, pose, (12.0,) * 12 + (10.0,) * 6, 1.0)
-    head_scale, pose = float(pose.scale[0]), _at_unit_scale(pose, template)
+        warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm so that the head has mean size")
+    else:
+        pose = _at_unit_scale(pose, template)
     rotation = pose.rotation[0].double().numpy()
     u, _, vt = np.linalg.svd(rotation)
     rotation = u @ vt
