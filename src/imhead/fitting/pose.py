@@ -36,6 +36,8 @@ SURE_SCORE = 0.40
 """Below this every other way of looking is tried first."""
 DOUBT_SCORE = 0.45
 """Below this the result carries a warning."""
+FREE_SCORE = 0.50
+"""A free scale fits more by chance, so it needs more evidence than a named unit."""
 _TYPICAL_EXTENT_MM = 330.0
 _EXTENT_MM = (90.0, 3000.0)
 _FREE_EXTENTS_MM = tuple(150.0 * 1.19**k for k in range(11))
@@ -109,7 +111,7 @@ def find_pose(
         guess, named = _from_landmarks(cloud, directions, center, template, units, face_landmarks, rng)
     else:
         guess, named = _search_units(cloud, directions, template, units, rng)
-        _refuse_hopeless(guess, units)
+        _refuse_hopeless(guess, units, FREE_SCORE if named == "unknown" else ACCEPT_SCORE)
     return _result(cloud, directions, center, template, guess, named, rng)
 
 
@@ -158,7 +160,7 @@ def _search_units(
     if units != "auto":
         size = extent * UNIT_MM[units]
         if not _EXTENT_MM[0] <= size <= _EXTENT_MM[1]:
-            raise InputError(f"the scan would be {size:.3g} mm across if written in {units}; no head is, try --units auto")
+            raise InputError(f"the scan would be {size:.3g} mm across in {units}; no head is, try --units auto")
         return _search(cloud, directions, template, UNIT_MM[units], rng), units
     plausible = [name for name, mm in UNIT_MM.items() if _EXTENT_MM[0] <= extent * mm <= _EXTENT_MM[1]]
     plausible.sort(key=lambda name: abs(np.log(extent * UNIT_MM[name] / _TYPICAL_EXTENT_MM)))
@@ -171,7 +173,10 @@ def _search_units(
             return guess, name
     free = _search_free(cloud, directions, template, extent, rng)
     # a named unit is the simpler story: it wins unless the free scale is clearly better
-    if best is not None and _plausible_size(best[0]) and best[0].score > max(ACCEPT_SCORE, 0.85 * free.score):
+    if (
+        best is not None and _plausible_size(best[0]) and best[0].score > ACCEPT_SCORE
+        and free.score < max(FREE_SCORE, 1.2 * best[0].score)
+    ):  # fmt: skip
         return best
     effective = free.mm_per_unit / float(free.pose.scale[0])
     for name in plausible:
@@ -222,7 +227,7 @@ def _search(
     guess = _multi_start(scaled, template, positions, outward, 3, mm_per_unit, rng)
     if guess is not None and (guess.score > SURE_SCORE or not second_chance):
         return guess
-    positions, outward = search.everywhere_candidates(scaled, 160)
+    positions, outward = search.everywhere_candidates(scaled, 100)
     second = _multi_start(scaled, template, positions, outward, 1, mm_per_unit, rng)
     found = [g for g in (guess, second) if g is not None]
     if not found:
@@ -295,12 +300,12 @@ def _distinct(
     return order[chosen]
 
 
-def _refuse_hopeless(guess: _Guess, units: Units) -> None:
-    if guess.score < ACCEPT_SCORE:
-        told = "" if units == "auto" else f" at --units {units}"
+def _refuse_hopeless(guess: _Guess, units: Units, needed: float) -> None:
+    if guess.score < needed:
+        told = " in mm, cm, m or at a free scale" if units == "auto" else f" at --units {units}"
         raise InputError(
-            f"no face was found in the scan{told} (best agreement {guess.score:.2f}, needed {ACCEPT_SCORE:.2f}); "
-            "check the file, crop it to one head, or give landmarks"
+            f"no face was found in the scan{told} (best agreement {guess.score:.2f}, needed {needed:.2f}); "
+            "check the file, crop it to one head, name its units, or give landmarks"
         )
     for score, distance, _ in guess.others:
         if distance > 100.0 and score > max(SURE_SCORE, 0.65 * guess.score):
@@ -321,7 +326,7 @@ def _from_landmarks(
         raise InputError("the landmarks lie on one line; add one to the side of it")
     scale, turn, shift = _umeyama(here, there)
     mm = 1.0 / scale
-    name = units
+    name: str = units
     if units == "auto":
         nearest_unit = min(UNIT_MM, key=lambda u: abs(np.log(UNIT_MM[u] / mm)))
         name = nearest_unit if abs(np.log(UNIT_MM[nearest_unit] / mm)) < np.log(1.3) else "unknown"
@@ -377,7 +382,7 @@ def _result(
         mm = mm / head_scale
         pose = Poses(torch.ones(1), pose.rotation, pose.translation / head_scale)
         head_scale = 1.0
-        warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm so that the head has mean size")
+        warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm, a mean-sized head")
     else:
         pose = _at_unit_scale(pose, template)
     rotation = pose.rotation[0].double().numpy()
@@ -389,7 +394,7 @@ def _result(
     coverage = guess.coverage
     runner_up = guess.others[0][0] if guess.others else 0.0
     if guess.score < DOUBT_SCORE:
-        warnings.append(f"the pose is uncertain: agreement {guess.score:.2f}, usual is 0.5 and more; look at the overlay")
+        warnings.append(f"the pose is uncertain: agreement {guess.score:.2f}, usual is over 0.5; look at the overlay")
     if runner_up > 0.88 * guess.score:
         warnings.append("another, clearly different pose explains the scan almost as well; look at the overlay")
     if coverage < 0.6:

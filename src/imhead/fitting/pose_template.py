@@ -42,7 +42,7 @@ class PoseTemplate:
     smooth_normals: Float
     """(M, 3) unit normals of the shape without its relief: what a bare skull or an egg would have there."""
     relief: Float
-    """(M,) 0 where the surface is plain, up to 1 where it turns away from the smooth shape of a skull: nose, lids, lips."""
+    """(M,) 0 where the surface is plain, up to 1 where it turns away from `smooth_normals`: nose, lids, lips."""
     nose_tip_mm: Float
     """(3,)."""
     nose_axis: Float
@@ -77,7 +77,7 @@ class PoseTemplate:
         points, normals = _visible_samples(mesh)
         near = np.linalg.norm(points - tip, axis=1)
         if near.min() > 10.0:
-            raise InputError(f"the mean head's nearest point is {near.min():.0f} mm from the given nose tip; check units")
+            raise InputError(f"the mean head ends {near.min():.0f} mm from the given nose tip; check units")
         step = tip - points[near < NOSE_RADIUS_MM].mean(0)
         height = float(np.linalg.norm(step))
         axis = step / height
@@ -145,8 +145,11 @@ def even_subset(points: Float, spacing: float) -> NDArray[np.int64]:
 
 
 def _smooth_normals(points: Float, normals: Float) -> Float:
-    around = cKDTree(points).query_ball_point(points, _SMOOTH_RADIUS_MM)
-    smooth: Float = np.stack([normals[rows].mean(0) for rows in around])
+    pairs = cKDTree(points).query_pairs(_SMOOTH_RADIUS_MM, output_type="ndarray")
+    smooth = normals.copy()
+    for here, there in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
+        for axis in range(3):
+            smooth[:, axis] += np.bincount(here, weights=normals[there, axis], minlength=len(points))
     return smooth / np.linalg.norm(smooth, axis=1, keepdims=True)
 
 
