@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -39,18 +38,16 @@ def main() -> None:
         app(args=arguments, prog_name="imhead", standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
-    except click.exceptions.Exit as done:
+    except typer.Exit as done:
         sys.exit(done.exit_code)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         _fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except BaseException as error:  # noqa: BLE001 - the one place where our own failures become a line
-        if isinstance(error, SystemExit):
-            raise
+    except Exception as error:  # the one place where our own failures become a line
         if debug:
             traceback.print_exc()
         _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug and report it", 1)

@@ -11,6 +11,19 @@ from imhead.errors import InputError
 Blend = Literal["local", "paper"]
 
 
+def _check_numbers(config: Any, low: float, high: float) -> None:
+    """Every number field holds a finite number of its own kind within [low, high]."""
+    for spec in dataclasses.fields(config):
+        value = getattr(config, spec.name)
+        if spec.type not in ("int", "float"):
+            continue
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole or (spec.type == "float" and isinstance(value, float))) or not low <= value <= high:
+            raise InputError(
+                f"{type(config).__name__}.{spec.name} is {value!r}; expected {spec.type} from {low:g} to {high:g}"
+            )
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Sizes of the network. Everything a checkpoint needs to be rebuilt."""
@@ -47,13 +60,9 @@ class ModelConfig:
     """Numbers that z_id is projected to before the warp."""
 
     def __post_init__(self) -> None:
-        for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
-            if spec.name == "blend":
-                if value not in ("local", "paper"):
-                    raise InputError(f"ModelConfig.blend is {value!r}; expected 'local' or 'paper'")
-            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 4096:
-                raise InputError(f"ModelConfig.{spec.name} is {value!r}; expected a number in (0, 4096]")
+        if self.blend not in ("local", "paper"):
+            raise InputError(f"ModelConfig.blend is {self.blend!r}; expected 'local' or 'paper'")
+        _check_numbers(self, low=1e-9, high=4096.0)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,9 @@ class LossWeights:
     code: float = 1e-6
     """Squared length of the codes."""
 
+    def __post_init__(self) -> None:
+        _check_numbers(self, low=0.0, high=1e6)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -92,7 +104,7 @@ class TrainConfig:
     """Stored samples of each identity in one drawn expression (or neutral)."""
     neutral_fraction: float = 0.35
     """Part of the identities whose posed samples are the neutral expression."""
-    steps: int = 10000
+    steps: int = 8500
     """Optimiser steps."""
     batch_heads: int = 16
     """Heads in a step."""
@@ -118,6 +130,9 @@ class TrainConfig:
     """Steps between two pictures of three heads."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self, low=0.0, high=1e9)
+        if self.warmup_steps < 1 or min(self.progress_steps, self.checkpoint_steps, self.picture_steps) < 1:
+            raise InputError("TrainConfig: warm-up, progress, checkpoint and picture steps are at least 1")
         if self.identities < 4 or self.steps < 1 or self.batch_heads < 2 or self.batch_points < 8:
             raise InputError("TrainConfig: identities >= 4, steps >= 1, batch_heads >= 2, batch_points >= 8 are needed")
         if not 0.0 < self.gradient_fraction <= 1.0 or not 0.0 <= self.code_start <= 1.0:
@@ -154,12 +169,19 @@ def model_config_from_dict(values: dict[str, Any]) -> ModelConfig:
 
 
 def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
-    """A TrainConfig from JSON values; keys that are left out keep their defaults, unknown keys are refused."""
-    for kind, part in ((TrainConfig, values), (ModelConfig, values.get("model", {})), (LossWeights, values.get("loss", {}))):
+    """A TrainConfig from JSON values; keys that are left out keep their defaults.
+
+    Raises:
+        InputError: an unknown key, a section that is no object, or a value out of range.
+    """
+    sections: dict[str, Any] = {}
+    for kind, name in ((TrainConfig, ""), (ModelConfig, "model"), (LossWeights, "loss")):
+        part = values.get(name, {}) if name and isinstance(values, dict) else values
+        if not isinstance(part, dict):
+            raise InputError(f"{kind.__name__} settings are {type(part).__name__}; expected a JSON object")
         unknown = sorted(set(part) - {spec.name for spec in dataclasses.fields(kind)})
         if unknown:
             raise InputError(f"unknown setting in {kind.__name__}: {', '.join(unknown)}")
+        sections[name] = part
     rest = {key: value for key, value in values.items() if key not in ("model", "loss")}
-    return TrainConfig(
-        model=ModelConfig(**values.get("model", {})), loss=LossWeights(**values.get("loss", {})), **rest
-    )
+    return TrainConfig(model=ModelConfig(**sections["model"]), loss=LossWeights(**sections["loss"]), **rest)

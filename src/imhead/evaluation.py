@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from imhead.sources.compose import ComposeConfig, draw_identity, group_masks
 from imhead.sources.ict import IctModel
 from imhead.training.codes import keypoint_weights
 from imhead.training.population import HELD_OUT_SEED
-from imhead.types import FloatArray, Mesh, Scan
+from imhead.types import BoolArray, FloatArray, Mesh, Scan
 
 POINTS = 5000
 """Points of a held-out head that a fit is given."""
@@ -42,7 +43,7 @@ class HeldOut:
 
     truth: Mesh
     """Neutral head, head frame, mm: skin with mouth socket, and eyeballs."""
-    visible: FloatArray
+    visible: BoolArray
     """(F,) bool: faces that a scanner can see."""
     keypoints_mm: FloatArray
     """(39, 3)."""
@@ -53,7 +54,7 @@ class HeldOut:
     """(4, 4)."""
 
 
-def held_out(ict: IctModel, index: int, masks: FloatArray, visible: FloatArray) -> HeldOut:
+def held_out(ict: IctModel, index: int, masks: FloatArray, visible: BoolArray) -> HeldOut:
     """Held-out identity `index`: composed, neutral, 5 000 points without normals, random pose and unit."""
     offsets = draw_identity(ict, masks, HELD_OUT_SEED + index, ComposeConfig(composed_fraction=1.0))
     truth = Mesh(ict.mean + offsets, np.concatenate([ict.skin_faces, ict.eye_faces]))
@@ -75,14 +76,14 @@ def random_turn(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArra
     return matrix, points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def head_solid(ict: IctModel) -> tuple[FloatArray, FloatArray]:
+def head_solid(ict: IctModel) -> tuple[FloatArray, BoolArray]:
     """The masks of `compose`, and which faces of the mean head a scanner can see; both the same for every head."""
     faces = np.concatenate([ict.skin_faces, ict.eye_faces])
     return group_masks(ict.mean), visible_faces(Mesh(ict.mean, faces))
 
 
-def _near(points: FloatArray, centers: FloatArray, radius: FloatArray) -> FloatArray:
-    near: FloatArray = (np.linalg.norm(points[:, None] - centers, axis=2) < radius).any(axis=1)
+def _near(points: FloatArray, centers: FloatArray, radius: FloatArray) -> BoolArray:
+    near: BoolArray = (np.linalg.norm(points[:, None] - centers, axis=2) < radius).any(axis=1)
     return near
 
 
@@ -92,14 +93,14 @@ def score(result: FitResult, case: HeldOut, seed: int = 0) -> dict[str, float]:
     fitted = Mesh(result.mesh.vertices @ to_truth[:3, :3].T + to_truth[:3, 3], result.mesh.faces)
     seen = visible_faces(fitted)
     tip = case.nose_tip_mm
-    tests: dict[str, Callable[[FloatArray], FloatArray] | None] = {
+    tests: dict[str, Callable[[FloatArray], BoolArray] | None] = {
         "head": None,
         "face": lambda p: np.linalg.norm(p - tip, axis=1) < FACE_RADIUS_MM,
     }
     for area, (stems, share) in _AREAS.items():
         rows = [r.index for r in REGIONS if r.name.removeprefix("left_").removeprefix("right_") in stems]
         centers, radius = case.keypoints_mm[rows], share * RADII_MM[rows]
-        tests[area] = lambda p, c=centers, r=radius: _near(p, c, r)
+        tests[area] = partial(_near, centers=centers, radius=radius)
     figures: dict[str, float] = {}
     for area, test in tests.items():
         found: SurfaceMetrics = surface_metrics(
@@ -143,6 +144,7 @@ def heldout_suite(
         "code_size": int(model.net.config.identity_size),
         "detail": config.detail,
         "heads": heads,
+        "scored": len(done),
         "pose_failures": sum(1 for case in cases if case.get("pose_failed", True)),
     }
     row |= {key: float(np.mean([case[key] for case in done])) for key in keys}

@@ -20,7 +20,7 @@ from imhead.fitting.pose_template import PoseTemplate
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.regions import REGIONS
-from imhead.types import FloatArray, Head, Mesh, Scan
+from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
 
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
@@ -33,18 +33,20 @@ class FitConfig:
     """Scan points that enter an iteration."""
     face_share: float = 0.6
     """Part of them drawn from the face, where the scan has that many."""
-    sigma_mm: float = 0.3
-    """Spread of an inlier's residual: scan noise and model error."""
-    effective_points: float = 2500.0
+    sigma_mm: float = 0.4
+    """Spread of an inlier's residual: scan noise and model error. Early iterations trust the scan less."""
+    effective_points: float = 500.0
     """Independent measurements that the points count as; neighbours repeat each other's errors."""
+    elsewhere_weight: float = 0.25
+    """Weight of a point off the face, where hair and clothes are, against one on it."""
     robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, 1.5, 1.5, 1.5)
     """Scale of the robust loss in each iteration of pose and codes."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
     """The same for the iterations that also free the region offsets."""
     identity_prior: float = 1.0
     """Weight of |z_id|²."""
-    expression_sigma: float = 0.25
-    """Prior spread of an ARKit weight."""
+    expression_sigma: float = 0.2
+    """Prior spread of an ARKit weight. Gaze is not fitted: a scan hardly shows it."""
     offset_prior: float = 6.0
     """Weight of the L1 norm of the region offsets."""
     normal_gate: float = 0.2
@@ -71,9 +73,9 @@ class FitResult:
     """(N, 3) scan points in the head frame."""
     distance_mm: FloatArray
     """(N,) unsigned distance of each scan point to the fitted surface."""
-    explained: FloatArray
+    explained: BoolArray
     """(N,) bool: scan points that the head accounts for; the rest is hair, clothes, stand or noise."""
-    face: FloatArray
+    face: BoolArray
     """(N,) bool: scan points on the face."""
     expression: dict[str, float]
     """ARKit weights, the non-zero ones."""
@@ -174,6 +176,8 @@ class _State:
     points: Tensor
     """(N, 3) sampled points in the head frame, before `motion`."""
     normals: Tensor | None
+    importance: Tensor
+    """(N,) 1 on the face, less elsewhere."""
     motion: FloatArray
     """(4, 4) refinement of the pose, applied after the search's."""
     scale_free: bool
@@ -224,7 +228,9 @@ def _start(
     )
     picked = torch.from_numpy(points[rows]).float().to(device)
     turned = None if turned is None else turned.to(device)
-    return _State(picked, turned, np.eye(4), pose.scale_assumed, codes, 1e-3)
+    importance = torch.full((len(rows),), config.elsewhere_weight, device=device)
+    importance[: len(on_face)] = 1.0
+    return _State(picked, turned, importance, np.eye(4), pose.scale_assumed, codes, 1e-2)
 
 
 def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, config: FitConfig) -> _State:
@@ -239,8 +245,9 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
         if cosine.sum() < 0:
             cosine = -cosine
         trust = trust * (cosine > config.normal_gate)
-    scale = config.effective_points / len(points) / config.sigma_mm**2
-    weight = (trust * scale)[:, None]
+    sigma = max(config.sigma_mm, robust_mm / 4.0)
+    scale = config.effective_points / len(points) / sigma**2
+    weight = (trust * state.importance * scale)[:, None]
     twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
@@ -260,7 +267,7 @@ def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig)
     """Diagonal of the prior's Hessian and the value that each unknown departs from zero by."""
     codes = state.codes
     new = codes.z_id.new_full
-    parts = [new((pose_size,), 1e-6), new((len(codes.weights),), config.expression_sigma**-2.0)]
+    parts = [new((pose_size,), 1e-6), codes.weights.new_tensor(_expression_precision(config))]
     values = [new((pose_size,), 0.0), codes.weights]
     parts.append(new((len(codes.z_id),), config.identity_prior))
     values.append(codes.z_id)
@@ -272,6 +279,11 @@ def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig)
         parts.append(config.offset_prior / (offsets.abs() + 0.1))
         values.append(offsets)
     return torch.cat(parts).double(), torch.cat(values).double()
+
+
+def _expression_precision(config: FitConfig) -> list[float]:
+    fixed = 1e8
+    return [fixed if name.startswith("eyeLook") else config.expression_sigma**-2.0 for name in ARKIT_NAMES]
 
 
 def _advance(state: _State, step: Tensor, pose_size: int) -> _State:
@@ -344,7 +356,7 @@ def _finish(
     )  # fmt: skip
 
 
-def _doubts(head: Head, explained: FloatArray, face: FloatArray, distance: FloatArray) -> list[str]:
+def _doubts(head: Head, explained: BoolArray, face: BoolArray, distance: FloatArray) -> list[str]:
     doubts: list[str] = []
     sigma = float(np.linalg.norm(head.z_id) / np.sqrt(len(head.z_id)))
     if sigma > 1.5:

@@ -16,7 +16,7 @@ from imhead.types import FloatArray, IntArray, Mesh
 
 Field = Callable[[FloatArray], FloatArray]
 
-SLOPE_BOUND = 2.5
+SLOPE_BOUND = 1.3
 """Steepest change of the field, mm per mm, that the band allows for. The warp that shuts the lips is the steepest."""
 _LEVELS = 3  # the coarsest cells are 2^3 times as long as the finest
 
@@ -99,7 +99,7 @@ def surface_of(grid: Grid) -> Mesh:
     """
     if not (grid.values.min() < 0.0 < grid.values.max()):
         raise InputError("this head has no surface inside the bounds; its codes are far from any head")
-    vertices, faces, _, _ = marching_cubes(grid.values, 0.0, gradient_direction="ascent")
+    vertices, faces, _, _ = marching_cubes(grid.values, 0.0, gradient_direction="descent")
     return Mesh(vertices * grid.spacing_mm + grid.origin_mm, faces)
 
 

@@ -34,6 +34,8 @@ class ExpressionWarp(nn.Module):
             nn.init.normal_(layer.weight, std=0.05)
         self.arkit = nn.Parameter(torch.empty(len(ARKIT_NAMES), config.expression_size))
         nn.init.orthogonal_(self.arkit)
+        with torch.no_grad():  # no source shows a tongue: the name is accepted and moves nothing
+            self.arkit[ARKIT_NAMES.index("tongueOut")] = 0.0
 
     def code(self, weights: Tensor) -> Tensor:
         """ARKit weights (B, 52) → z_exp (B, 64), by the learned linear map."""

@@ -14,7 +14,7 @@ import numpy as np
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.regions import CENTERS_MM, RADII_MM
 from imhead.sources.ict import IctModel
-from imhead.types import FloatArray, IntArray
+from imhead.types import BoolArray, FloatArray, IntArray
 
 _EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
 _NEAR_SIGMA_MM = ((0.4, 1.0), (0.4, 5.0), (0.2, 20.0))  # share, spread of the off-surface samples
@@ -168,7 +168,7 @@ def _surface_points(
     return np.einsum("nkc,nk->nc", corner[face], bary), face, bary
 
 
-def _hidden(ict: IctModel, posed: FloatArray, points: FloatArray, face: IntArray) -> FloatArray:
+def _hidden(ict: IctModel, posed: FloatArray, points: FloatArray, face: IntArray) -> BoolArray:
     # a point of one solid that lies inside another is not on the surface of their union
     skin = face < len(ict.skin_faces)
     hidden = np.zeros(len(points), dtype=bool)
@@ -179,7 +179,7 @@ def _hidden(ict: IctModel, posed: FloatArray, points: FloatArray, face: IntArray
     return hidden
 
 
-def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: float) -> FloatArray:
+def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: float) -> BoolArray:
     used = np.unique(ict.eye_faces)
     near = np.zeros(len(points), dtype=bool)
     for side in (used[posed[used, 0] > 0], used[posed[used, 0] <= 0]):
