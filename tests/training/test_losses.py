@@ -1,0 +1,151 @@
+"""The law of each term of the loss: nothing at the truth, more the farther from it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from imhead.config import PRESETS
+from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.regions import MIRROR
+from imhead.training import losses
+from imhead.training.loop import arkit_swap, rates
+
+SEED = st.integers(0, 2**31)
+
+
+def rows(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def unit(values: Tensor) -> Tensor:
+    return values / values.norm(dim=-1, keepdim=True)
+
+
+def test_every_term_is_zero_at_the_truth() -> None:
+    distance = 0.03 * rows(0, 2, 50)
+    normal = unit(rows(1, 2, 50, 3))
+    keypoints = rows(2, 2, 39, 3)
+    mirror = torch.from_numpy(MIRROR)
+    half = rows(3, 2, 39, 8)
+    symmetric = half + half[:, mirror]
+    assert losses.distance_term(distance, distance) == 0
+    assert losses.posed_distance_term(distance, distance) == 0
+    assert losses.normal_term(normal, normal, distance).item() == pytest.approx(0, abs=1e-6)
+    assert losses.eikonal_term(normal).item() == pytest.approx(0, abs=1e-10)
+    assert losses.warp_term(keypoints, keypoints, torch.zeros(2, 39)).item() == pytest.approx(0, abs=2e-5)
+    assert losses.keypoint_term(keypoints, keypoints) == 0
+    assert losses.symmetry_term(symmetric, mirror, torch.ones(39, 8)) == 0
+    assert losses.code_term(torch.zeros(2, 8)) == 0
+
+
+@settings(deadline=None, max_examples=25)
+@given(SEED)
+def test_every_term_is_positive_elsewhere(seed: int) -> None:
+    distance = 0.03 * rows(seed, 2, 50)
+    normal, keypoints = unit(rows(seed + 1, 2, 50, 3)), rows(seed + 2, 2, 39, 3)
+    other = rows(seed + 3, 2, 50, 3)
+    for value in (
+        losses.distance_term(distance + 0.01, distance),
+        losses.posed_distance_term(distance + 0.01, distance),
+        losses.normal_term(other, normal, distance),
+        losses.eikonal_term(other),
+        losses.warp_term(other, normal, distance),
+        losses.keypoint_term(keypoints + 0.01, keypoints),
+        losses.symmetry_term(rows(seed, 2, 39, 8), torch.from_numpy(MIRROR), torch.ones(39, 8)),
+        losses.code_term(rows(seed, 2, 8)),
+    ):
+        assert value.shape == () and value > 1e-6
+
+
+@settings(deadline=None, max_examples=25)
+@given(SEED, st.floats(0.1, 10.0))
+def test_distance_errors_count_in_proportion_and_whichever_sign_they_have(seed: int, factor: float) -> None:
+    distance, error = 0.05 * rows(seed, 40), 0.02 * rows(seed + 1, 40)
+    for term in (losses.distance_term, losses.posed_distance_term):
+        once = term(distance + error, distance)
+        torch.testing.assert_close(term(distance + factor * error, distance), factor * once, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(term(distance - error, distance), once, rtol=1e-3, atol=1e-6)
+
+
+def test_a_distance_error_counts_half_at_10_mm_and_less_beyond() -> None:
+    places_mm = torch.tensor([0.0, 10.0, -10.0, 30.0, 100.0]) / MODEL_UNIT_MM
+    cost = [losses.distance_term(d[None] + 0.01, d[None]).item() for d in places_mm]
+    assert cost == pytest.approx([0.01, 0.005, 0.005, 0.0025, 0.01 / 11], rel=1e-3)
+
+
+def test_a_posed_distance_counts_within_5_mm_only() -> None:
+    near, far = torch.tensor([0.049]), torch.tensor([0.051])
+    assert losses.posed_distance_term(near + 0.01, near).item() == pytest.approx(0.01, rel=1e-3)
+    assert losses.posed_distance_term(far + 0.01, far) == 0
+
+
+def test_a_normal_counts_by_its_direction_only_and_near_the_surface_only() -> None:
+    normal, at = torch.tensor([[0.0, 0.0, 1.0]]), torch.zeros(1)
+    assert losses.normal_term(5.0 * normal, normal, at).item() == pytest.approx(0.0, abs=1e-6)
+    assert losses.normal_term(torch.tensor([[2.0, 0.0, 0.0]]), normal, at).item() == pytest.approx(1.0)
+    assert losses.normal_term(-normal, normal, at).item() == pytest.approx(2.0)
+    assert losses.normal_term(-normal, normal, at + 0.2) == 0
+
+
+@settings(deadline=None, max_examples=25)
+@given(SEED, st.floats(0.0, 4.0))
+def test_the_eikonal_term_sees_only_how_long_gradients_are(seed: int, length: float) -> None:
+    gradient = length * unit(rows(seed, 30, 3))
+    assert losses.eikonal_term(gradient).item() == pytest.approx((length - 1.0) ** 2, abs=1e-4)
+
+
+def test_a_warp_is_off_by_its_length_and_mostly_at_the_surface() -> None:
+    target, distance = rows(0, 1, 2, 3), torch.tensor([[0.0, 0.06]])
+    step = torch.tensor([0.0, 0.03, 0.04])
+    assert losses.warp_term(target + step, target, distance).item() == pytest.approx(0.05, rel=1e-3)
+    at_surface, away = target.clone(), target.clone()
+    at_surface[0, 0] += step
+    away[0, 1] += step
+    ratio = losses.warp_term(at_surface, target, distance) / losses.warp_term(away, target, distance)
+    assert ratio.item() == pytest.approx(torch.e, rel=1e-2)
+
+
+def test_the_warp_term_has_a_finite_gradient_at_the_truth() -> None:
+    canonical = rows(0, 2, 5, 3).requires_grad_(True)
+    losses.warp_term(canonical, canonical.detach().clone(), torch.zeros(2, 5)).backward()
+    assert canonical.grad is not None and torch.isfinite(canonical.grad).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(SEED)
+def test_the_symmetry_term_is_blind_to_which_side_is_which(seed: int) -> None:
+    z, mirror = rows(seed, 2, 39, 8), torch.from_numpy(MIRROR)
+    parity = torch.where(rows(seed + 1, 39, 8) < 0, -1.0, 1.0)
+    parity[:32] = 1.0
+    swapped = z[:, mirror] * parity
+    torch.testing.assert_close(losses.symmetry_term(z, mirror, parity), losses.symmetry_term(swapped, mirror, parity))
+
+
+def test_an_antisymmetric_midline_code_is_what_the_symmetry_term_pays_for() -> None:
+    z, mirror, parity = torch.zeros(1, 39, 8), torch.from_numpy(MIRROR), torch.ones(39, 8)
+    parity[38, 0] = -1.0
+    z[0, 38, 1] = 1.0
+    assert losses.symmetry_term(z, mirror, parity) == 0
+    z[0, 38, 0] = 1.0
+    assert losses.symmetry_term(z, mirror, parity).item() == pytest.approx(4.0 / (39 * 8))
+
+
+def test_rates_warm_up_fall_to_one_percent_and_free_the_codes_late() -> None:
+    config = PRESETS["default"]
+    networks, code = zip(*(rates(step, config) for step in range(config.steps)))
+    assert networks[0] < networks[100] < networks[199] <= config.learning_rate
+    assert networks[-1] == pytest.approx(0.01 * config.learning_rate, rel=1e-2)
+    freed = int(config.code_start * config.steps)
+    assert set(code[:freed]) == {0.0} and min(code[freed:]) > 0.0
+
+
+def test_swapping_left_and_right_expressions_twice_is_the_identity() -> None:
+    swap = arkit_swap()
+    assert torch.equal(swap[swap], torch.arange(52))
+    assert ARKIT_NAMES[swap[ARKIT_NAMES.index("eyeLookInLeft")]] == "eyeLookInRight"
+    assert ARKIT_NAMES[swap[ARKIT_NAMES.index("mouthLeft")]] == "mouthRight"
+    assert ARKIT_NAMES[swap[ARKIT_NAMES.index("jawOpen")]] == "jawOpen"
