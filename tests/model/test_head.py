@@ -271,9 +271,7 @@ def test_mirrored_codes_mirror_the_regions_and_keypoints_of_every_pair(a_net: Ma
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    st.lists(st.tuples(*[st.floats(-1.5, 1.5, width=32)] * 3), min_size=1, max_size=30), st.integers(1, 6)
-)
+@given(st.lists(st.tuples(*[st.floats(-1.5, 1.5, width=32)] * 3), min_size=1, max_size=30), st.integers(1, 6))
 def test_doubled_angles_are_the_direct_ones(rows: list[tuple[float, float, float]], frequencies: int) -> None:
     x = torch.tensor(rows)
     encoded = encode(x, frequencies)
