@@ -99,8 +99,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save_model(net: HeadModel, path: Path, name: str, card: dict[str, Any]) -> str:
-    """Write a model as half-precision safetensors; its hash."""
-    tensors = {key: value.detach().cpu().half().contiguous() for key, value in net.state_dict().items()}
+    """Write a model as half-precision safetensors, its places and radii in single precision; its hash."""
+    learned = {name for name, _ in net.named_parameters()}
+    tensors = {
+        key: (value.half() if key in learned else value.float()).detach().cpu().contiguous()
+        for key, value in net.state_dict().items()
+    }
     metadata = {
         "format": MODEL_FORMAT,
         "name": name,
@@ -195,7 +199,8 @@ def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, so it is no imhead {what}")
     with path.open("rb") as raw:
         start = raw.read(9)
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    # a safetensors header is JSON, whose brace follows its length; that length may start like a pickle's mark
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise InputError(f"{path}: is a pickle or zip archive, which can run code; only .safetensors files are opened")
     try:
         with safe_open(path, framework="pt") as opened:

@@ -63,7 +63,12 @@ def _print_json(value: dict[str, Any]) -> None:
 
 
 def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=_say)
 
 
@@ -105,7 +110,8 @@ def fit(
     out: OutFolder,
     units: Annotated[str, typer.Option(help="auto, mm, cm or m.")] = "auto",
     landmarks: Annotated[
-        Path | None, typer.Option(help='JSON: {"region name": [x, y, z], ...}, three or more, in the scan\'s own frame.')
+        Path | None,
+        typer.Option(help='JSON: {"region name": [x, y, z], ...}, three or more, in the scan\'s own frame.'),
     ] = None,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
     resolution: Annotated[int, typer.Option(help="Cells of the mesh along the longest side.")] = 224,
@@ -120,7 +126,6 @@ def fit(
     from imhead.fit_folder import write_fit
     from imhead.fitting.fit import FitConfig, fit_scan
     from imhead.fitting.landmarks import read_landmarks
-    from imhead.fit_folder import write_fit
 
     if units not in ("auto", "mm", "cm", "m"):
         raise InputError(f"--units {units!r} is not known; use auto, mm, cm or m")
@@ -307,35 +312,38 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    suite: Annotated[str, typer.Option("--suite", help="heldout or real.")],
+    suite: Annotated[str, typer.Option("--suite", help="heldout, real or locality.")],
     data: Annotated[
         Path | None, typer.Option("--data", help="ICT-FaceKit for heldout, a folder of scans for real.")
     ] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
+    processes: Annotated[int, typer.Option(min=1, help="Fits side by side.")] = 2,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
-    from imhead.evaluation import heldout_suite, real_suite
+    from imhead.evaluation import heldout_suite, locality_suite, real_suite
     from imhead.fitting.fit import FitConfig
     from imhead.sources.ict import read_ict
 
-    if suite not in ("heldout", "real"):
-        raise InputError(f"--suite {suite!r} is not known; use heldout or real")
+    if suite not in ("heldout", "real", "locality"):
+        raise InputError(f"--suite {suite!r} is not known; use heldout, real or locality")
     # a folder `shared` beside the project is where its development data is kept
     found = data or Path("../shared") / ("ict/ict_facekit_light.npz" if suite == "heldout" else "scans")
-    if not found.exists():
+    if suite != "locality" and not found.exists():
         raise InputError(f"{found}: no such data; name it with --data")
     opened, config = load(model, device).model, FitConfig(detail=detail)
     say: Callable[[str], None] = _say.print
     if suite == "heldout":
-        rows = heldout_suite(opened, read_ict(found), heads, config, say)
+        rows = heldout_suite(opened, read_ict(found), heads, config, say, processes)
+    elif suite == "real":
+        rows = real_suite(opened, found, turns, config, say, processes)
     else:
-        rows = real_suite(opened, found, turns, config, say)
+        rows = locality_suite(opened)
     if as_json:
         _print_json({"rows": rows})
     else:

@@ -63,6 +63,8 @@ class ModelConfig:
         if self.blend not in ("local", "paper"):
             raise InputError(f"ModelConfig.blend is {self.blend!r}; expected 'local' or 'paper'")
         _check_numbers(self, low=1e-9, high=4096.0)
+        if self.local_hidden < 2:
+            raise InputError("ModelConfig.local_hidden is 1; the region code enters two hidden layers")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class TrainConfig:
     """Stored samples of each identity in one drawn expression (or neutral)."""
     neutral_fraction: float = 0.35
     """Part of the identities whose posed samples are the neutral expression."""
-    steps: int = 8500
+    steps: int = 6800
     """Optimiser steps."""
     batch_heads: int = 16
     """Heads in a step."""

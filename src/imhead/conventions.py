@@ -4,7 +4,7 @@ The head frame is right-handed: +X is the subject's left, +Y is up, +Z points fo
 lies on the mid-sagittal plane, midway between the ears of the mean head. Lengths are millimetres unless a name or
 docstring says otherwise. A signed distance is negative inside the head.
 
-Shape legend used across the package: B heads in a batch, N points, R regions, V vertices, F faces, P point-region pairs.
+Shape legend of the package: B heads in a batch, N points, R regions, V vertices, F faces, P point-region pairs.
 """
 
 from __future__ import annotations

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model
-from imhead.conventions import FACE_RADIUS_MM, UNIT_MM
-from imhead.curation.scanfile import read_scan
+from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM, UNIT_MM
+from imhead.curation.scanfile import SCAN_EXTENSIONS, read_scan
 from imhead.curation.virtual_scan import sample_points, visible_faces
+from imhead.editing import sample
 from imhead.errors import InputError
-from imhead.fitting.fit import FitConfig, FitResult, fit_scan
-from imhead.geometry.metrics import SurfaceMetrics, surface_metrics
+from imhead.fitting.fit import FitConfig, FitResult, fit_scan, pose_template
+from imhead.geometry.field import HeadField
+from imhead.geometry.meshing import extract_mesh
+from imhead.geometry.metrics import SurfaceMetrics, surface_metrics, vertex_areas
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.compose import ComposeConfig, draw_identity, group_masks
 from imhead.sources.ict import IctModel
@@ -114,26 +120,16 @@ def score(result: FitResult, case: HeldOut, seed: int = 0) -> dict[str, float]:
 
 
 def heldout_suite(
-    model: Model, ict: IctModel, heads: int, config: FitConfig, progress: Callable[[str], None]
+    model: Model, ict: IctModel, heads: int, config: FitConfig, progress: Callable[[str], None], processes: int = 2
 ) -> list[dict[str, Any]]:
     """Fits of held-out heads, scored against the truth; one row, and each head's own figures under `cases`."""
     masks, visible = head_solid(ict)
+    pose_template(model)  # made once, before the workers are forked
+    work = partial(_heldout_case, model, ict, masks, visible, config)
     cases: list[dict[str, Any]] = []
-    for index in range(heads):
-        case = held_out(ict, index, masks, visible)
-        try:
-            result = fit_scan(case.scan, model, config)
-        except InputError as error:
-            cases.append({"name": case.scan.name, "refused": str(error)})
-            progress(f"{case.scan.name}: refused: {error}")
-            continue
-        figures = score(result, case)
-        failed = figures["pose_error_deg"] > _POSE_FAILURE_DEG or figures["pose_error_mm"] > _POSE_FAILURE_MM
-        cases.append({"name": case.scan.name, "pose_failed": failed, **figures, "seconds": result.seconds})
-        progress(
-            f"{case.scan.name}: face {figures['face_chamfer_mm']:.3f} mm, head {figures['head_chamfer_mm']:.3f} mm, "
-            f"pose {figures['pose_error_deg']:.1f} deg {figures['pose_error_mm']:.1f} mm, {result.seconds:.1f} s"
-        )
+    for case in in_processes(work, heads, processes):
+        cases.append(case)
+        progress(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in case.items() if k in _SHOWN}))
     done = [case for case in cases if "refused" not in case]
     if not done:
         raise InputError("every held-out fit was refused; the model cannot be evaluated")
@@ -152,49 +148,143 @@ def heldout_suite(
     return [row | {"cases": cases}]
 
 
+_SHOWN = ("name", "refused", "pose_failed", "face_chamfer_mm", "head_chamfer_mm", "pose_error_deg", "seconds")
+
+
+def _heldout_case(
+    model: Model, ict: IctModel, masks: FloatArray, visible: BoolArray, config: FitConfig, index: int
+) -> dict[str, Any]:
+    case = held_out(ict, index, masks, visible)
+    try:
+        result = fit_scan(case.scan, model, config)
+    except InputError as error:
+        return {"name": case.scan.name, "refused": str(error)}
+    figures = score(result, case)
+    failed = figures["pose_error_deg"] > _POSE_FAILURE_DEG or figures["pose_error_mm"] > _POSE_FAILURE_MM
+    return {"name": case.scan.name, "pose_failed": failed, **figures, "seconds": result.seconds}
+
+
+_forked: Callable[[int], dict[str, Any]] | None = None
+
+
+def _call_forked(index: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    assert _forked is not None
+    return _forked(index)
+
+
+def in_processes(work: Callable[[int], dict[str, Any]], count: int, processes: int) -> Iterator[dict[str, Any]]:
+    """`work(0) … work(count - 1)` in order; forked, so that the model and the source are shared, not sent."""
+    global _forked
+    if processes <= 1:
+        yield from map(work, range(count))
+        return
+    _forked = work
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(_call_forked, range(count))
+    _forked = None
+
+
 def real_suite(
-    model: Model, folder: Path, turns: int, config: FitConfig, progress: Callable[[str], None]
+    model: Model, folder: Path, turns: int, config: FitConfig, progress: Callable[[str], None], processes: int = 2
 ) -> list[dict[str, Any]]:
     """Fits of every scan in a folder, as it is and in random turns and units; one row for each scan."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".ply", ".obj", ".stl", ".glb", ".off"))
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SCAN_EXTENSIONS)
     if not paths:
-        raise InputError(f"{folder}: holds no scans; give a folder of .ply, .obj, .stl, .glb or .off files")
+        raise InputError(f"{folder}: holds no scans; give a folder of {', '.join(SCAN_EXTENSIONS)} files")
+    scans = [read_scan(path) for path in paths]
+    pose_template(model)
+    work = partial(_real_case, model, scans, turns, config)
     rows: list[dict[str, Any]] = []
-    for path in paths:
-        scan = read_scan(path)
-        rng = np.random.default_rng([0x5CA2, len(rows)])
-        row: dict[str, Any] = {"suite": "real", "model": model.name, "scan": scan.name, "turns": turns}
-        medians: list[float] = []
-        refused: list[str] = []
-        upright: FloatArray | None = None
-        for turn in range(turns + 1):
-            matrix, points = (np.eye(4), scan.points) if turn == 0 else random_turn(scan.points, rng)
-            normals = scan.normals
-            if normals is not None and turn:
-                rotated = normals @ matrix[:3, :3].T
-                normals = rotated / np.linalg.norm(rotated, axis=1, keepdims=True)
-            try:
-                result = fit_scan(replace(scan, points=points, normals=normals), model, config)
-            except InputError as error:
-                refused.append(str(error))
-                progress(f"{scan.name} turn {turn}: refused: {error}")
-                continue
-            report = result.report()
-            face = report["scan_to_head_face_mm"]
-            assert isinstance(face, dict)
-            if turn == 0:
-                row |= {"face_mm": face, "units": report["units"], "warnings": report["warnings"]}
-                row["explained_fraction"] = report["explained_fraction"]
-                upright = result.scan_to_head
-            if upright is not None:
-                relative = result.scan_to_head @ matrix @ np.linalg.inv(upright)
-                rotation = relative[:3, :3] / np.cbrt(np.linalg.det(relative[:3, :3]))
-                angle = float(np.degrees(Rotation.from_matrix(rotation).magnitude()))
-                row["largest_turn_deg"] = max(angle, row.get("largest_turn_deg", 0.0))
-            if face["median"] is not None:
-                medians.append(face["median"])
-            progress(f"{scan.name} turn {turn}: face {face}, units {report['units']}, {result.seconds:.1f} s")
-        row |= {"found": len(medians), "refused": refused}
-        row["face_median_worst_mm"] = max(medians) if medians else None
-        rows.append(row)
+    cases: list[dict[str, Any]] = []
+    for case in in_processes(work, len(scans) * (turns + 1), processes):
+        progress(json.dumps({k: v for k, v in case.items() if k != "scan_to_upright"}))
+        cases.append(case)
+        if len(cases) == turns + 1:
+            rows.append(_real_row(model, cases))
+            cases = []
+    return rows
+
+
+def _real_case(model: Model, scans: list[Scan], turns: int, config: FitConfig, index: int) -> dict[str, Any]:
+    scan, turn = scans[index // (turns + 1)], index % (turns + 1)
+    rng = np.random.default_rng([0x5CA2, index])
+    matrix, points = (np.eye(4), scan.points) if turn == 0 else random_turn(scan.points, rng)
+    normals = scan.normals
+    if normals is not None and turn:
+        rotated = normals @ matrix[:3, :3].T
+        normals = rotated / np.linalg.norm(rotated, axis=1, keepdims=True)
+    try:
+        result = fit_scan(replace(scan, points=points, normals=normals), model, config)
+    except InputError as error:
+        return {"scan": scan.name, "turn": turn, "refused": str(error)}
+    report = result.report()
+    names = ("scan_to_head_face_mm", "explained_fraction", "identity_sigma", "units", "warnings", "seconds")
+    upright = (result.scan_to_head @ matrix).tolist()
+    return {"scan": scan.name, "turn": turn, **{name: report[name] for name in names}, "scan_to_upright": upright}
+
+
+def _real_row(model: Model, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    first, found = cases[0], [case for case in cases if "refused" not in case]
+    row: dict[str, Any] = {
+        "suite": "real",
+        "model": model.name,
+        "scan": first["scan"],
+        "turns": len(cases) - 1,
+        "found": len(found),
+        "refused": [case["refused"] for case in cases if "refused" in case],
+    }
+    if "refused" not in first:
+        row |= {key: first[key] for key in first if key not in ("scan", "turn", "scan_to_upright")}
+        poses = [np.array(case["scan_to_upright"]) @ np.linalg.inv(first["scan_to_upright"]) for case in found]
+        turned = [pose[:3, :3] / np.cbrt(np.linalg.det(pose[:3, :3])) for pose in poses]
+        row["largest_turn_deg"] = float(max(np.degrees(Rotation.from_matrix(t).magnitude()) for t in turned))
+    medians = [case["scan_to_head_face_mm"]["median"] for case in found]
+    row["face_median_worst_mm"] = max((m for m in medians if m is not None), default=None)
+    return row
+
+
+def locality_suite(model: Model, seed: int = 0, strength: float = 2.0) -> list[dict[str, Any]]:
+    """How local an edit is, one row for each region of the mean head.
+
+    Each region is drawn anew at `strength`. `changed_outside` counts, among 100 000 points outside its old and new
+    ball, the distances that are not the same bit for bit. `radius_95_mm` is the distance from the keypoint within which
+    95 % of the surface's movement stays.
+    """
+    head = model.neutral()
+    field = HeadField(model, head)
+    mesh = extract_mesh(field.sdf, 160)
+    area = vertex_areas(mesh)
+    canonical = field.canonical(mesh.vertices)
+    surface = field.sdf(mesh.vertices)
+    rng = np.random.default_rng(seed)
+    near = mesh.vertices[rng.integers(len(mesh.vertices), size=130_000)] + rng.normal(0.0, 6.0, (130_000, 3))
+    points = np.concatenate([near, rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (130_000, 3))])
+    places, before = field.canonical(points), field.sdf(points)
+    rows: list[dict[str, Any]] = []
+    for region in REGIONS:
+        edited = HeadField(model, sample(model, head, (region,), seed, strength, False))
+        after = edited.sdf(points)
+        balls = (field.ball(region.index), edited.ball(region.index))
+        outside = np.ones(len(points), dtype=bool)
+        for ball in balls:
+            # a hair wider than the ball, since the places themselves are rounded to single precision
+            outside &= np.linalg.norm(places - ball.center_mm, axis=1) > ball.radius_mm * (1.0 + 1e-5)
+        checked = np.flatnonzero(outside)[:: max(1, int(outside.sum()) // 100_000)][:100_000]
+        moved = np.abs(edited.sdf(mesh.vertices) - surface) * area
+        distance = np.linalg.norm(canonical - balls[0].center_mm, axis=1)
+        order = np.argsort(distance)
+        share = np.cumsum(moved[order]) / moved.sum()
+        rows.append(
+            {
+                "suite": "locality",
+                "model": model.name,
+                "region": region.name,
+                "radius_95_mm": float(distance[order][np.searchsorted(share, 0.95)]),
+                "ball_radius_mm": balls[0].radius_mm,
+                "largest_movement_mm": float(np.abs(edited.sdf(mesh.vertices) - surface).max()),
+                "points_outside": len(checked),
+                "changed_outside": int((after[checked] != before[checked]).sum()),
+            }
+        )
     return rows

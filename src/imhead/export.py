@@ -54,7 +54,9 @@ def write_mesh(
     extension = path.suffix.lower()
     if extension not in MESH_EXTENSIONS:
         shown = ascii(path.suffix)[1:-1] or "no extension"
-        raise InputError(f"{label}: {shown} is not a format that can be written; use one of {', '.join(MESH_EXTENSIONS)}")
+        raise InputError(
+            f"{label}: {shown} is not a format that can be written; use one of {', '.join(MESH_EXTENSIONS)}"
+        )
     if unit not in UNIT_MM:
         raise InputError(f"{label}: unit {unit!r} is not known; use one of {', '.join(UNIT_MM)}")
     if len(mesh.faces) == 0:
@@ -111,7 +113,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{one_line(path)}: cannot be written ({error.strerror}); check the folder and the disk") from None
+        raise InputError(
+            f"{one_line(path)}: cannot be written ({error.strerror}); check the folder and the disk"
+        ) from None
 
 
 def _coordinate_type(vertices: NDArray[np.floating[Any]]) -> str:

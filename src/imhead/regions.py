@@ -15,7 +15,6 @@ import numpy as np
 from imhead.errors import InputError
 
 
-
 @dataclass(frozen=True)
 class Region:
     """One editable region and the ball that bounds its influence."""

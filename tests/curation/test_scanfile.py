@@ -104,7 +104,8 @@ def test_an_ascii_ply_and_a_big_endian_ply_equal_the_little_endian_one(tmp_path:
 
 def test_quads_and_triangles_in_one_ply_are_cut_into_triangles(tmp_path: Path) -> None:
     points, faces = ball().vertices, ball().faces
-    header = f"ply\nformat ascii 1.0\nelement vertex {len(points) + 4}\nproperty float x\nproperty float y\nproperty float z\n"
+    header = f"ply\nformat ascii 1.0\nelement vertex {len(points) + 4}\n"
+    header += "property float x\nproperty float y\nproperty float z\n"
     header += f"element face {len(faces) + 2}\nproperty list uchar int vertex_index\nproperty uchar red\nend_header\n"
     body = "".join(f"{x} {y} {z}\n" for x, y, z in points) + "0 200 0\n9 200 0\n9 209 0\n0 209 0\n"
     n = len(points)
@@ -166,7 +167,9 @@ def test_an_ascii_stl_and_a_binary_stl_that_begins_with_solid_are_both_read(tmp_
 def test_an_obj_may_count_back_and_name_texture_coordinates(tmp_path: Path) -> None:
     mesh = ball()
     n = len(mesh.vertices)
-    text = "mtllib missing.mtl\n" + "".join(f"v {x} {y} {z} 1 0 0\n" for x, y, z in mesh.vertices) + "vt 0 0\nvn 0 0 1\n"
+    text = (
+        "mtllib missing.mtl\n" + "".join(f"v {x} {y} {z} 1 0 0\n" for x, y, z in mesh.vertices) + "vt 0 0\nvn 0 0 1\n"
+    )
     text += "".join(f"f {a - n}/1/1 {b - n}//1 {c - n}/1\n" for a, b, c in mesh.faces)
     scan = read_scan(saved(tmp_path, "a.obj", text.encode()))
     np.testing.assert_array_equal(scan.faces, mesh.faces)
@@ -347,7 +350,9 @@ def test_a_face_that_names_no_point_is_refused_with_one_line(tmp_path: Path, ext
 
 def test_an_obj_that_counts_from_zero_is_refused_instead_of_wrapped(tmp_path: Path) -> None:
     mesh = ball()
-    assert "names point -1" in refusal(saved(tmp_path, "a.obj", (rows(mesh.vertices, "v ") + rows(mesh.faces, "f ")).encode()))
+    assert "names point -1" in refusal(
+        saved(tmp_path, "a.obj", (rows(mesh.vertices, "v ") + rows(mesh.faces, "f ")).encode())
+    )
 
 
 def test_an_obj_row_that_is_cut_short_is_refused_with_its_line(tmp_path: Path) -> None:

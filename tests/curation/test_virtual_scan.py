@@ -48,7 +48,9 @@ def in_head_frame(made: VirtualScan) -> NDArray[np.float64]:
 
 def distances_mm(points: NDArray[np.float64], mesh: Mesh) -> NDArray[np.float64]:
     """Point to surface, from a dense sample of the surface: good to about half a mm on the slant."""
-    dense, normals = sample_points(mesh, 300_000, np.random.default_rng(0), visible=np.ones(len(mesh.faces), dtype=bool))
+    dense, normals = sample_points(
+        mesh, 300_000, np.random.default_rng(0), visible=np.ones(len(mesh.faces), dtype=bool)
+    )
     _, nearest = cKDTree(dense).query(points)
     return np.abs(np.einsum("ij,ij->i", points - dense[nearest], normals[nearest]))
 
@@ -82,7 +84,9 @@ def test_the_told_pose_and_unit_bring_the_scan_back_onto_the_head(unit: str) -> 
 def test_the_same_seed_gives_the_same_scan_and_another_seed_another() -> None:
     first, again, other = (virtual_scan(HEAD, FRONTAL_PHONE, np.random.default_rng(s), "head") for s in (5, 5, 6))
     np.testing.assert_array_equal(first.scan.points, again.scan.points)
-    assert first.scan.points.shape != other.scan.points.shape or not np.array_equal(first.scan.points, other.scan.points)
+    assert first.scan.points.shape != other.scan.points.shape or not np.array_equal(
+        first.scan.points, other.scan.points
+    )
 
 
 def test_random_units_all_occur() -> None:
@@ -153,7 +157,9 @@ def test_nothing_survives_beyond_the_cut_off_and_less_survives_near_it() -> None
 
 def test_holes_take_away_what_lies_around_them() -> None:
     whole = virtual_scan(HEAD, PERFECT, np.random.default_rng(0), "a").scan.points
-    holed = virtual_scan(HEAD, replace(PERFECT, holes=3, hole_radius_mm=15.0), np.random.default_rng(0), "b").scan.points
+    holed = virtual_scan(
+        HEAD, replace(PERFECT, holes=3, hole_radius_mm=15.0), np.random.default_rng(0), "b"
+    ).scan.points
     gap, _ = cKDTree(holed).query(whole)
     assert 12.0 < gap.max() < 16.0
     assert 0.01 < 1 - len(holed) / len(whole) < 0.3
@@ -189,7 +195,8 @@ def test_a_head_turned_inside_out_or_out_of_sight_is_refused_with_one_line() -> 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"cameras": 0}, {"depth_noise_mm": -1.0}, {"unit": "inch"}, {"grazing_cutoff_deg": 90.0}, {"outlier_fraction": 1.0},
+    [{"cameras": 0}, {"depth_noise_mm": -1.0}, {"unit": "inch"}, {"grazing_cutoff_deg": 90.0},
+     {"outlier_fraction": 1.0},
      {"target_points": 0}, {"distance_mm": float("nan")}],
 )  # fmt: skip
 def test_a_scanner_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:

@@ -154,7 +154,8 @@ def _check_nodes(tree: dict[str, Any], accessors: list[dict[str, Any]], label: s
     if len(children) != len(set(children)):
         raise InputError(f"{label}: a node of its scene has two parents; export it again")
     points = [
-        sum(accessors[p["attributes"]["POSITION"]]["count"] for p in mesh["primitives"]) for mesh in tree.get("meshes", [])
+        sum(accessors[p["attributes"]["POSITION"]]["count"] for p in mesh["primitives"])
+        for mesh in tree.get("meshes", [])
     ]
     placed = sum(points[_natural(node["mesh"])] for node in nodes if "mesh" in node)
     if placed > _PLACED_POINTS:

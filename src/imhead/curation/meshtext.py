@@ -48,7 +48,9 @@ def read_obj(data: bytes, label: str) -> RawGeometry:
         except ValueError:
             raise _bad_row(label, number, line) from None
     if not points:
-        raise InputError(f"{label}: is not an OBJ with points (no line begins with 'v'); is it another format, renamed?")
+        raise InputError(
+            f"{label}: is not an OBJ with points (no line begins with 'v'); is it another format, renamed?"
+        )
     array = checked_points(np.array(points), label)
     if not counts:
         return RawGeometry(array, np.array(normals) if len(normals) == len(points) else None, None)

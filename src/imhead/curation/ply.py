@@ -12,7 +12,8 @@ from imhead.errors import InputError
 
 _HEADER_LIMIT = 1 << 20
 _TYPES = {
-    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
+    "double": "f8",
     "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
     "float64": "f8",
 }  # fmt: skip
@@ -102,7 +103,9 @@ def parse_header(data: bytes, label: str) -> tuple[str, list[PlyElement], int]:
                 raise ValueError
         except (ValueError, LookupError):
             shown = ascii(line[:60])
-            raise InputError(f"{label}: its PLY header has a line that makes no sense: {shown}; export it again") from None
+            raise InputError(
+                f"{label}: its PLY header has a line that makes no sense: {shown}; export it again"
+            ) from None
     if not encoding:
         raise InputError(f"{label}: its PLY header names no format; export it again")
     return encoding, elements, newline + 1
@@ -135,8 +138,8 @@ def _check_counts(elements: list[PlyElement], available: int, is_ascii: bool, la
             least = sum(np.dtype(p.count_dtype or p.dtype).itemsize for p in element.properties)
         if element.count < 0 or (element.count and not least) or element.count * least > available:
             raise InputError(
-                f"{label}: its header promises {element.count} rows of '{ascii(element.name)[1:-1][:40]}', which a file of "
-                "this size cannot hold; it is truncated or damaged, export it again"
+                f"{label}: the header promises {element.count} rows of '{ascii(element.name)[1:-1][:40]}', more "
+                "than a file of this size holds; it is truncated or damaged, export it again"
             )
         available -= element.count * least
 
@@ -153,7 +156,7 @@ def _ascii_as_doubles(text: bytes, label: str) -> bytes:
 def _truncated(element: PlyElement, label: str) -> InputError:
     name = ascii(element.name)[1:-1][:40]
     return InputError(
-        f"{label}: ends before the {element.count} rows of '{name}' that its header promises; it is truncated, copy it again"
+        f"{label}: ends before the {element.count} rows of '{name}' that its header promises; truncated, copy it again"
     )
 
 
@@ -257,7 +260,9 @@ def _geometry(tables: dict[str, _Table], label: str) -> RawGeometry:
     if found is None:
         for name in ("face", "tristrips"):
             table = tables.get(name)
-            if table is not None and any(len(v) for v in (*table.values.values(), *(n for n, _ in table.lists.values()))):
+            if table is not None and any(
+                len(v) for v in (*table.values.values(), *(n for n, _ in table.lists.values()))
+            ):
                 raise InputError(f"{label}: its PLY faces have no list 'vertex_indices'; export it as plain triangles")
         return RawGeometry(points, normals, None)
     counts, corners = (whole_numbers(a, "a face index of", label) for a in found)

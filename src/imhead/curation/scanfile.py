@@ -145,7 +145,9 @@ def check_magnitude(points: NDArray[np.float64], label: str) -> None:
     """
     largest = float(np.abs(points).max())
     if largest > _LARGEST_COORDINATE:
-        raise InputError(f"{label}: has a coordinate of {largest:.3g}, no unit makes that a head; export the scan again")
+        raise InputError(
+            f"{label}: has a coordinate of {largest:.3g}, no unit makes that a head; export the scan again"
+        )
 
 
 def check_extent(points: NDArray[np.float64], label: str) -> None:
@@ -163,7 +165,9 @@ def check_extent(points: NDArray[np.float64], label: str) -> None:
     centred = (points - points.mean(axis=0)) / extent
     spread = np.linalg.eigvalsh(centred.T @ centred)
     if math.sqrt(max(spread[0], 0.0)) < _FLAT_SHARE * math.sqrt(spread[2]):
-        raise InputError(f"{label}: all {len(points)} points lie on one plane or line; a face needs depth, scan it again")
+        raise InputError(
+            f"{label}: all {len(points)} points lie on one plane or line; a face needs depth, scan it again"
+        )
     places = _distinct_places(points)
     if places < MIN_POINTS:
         raise InputError(f"{label}: its {len(points)} points lie in only {places} places; export the scan in full")

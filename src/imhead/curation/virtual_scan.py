@@ -85,7 +85,9 @@ class ScannerConfig:
         if not 0 < self.field_deg < 170 or not 0 < self.grazing_cutoff_deg < 90 or not 0 <= self.arc_deg <= 360:
             raise InputError("ScannerConfig: field_deg must be in 0-170, grazing_cutoff_deg in 0-90, arc_deg in 0-360")
         if not 0 <= self.outlier_fraction < 1:
-            raise InputError(f"ScannerConfig.outlier_fraction is {self.outlier_fraction}; give a share from 0 to below 1")
+            raise InputError(
+                f"ScannerConfig.outlier_fraction is {self.outlier_fraction}; give a share from 0 to below 1"
+            )
         if self.unit not in (*UNIT_MM, "random"):
             raise InputError(f"ScannerConfig.unit is {self.unit!r}; give one of {', '.join(UNIT_MM)} or random")
         if self.target_points is not None and self.target_points < 1:

@@ -203,9 +203,7 @@ def _scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray
     return points, cross[face] / np.maximum(area[face], 1e-30)[:, None]
 
 
-def _start(
-    model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig
-) -> _State:
+def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig) -> _State:
     rng = np.random.default_rng([config.seed, 2])
     matrix = pose.scan_to_head
     points = source @ matrix[:3, :3].T + matrix[:3, 3]

@@ -61,15 +61,17 @@ def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: boo
         folded = [layer[0].index_select(0, pairs.region).requires_grad_(True) for layer in regional.folded]
         offset = canonical.index_select(0, pairs.point) - centers
         sdf = net.fusion_net(canonical, net.features(offset, folded, pairs, count))
-        gradients = torch.autograd.grad(sdf.sum(), [x, *scales, *shifts, centers, *folded])
+        gradients = torch.autograd.grad(sdf.sum(), [x, *scales, *shifts, centers, *folded], materialize_grads=True)
     layers = len(scales)
     d_x, d_scale, d_shift = gradients[0], gradients[1 : 1 + layers], gradients[1 + layers : 1 + 2 * layers]
     d_center, d_folded = gradients[1 + 2 * layers], gradients[2 + 2 * layers :]
     with torch.no_grad():
         by_code = sum(
             (
-                ds @ scale.weight + dt @ shift.weight
-                for ds, dt, scale, shift in zip(d_scale, d_shift, net.warp.scale, net.warp.shift)
+                ds @ scale + dt @ shift
+                for ds, dt, scale, shift in zip(
+                    d_scale, d_shift, net.warp.scale.parameters(), net.warp.shift.parameters()
+                )
             ),
             torch.zeros((), device=x.device),
         )

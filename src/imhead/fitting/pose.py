@@ -218,7 +218,11 @@ def _search_free(
 
 
 def _search(
-    cloud: Float, directions: Float, template: PoseTemplate, mm_per_unit: float, rng: np.random.Generator,
+    cloud: Float,
+    directions: Float,
+    template: PoseTemplate,
+    mm_per_unit: float,
+    rng: np.random.Generator,
     second_chance: bool = True,
 ) -> _Guess:
     """The best pose if one scan unit is `mm_per_unit`, within the spread of human sizes."""
@@ -236,7 +240,12 @@ def _search(
 
 
 def _multi_start(
-    scaled: Cloud, template: PoseTemplate, positions: Float, outward: Float, tilts: int, mm_per_unit: float,
+    scaled: Cloud,
+    template: PoseTemplate,
+    positions: Float,
+    outward: Float,
+    tilts: int,
+    mm_per_unit: float,
     rng: np.random.Generator,
 ) -> _Guess | None:
     """Coarse on all starts, medium on the best of each place, fine on a dozen."""
@@ -313,8 +322,13 @@ def _refuse_hopeless(guess: _Guess, units: Units, needed: float) -> None:
 
 
 def _from_landmarks(
-    cloud: Float, directions: Float, center: Float, template: PoseTemplate, units: Units,
-    landmarks: Mapping[str, tuple[ArrayLike, ArrayLike]], rng: np.random.Generator,
+    cloud: Float,
+    directions: Float,
+    center: Float,
+    template: PoseTemplate,
+    units: Units,
+    landmarks: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    rng: np.random.Generator,
 ) -> tuple[_Guess, str]:
     """The pose of at least three landmarks, sharpened on the surface around them."""
     names = list(landmarks)
@@ -367,7 +381,12 @@ def _at_unit_scale(pose: Poses, template: PoseTemplate) -> Poses:
 
 
 def _result(
-    cloud: Float, directions: Float, center: Float, template: PoseTemplate, guess: _Guess, name: str,
+    cloud: Float,
+    directions: Float,
+    center: Float,
+    template: PoseTemplate,
+    guess: _Guess,
+    name: str,
     rng: np.random.Generator,
 ) -> PoseResult:
     """The last refinement against every scan point, at the exact scale, and the doubts."""

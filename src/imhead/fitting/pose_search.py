@@ -227,7 +227,11 @@ def _pick(template: PoseTemplate, rows: NDArray[np.int64]) -> FacePoints:
 
 
 def refine(
-    nearest: Nearest, face: FacePoints, poses: Poses, reaches_mm: tuple[float, ...], center_scale: float,
+    nearest: Nearest,
+    face: FacePoints,
+    poses: Poses,
+    reaches_mm: tuple[float, ...],
+    center_scale: float,
     scale_sigma: float = SCALE_SIGMA,
 ) -> Poses:
     """Robust Gauss-Newton of the template's face onto the scan, one step per reach, all poses at once.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +24,7 @@ class ExpressionWarp(nn.Module):
         self.frequencies = config.warp_frequencies
         width = config.warp_width
         sizes = [3 + 6 * config.warp_frequencies] + [width] * config.warp_hidden
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(sizes)])
         self.out = nn.Linear(width, 3)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
@@ -30,8 +32,8 @@ class ExpressionWarp(nn.Module):
         self.identity = nn.Linear(config.identity_size, config.warp_identity_size, bias=False)
         self.shift = nn.ModuleList([nn.Linear(codes, width, bias=False) for _ in range(config.warp_hidden)])
         self.scale = nn.ModuleList([nn.Linear(codes, width, bias=False) for _ in range(config.warp_hidden)])
-        for layer in self.scale:
-            nn.init.normal_(layer.weight, std=0.05)
+        for weight in self.scale.parameters():
+            nn.init.normal_(weight, std=0.05)
         self.arkit = nn.Parameter(torch.empty(len(ARKIT_NAMES), config.expression_size))
         nn.init.orthogonal_(self.arkit)
         with torch.no_grad():  # no source shows a tongue: the name is accepted and moves nothing
@@ -47,7 +49,7 @@ class ExpressionWarp(nn.Module):
         return [(1.0 + scale(code), shift(code)) for scale, shift in zip(self.scale, self.shift)]
 
     def forward(self, x: Tensor, folded: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Offset (B, N, 3) at observed points x (B, N, 3), model units; `folded` rows are (B, 1, width) or (B, N, …)."""
+        """Offset (B, N, 3) at points x (B, N, 3), model units; `folded` rows are (B, 1, width) or (B, N, …)."""
         h = encode(0.5 * x, self.frequencies)
         for layer, (scale, shift) in zip(self.layers, folded):
             h = F.silu(layer(h) * scale + shift)

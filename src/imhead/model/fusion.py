@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,7 +17,8 @@ COVERAGE_FLOOR = 1e-3
 def wendland(r: Tensor) -> Tensor:
     """Wendland's C2 function: 1 at r = 0, and exactly 0 from r = 1 on."""
     s = (1.0 - r).clamp(min=0.0)
-    return s**4 * (4.0 * r + 1.0)
+    square = s * s  # s**4 rounds differently from lane to lane of a vector unit
+    return square * square * (4.0 * r + 1.0)
 
 
 class FusionNet(nn.Module):
@@ -24,7 +27,7 @@ class FusionNet(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         sizes = [3 + config.feature_size] + [config.fusion_width] * config.fusion_hidden + [1]
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])])
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(sizes)])
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
         """x (N, 3) in model units, feature (N, feature) → signed distance (N,), model units."""

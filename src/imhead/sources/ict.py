@@ -7,9 +7,11 @@ with its mouth socket and the two eyeballs. Each is closed here, and the head is
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -110,7 +112,7 @@ def _read_packed(path: Path, modes: int) -> IctModel:
                 {n: shapes[k] for k, n in enumerate(names)},
                 data["polygons"],
             )
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a packed ICT-FaceKit file ({error}); fetch or pack it again") from error
 
 
@@ -121,9 +123,7 @@ def _read_clone(folder: Path, modes: int, expressions: Sequence[str] | None) -> 
         skip = ("identity", "generic_neutral")
         expressions = sorted(p.stem for p in folder.glob("*.obj") if not p.stem.startswith(skip))
     wanted = [name for name in expressions if _arkit_index(name) is not None]
-    return _assemble(
-        vertices, identity, {n: _read_obj(folder / f"{n}.obj")[0] - vertices for n in wanted}, polygons
-    )
+    return _assemble(vertices, identity, {n: _read_obj(folder / f"{n}.obj")[0] - vertices for n in wanted}, polygons)
 
 
 def _read_obj(path: Path, with_polygons: bool = False) -> tuple[FloatArray, IntArray]:

@@ -57,7 +57,10 @@ def mirror_offsets(offsets: Tensor, mirror: Tensor) -> Tensor:
 def _pca(data: Tensor, size: int) -> tuple[Tensor, Tensor]:
     # uncentred on purpose: zero code must stay the mean head
     _, sigma, basis = torch.svd_lowrank(data, q=min(size + 16, *data.shape), niter=3)
-    return basis[:, :size], sigma[:size] ** 2 / len(data)
+    variance = sigma[:size] ** 2 / len(data)
+    # whitening would blow up directions that hold nothing but rounding
+    kept = variance > 1e-7 * variance[0].clamp(min=1e-12)
+    return basis[:, : len(variance)] * kept, torch.where(kept, variance, torch.ones_like(variance) * variance[0] * 1e-7)
 
 
 def _split_pca(data: Tensor, mirrored: Tensor, size: int) -> _Basis:
@@ -138,9 +141,7 @@ def start_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, config: Mod
     target = codes.flatten(0, 1).flatten(1)
     decnet = _ridge(both, target)
     explained = 1.0 - float((both @ decnet - target).square().sum() / target.square().sum())
-    return CodeStart(
-        z, parity, decnet.view(-1, len(REGIONS), size), region_parity, keypoints, code_scale, explained
-    )
+    return CodeStart(z, parity, decnet.view(-1, len(REGIONS), size), region_parity, keypoints, code_scale, explained)
 
 
 def _ridge(x: Tensor, y: Tensor) -> Tensor:

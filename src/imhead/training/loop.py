@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from imhead.checkpoint import write_atomically
 from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
@@ -106,8 +107,7 @@ def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str,
     front = type(regional)(regional.z[:half], regional.keypoints[:half], [f[:half] for f in regional.folded])
     posed_sdf = model.canonical_sdf(canonical, front)
     return {
-        "distance": losses.distance_term(sdf, distance)
-        + 0.5 * losses.posed_distance_term(posed_sdf, posed_distance),
+        "distance": losses.distance_term(sdf, distance) + 0.5 * losses.posed_distance_term(posed_sdf, posed_distance),
         "normal": losses.normal_term(gradient, normal[:, :with_gradient], distance[:, :with_gradient]),
         "eikonal": losses.eikonal_term(gradient),
         "warp": losses.warp_term(canonical, target, posed_distance),
@@ -127,6 +127,7 @@ def rates(step: int, config: TrainConfig) -> tuple[float, float]:
 
 def arkit_swap() -> Tensor:
     """(52,) index that exchanges left and right ARKit weights. A mirrored head looks left where it looked right."""
+
     def other(name: str) -> str:
         if name.endswith("Left"):
             return name[:-4] + "Right"
@@ -160,7 +161,7 @@ def train(
         if json.loads(settings.read_text()) != to_dict(config):
             raise InputError(f"{run}: was made with other settings than asked for; name another folder")
     run.mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps(to_dict(config), indent=1))
+    write_atomically(settings, json.dumps(to_dict(config), indent=1).encode())
     torch.manual_seed(config.seed)
     offsets = training_offsets(ict, config, ComposeConfig())
     population = build_population(ict, offsets, config, run / "population", progress)
@@ -183,7 +184,7 @@ def train(
         if not torch.isfinite(loss):
             raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(networks, 1.0)
         optimizer.step()
         step += 1

@@ -1,4 +1,4 @@
-"""The population that a run learns from: registered heads, their samples and their code start, cached beside the run."""
+"""The population that a run learns from: registered heads and their samples, cached beside the run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imhead.checkpoint import write_atomically
 from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.regions import CENTERS_MM
@@ -24,6 +25,7 @@ from imhead.training.samples import Samples, face_density, head_samples
 HELD_OUT_SEED = 1_000_000
 """Identity seeds from here on are never trained on."""
 _COLUMNS = 10
+_RECIPE = 1  # raised whenever the same settings would draw other samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,8 @@ def expression_weights(index: int, config: TrainConfig) -> np.ndarray:
 def training_offsets(ict: IctModel, config: TrainConfig, compose: ComposeConfig) -> Tensor:
     """(M, V, 3) float32 offsets of the training identities, mm."""
     masks = group_masks(ict.mean)
-    return torch.from_numpy(np.stack([draw_identity(ict, masks, k, compose) for k in range(config.identities)]))
+    first = config.seed * HELD_OUT_SEED * 2  # seed 0 draws identities 0, 1, …; other seeds never meet the held-out ones
+    return torch.from_numpy(np.stack([draw_identity(ict, masks, first + k, compose) for k in range(config.identities)]))
 
 
 def build_population(
@@ -65,13 +68,16 @@ def build_population(
 ) -> Population:
     """Draw all samples, or open them where an earlier run with the same settings left them in `folder`."""
     key = {k: v for k, v in to_dict(config).items() if k in _SAMPLE_SETTINGS}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    key |= {"recipe": _RECIPE, "compose": to_dict(ComposeConfig())}
+    # not the offsets themselves: their last bits depend on the number of threads that drew them
+    content = json.dumps(key, sort_keys=True).encode() + np.ascontiguousarray(ict.mean).tobytes()
+    digest = hashlib.sha256(content).hexdigest()
     marker = folder / "population.json"
     paths = (folder / "canonical.npy", folder / "posed.npy")
     if not (marker.is_file() and json.loads(marker.read_text())["settings"] == digest):
         folder.mkdir(parents=True, exist_ok=True)
         _draw_all(ict, offsets, config, paths, progress, processes)
-        marker.write_text(json.dumps({"settings": digest}))
+        write_atomically(marker, json.dumps({"settings": digest}).encode())
     expressions = np.stack([expression_weights(k, config) for k in range(config.identities)])
     shift = torch.from_numpy(keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))).float()
     moved = torch.einsum("rv,mvc->mrc", shift, offsets)

@@ -138,9 +138,7 @@ def carry(
     wu, wv = (w * u).sum(1), (w * v).sum(1)
     det = np.maximum(uu * vv - uv * uv, 1e-12)
     s, t = (vv * wu - uv * wv) / det, (uu * wv - uv * wu) / det
-    moved = sum(
-        weight[:, None] * target[corners[:, k]] for k, weight in enumerate((1.0 - s - t, s, t))
-    )
+    moved = sum(weight[:, None] * target[corners[:, k]] for k, weight in enumerate((1.0 - s - t, s, t)))
     rotation = np.einsum("nij,nkj->nik", _frames(target[corners]), _frames(source[corners]))
     result: FloatArray = moved + np.einsum("nij,nj->ni", rotation, points - nearest)
     return result
