@@ -140,9 +140,10 @@ def test_wrong_colours_a_wrong_unit_and_a_mesh_without_faces_are_refused(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_is_refused_with_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_refused_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written") as caught:
-        write_mesh(HEAD, tmp_path / "none" / "a.ply")
+        write_mesh(HEAD, tmp_path / "file" / "a.ply")
     assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "imhead"
 # One line for each layer, the foundation first. A name is a module or a folder of src/imhead.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("conventions", "regions", "types", "config"),
+    ("atomic", "conventions", "regions", "types", "config"),
     ("curation", "sources"),
     ("model",),
     ("checkpoint",),
@@ -33,10 +33,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 # Pictures, pages and files know surfaces, not networks or codes.
 SURFACES_ONLY: dict[str, frozenset[str]] = {
-    "shading": frozenset({"errors", "conventions", "types"}),
+    "shading": frozenset({"errors", "conventions", "types", "curation"}),
     "report_page": frozenset({"errors", "conventions", "types"}),
-    "export": frozenset({"errors", "conventions", "types", "curation", "geometry"}),
-    "render": frozenset({"errors", "conventions", "regions", "types", "geometry", "shading"}),
+    "export": frozenset({"errors", "atomic", "conventions", "types", "curation", "geometry"}),
+    "render": frozenset({"errors", "curation", "conventions", "regions", "types", "geometry", "shading"}),
     "report": frozenset({"errors", "conventions", "regions", "types", "geometry", "shading", "render", "report_page"}),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imhead.atomic import write_atomically
 from imhead.conventions import GLTF_UNIT_MM, UNIT_MM
 from imhead.curation.scanfile import one_line, read_geometry
 from imhead.curation.surface import vertex_normals
@@ -93,29 +93,6 @@ def read_mesh(path: Path) -> Mesh:
     if raw.faces is None or len(raw.faces) == 0:
         raise InputError(f"{one_line(Path(path))}: holds points but no faces; give a mesh")
     return Mesh(raw.points, raw.faces)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old one or the new one, never half of it.
-
-    Raises:
-        InputError: the folder is missing or cannot be written, or the disk is full; one line.
-    """
-    # beside its goal, because a rename is atomic only within one file system
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{one_line(path)}: cannot be written ({error.strerror}); check the folder and the disk"
-        ) from None
 
 
 def _coordinate_type(vertices: NDArray[np.floating[Any]]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from imhead.checkpoint import save_head, write_atomically
+from imhead.atomic import write_atomically
+from imhead.checkpoint import save_head
 from imhead.export import write_mesh
 from imhead.fitting.fit import FitResult
 from imhead.report import fit_picture

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
 from imhead.geometry.metrics import signed_distance
 from imhead.shading import (
@@ -26,7 +27,6 @@ from imhead.shading import (
     depth_map,
     shade,
     surfels,
-    vertex_normals,
 )
 from imhead.types import FloatArray, Mesh
 
@@ -34,7 +34,6 @@ __all__ = [
     "BACKGROUND", "CLAY", "FACE_CENTER_MM", "FACE_HALF_MM", "FIT_WARM", "HEAD_CENTER_MM", "HEAD_HALF_MM", "INK",
     "SCAN_BLUE", "VIEW_NAMES", "ByteImage", "Camera", "Color", "as_surface", "camera", "contact_sheet", "depth_map",
     "flat_color", "heat_colors", "legend", "overlay", "round_limit", "shade", "stack", "surfels", "text_font",
-    "vertex_normals",
 ]  # fmt: skip
 
 SCAN_BLUE: Color = (158, 188, 220)
@@ -174,7 +173,7 @@ def overlay(
         np.concatenate([surface.vertices, fit.vertices]),
         np.concatenate([surface.faces, fit.faces + len(surface.vertices)]),
     )
-    both_normals = np.concatenate([normals, vertex_normals(fit)])
+    both_normals = np.concatenate([normals, vertex_normals(fit.vertices, fit.faces)[0]])
     both_colors = np.concatenate([flat_color(SCAN_BLUE, surface), flat_color(FIT_WARM, fit)])
     cells: list[ByteImage] = []
     solid = isinstance(scan, Mesh)
@@ -194,7 +193,7 @@ def overlay(
 def as_surface(scan: Mesh | FloatArray) -> tuple[Mesh, FloatArray, NDArray[np.int64]]:
     """A drawable surface of a scan: mesh, vertex normals (V, 3), and index (V,) of the scan point of each vertex."""
     if isinstance(scan, Mesh) and len(scan.faces):
-        return scan, vertex_normals(scan), np.arange(len(scan.vertices))
+        return scan, vertex_normals(scan.vertices, scan.faces)[0], np.arange(len(scan.vertices))
     return surfels(scan.vertices if isinstance(scan, Mesh) else scan)
 
 

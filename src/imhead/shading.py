@@ -16,6 +16,7 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
 from imhead.types import FloatArray, Mesh
 
@@ -79,16 +80,6 @@ def camera(view: str, *, center_mm: Sequence[float] = HEAD_CENTER_MM, half_mm: f
     return Camera(_triple(right), _triple(up), _triple(toward), (x, y, z), float(half_mm))
 
 
-def vertex_normals(mesh: Mesh) -> FloatArray:
-    """(V, 3) unit normals, each the area-weighted mean of the faces around it; zero where a vertex has no face."""
-    a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
-    cross = np.cross(b - a, c - a)
-    corner = mesh.faces.ravel()
-    count = len(mesh.vertices)
-    total = [np.bincount(corner, np.repeat(cross[:, k], 3), minlength=count).astype(np.float64) for k in range(3)]
-    return _unit(np.stack(total, axis=1))
-
-
 def shade(
     mesh: Mesh,
     view: str | Camera = "front",
@@ -128,7 +119,9 @@ def shade(
             raise InputError(f"{name} has shape {np.shape(given)}; expected {mesh.vertices.shape}, one for each vertex")
     frame = view if isinstance(view, Camera) else camera(view, center_mm=center_mm, half_mm=half_mm)
     scene, local, axes = _placed(mesh, frame)
-    smooth = ((vertex_normals(mesh) if normals is None else np.asarray(normals)) @ axes.T).astype(np.float32)
+    smooth = (
+        (vertex_normals(mesh.vertices, mesh.faces)[0] if normals is None else np.asarray(normals)) @ axes.T
+    ).astype(np.float32)
     fine = 2 * size
     pixel, face, weight, facing = _cast(scene, fine, frame.half_mm, float(local[:, 2].max()) + 10.0)
     picture = _backdrop(fine)

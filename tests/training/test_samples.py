@@ -18,7 +18,6 @@ from imhead.training.samples import (
     head_samples,
     sampling_density,
     signed_distance,
-    vertex_normals,
 )
 
 SKIN_MM = 60.0
@@ -160,14 +159,6 @@ def test_carry_keeps_a_surface_point_in_its_triangle_when_that_stretches() -> No
     corners = np.array([[0, 1, 2]])
     np.testing.assert_allclose(carry(source, target, corners, nearest, nearest), [[4.0, 3.0, 0.0]], atol=1e-9)
     np.testing.assert_allclose(carry(source, target, corners, nearest, above), [[4.0, 3.0, 4.0]], atol=1e-9)
-
-
-def test_vertex_normals_point_out_of_a_ball_and_are_zero_where_no_face_is() -> None:
-    ball = trimesh.creation.icosphere(subdivisions=3, radius=10.0)
-    vertices = np.concatenate([ball.vertices, [[99.0, 0.0, 0.0]]])
-    normals = vertex_normals(vertices, ball.faces)
-    assert ((normals[:-1] * vertices[:-1]).sum(axis=1) > 9.99).all()
-    assert not normals[-1].any()
 
 
 def test_signed_distance_finds_the_nearest_face_and_place() -> None:

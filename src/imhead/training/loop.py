@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from imhead.checkpoint import write_atomically
+from imhead.atomic import write_atomically
 from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError

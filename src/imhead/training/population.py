@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imhead.checkpoint import write_atomically
+from imhead.atomic import write_atomically
 from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.regions import CENTERS_MM

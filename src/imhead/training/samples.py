@@ -12,6 +12,7 @@ import igl
 import numpy as np
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.curation.surface import vertex_normals
 from imhead.regions import CENTERS_MM, RADII_MM
 from imhead.sources.ict import IctModel
 from imhead.types import BoolArray, FloatArray, IntArray
@@ -41,17 +42,6 @@ class _Closest:
     distance: FloatArray
     point: FloatArray
     face: IntArray
-
-
-def vertex_normals(vertices: FloatArray, faces: IntArray) -> FloatArray:
-    """Area-weighted unit normals (V, 3); zero where no face touches."""
-    corner = vertices[faces]
-    area = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(normals, faces[:, k], area)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals / np.maximum(length, 1e-12)
 
 
 def sampling_density(centroids: FloatArray) -> FloatArray:
@@ -90,8 +80,8 @@ def head_samples(
     faces = np.concatenate([ict.skin_faces, ict.eye_faces])
     normals = np.zeros_like(posed)
     for solid in (ict.skin_faces, ict.eye_faces):
-        part = vertex_normals(posed, solid)
-        normals = np.where(part != 0.0, part, normals)
+        used = np.unique(solid)
+        normals[used] = vertex_normals(posed, solid)[0][used]
     surface = int(count * _SURFACE_SHARE)
     seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
     seed_normal = np.einsum("nkc,nk->nc", normals[faces[seed_face]], seed_bary)
