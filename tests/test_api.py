@@ -1,0 +1,90 @@
+"""The Python verbs, on the model that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import imhead
+from imhead.regions import REGIONS
+
+
+@pytest.fixture(scope="module")
+def model() -> imhead.MorphableModel:
+    return imhead.load(device="cpu")
+
+
+def test_the_model_that_ships_names_its_data_and_its_limits(model: imhead.MorphableModel) -> None:
+    card = model.model.card
+    assert "ICT-FaceKit" in card["data"] and "MIT" in card["data"]
+    assert "not a medical device" in card["limits"]
+
+
+def test_the_mean_head_is_as_symmetric_as_its_data(model: imhead.MorphableModel) -> None:
+    rng = np.random.default_rng(0)
+    points = model.neutral().mesh(resolution=64).vertices
+    points = points[rng.integers(len(points), size=2000)]
+    field = model.neutral().field()
+    assert np.abs(field.sdf(points) - field.sdf(points * [-1.0, 1.0, 1.0])).mean() < 0.3
+
+
+def test_samples_of_a_seed_are_the_same_heads_and_differ_from_each_other(model: imhead.MorphableModel) -> None:
+    first, second = model.sample(2, seed=5)
+    again = model.sample(2, seed=5)[0]
+    np.testing.assert_array_equal(first.codes.z_id, again.codes.z_id)
+    assert not np.allclose(first.codes.z_id, second.codes.z_id)
+
+
+def test_an_edit_of_the_nose_moves_nothing_outside_the_nose(model: imhead.MorphableModel) -> None:
+    head = model.sample(1, seed=2)[0]
+    edited = head.edit("nose", sample=4, strength=2.0)
+    before, after = head.field(), edited.field()
+    rng = np.random.default_rng(1)
+    points = rng.uniform([-90.0, -110.0, 0.0], [90.0, 120.0, 140.0], (100_000, 3))
+    places = before.canonical(points)
+    outside = np.ones(len(points), dtype=bool)
+    for ball in (*head.balls("nose"), *edited.balls("nose")):
+        outside &= np.linalg.norm(places - ball.center_mm, axis=1) > ball.radius_mm * (1.0 + 1e-5)
+    old, new = before.sdf(points), after.sdf(points)
+    assert outside.sum() > 50_000
+    np.testing.assert_array_equal(old[outside], new[outside])
+    assert np.abs(old - new)[~outside].max() > 0.5
+
+
+def test_a_reach_holds_its_ball_in_an_open_mouth_too(model: imhead.MorphableModel) -> None:
+    field = model.neutral().field({"jawOpen": 0.8})
+    lip = next(r.index for r in REGIONS if r.name == "lower_lip")
+    reach, ball = field.reach(lip), field.ball(lip)
+    points = ball.center_mm + np.random.default_rng(0).normal(0.0, 25.0, (5000, 3))
+    held = np.linalg.norm(field.canonical(points) - ball.center_mm, axis=1) < ball.radius_mm
+    assert held.any()
+    assert (np.linalg.norm(points[held] - reach.center_mm, axis=1) <= reach.radius_mm).all()
+
+
+def test_a_saved_head_opens_as_it_was(model: imhead.MorphableModel, tmp_path: Path) -> None:
+    head = model.sample(1, seed=9)[0].edit("left_ear", direction=1, strength=-1.0, mirror=True)
+    head.save(tmp_path / "head.safetensors")
+    opened = model.open(tmp_path / "head.safetensors")
+    np.testing.assert_array_equal(opened.codes.offsets, head.codes.offsets)
+    assert opened.codes.provenance == head.codes.provenance
+
+
+def test_an_open_jaw_lowers_the_chin_and_a_blink_shuts_the_eye(model: imhead.MorphableModel) -> None:
+    neutral, jaw = model.neutral().field({}), model.neutral().field({"jawOpen": 0.7})
+    chin = np.array([[0.0, y, 100.0] for y in np.linspace(-140.0, -60.0, 200)])
+    lowest = [chin[field.sdf(chin) < 0.0][:, 1].min() for field in (neutral, jaw)]
+    assert lowest[1] < lowest[0] - 5.0
+    eye = np.array([[31.0, 28.0, z] for z in np.linspace(70.0, 100.0, 300)])
+    front = [eye[field.sdf(eye) < 0.0][:, 2].max() for field in (neutral, model.neutral().field({"eyeBlinkLeft": 1.0}))]
+    assert front[1] > front[0] + 0.3  # the lid lies in front of the eyeball
+
+
+def test_a_mistake_in_python_is_an_input_error(model: imhead.MorphableModel) -> None:
+    with pytest.raises(imhead.InputError, match="nose"):
+        model.neutral().edit("noze", sample=1)
+    with pytest.raises(imhead.InputError, match="exactly one"):
+        model.neutral().edit("nose")
+    with pytest.raises(imhead.InputError, match="device"):
+        imhead.load(device="tpu")
