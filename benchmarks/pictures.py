@@ -1,4 +1,4 @@
-"""Draw the pictures of `docs/images`: samples, held-out reconstructions beside their originals, eyes and ears, the demo.
+"""Draw the pictures of `docs/images`: the demo, samples, held-out reconstructions beside their originals.
 
     python benchmarks/pictures.py ICT_FACEKIT DEMO_FOLDER docs/images
 

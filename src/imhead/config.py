@@ -54,7 +54,7 @@ class ModelConfig:
     """Hidden width of the expression warp."""
     warp_hidden: int = 3
     """Hidden layers of the expression warp."""
-    warp_frequencies: int = 6
+    warp_frequencies: int = 8
     """Octaves of positional encoding in the warp; the first has a wavelength of four model units."""
     warp_identity_size: int = 32
     """Numbers that z_id is projected to before the warp."""

@@ -25,6 +25,14 @@ def unit(values: Tensor) -> Tensor:
     return values / values.norm(dim=-1, keepdim=True)
 
 
+def posed(predicted: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    return losses.posed_distance_term(predicted, distance, torch.ones_like(distance))
+
+
+def warped(canonical: torch.Tensor, target: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    return losses.warp_term(canonical, target, distance, torch.ones_like(distance))
+
+
 def test_every_term_is_zero_at_the_truth() -> None:
     distance = 0.03 * rows(0, 2, 50)
     normal = unit(rows(1, 2, 50, 3))
@@ -33,10 +41,10 @@ def test_every_term_is_zero_at_the_truth() -> None:
     half = rows(3, 2, 39, 8)
     symmetric = half + half[:, mirror]
     assert losses.distance_term(distance, distance) == 0
-    assert losses.posed_distance_term(distance, distance) == 0
+    assert posed(distance, distance) == 0
     assert losses.normal_term(normal, normal, distance).item() == pytest.approx(0, abs=1e-6)
     assert losses.eikonal_term(normal).item() == pytest.approx(0, abs=1e-10)
-    assert losses.warp_term(keypoints, keypoints, torch.zeros(2, 39)).item() == pytest.approx(0, abs=2e-5)
+    assert warped(keypoints, keypoints, torch.zeros(2, 39)).item() == pytest.approx(0, abs=2e-5)
     assert losses.keypoint_term(keypoints, keypoints) == 0
     assert losses.symmetry_term(symmetric, mirror, torch.ones(39, 8)) == 0
     assert losses.code_term(torch.zeros(2, 8)) == 0
@@ -50,10 +58,10 @@ def test_every_term_is_positive_elsewhere(seed: int) -> None:
     other = rows(seed + 3, 2, 50, 3)
     for value in (
         losses.distance_term(distance + 0.01, distance),
-        losses.posed_distance_term(distance + 0.01, distance),
+        posed(distance + 0.01, distance),
         losses.normal_term(other, normal, distance),
         losses.eikonal_term(other),
-        losses.warp_term(other, normal, distance),
+        warped(other, normal, distance),
         losses.keypoint_term(keypoints + 0.01, keypoints),
         losses.symmetry_term(rows(seed, 2, 39, 8), torch.from_numpy(MIRROR), torch.ones(39, 8)),
         losses.code_term(rows(seed, 2, 8)),
@@ -65,7 +73,7 @@ def test_every_term_is_positive_elsewhere(seed: int) -> None:
 @given(SEED, st.floats(0.1, 10.0))
 def test_distance_errors_count_in_proportion_and_whichever_sign_they_have(seed: int, factor: float) -> None:
     distance, error = 0.05 * rows(seed, 40), 0.02 * rows(seed + 1, 40)
-    for term in (losses.distance_term, losses.posed_distance_term):
+    for term in (losses.distance_term, posed):
         once = term(distance + error, distance)
         torch.testing.assert_close(term(distance + factor * error, distance), factor * once, rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(term(distance - error, distance), once, rtol=1e-3, atol=1e-6)
@@ -79,8 +87,8 @@ def test_a_distance_error_counts_half_at_10_mm_and_less_beyond() -> None:
 
 def test_a_posed_distance_counts_within_5_mm_only() -> None:
     near, far = torch.tensor([0.049]), torch.tensor([0.051])
-    assert losses.posed_distance_term(near + 0.01, near).item() == pytest.approx(0.01, rel=1e-3)
-    assert losses.posed_distance_term(far + 0.01, far) == 0
+    assert posed(near + 0.01, near).item() == pytest.approx(0.01, rel=1e-3)
+    assert posed(far + 0.01, far) == 0
 
 
 def test_a_normal_counts_by_its_direction_only_and_near_the_surface_only() -> None:
@@ -101,17 +109,17 @@ def test_the_eikonal_term_sees_only_how_long_gradients_are(seed: int, length: fl
 def test_a_warp_is_off_by_its_length_and_mostly_at_the_surface() -> None:
     target, distance = rows(0, 1, 2, 3), torch.tensor([[0.0, 0.06]])
     step = torch.tensor([0.0, 0.03, 0.04])
-    assert losses.warp_term(target + step, target, distance).item() == pytest.approx(0.05, rel=1e-3)
+    assert warped(target + step, target, distance).item() == pytest.approx(0.05, rel=1e-3)
     at_surface, away = target.clone(), target.clone()
     at_surface[0, 0] += step
     away[0, 1] += step
-    ratio = losses.warp_term(at_surface, target, distance) / losses.warp_term(away, target, distance)
+    ratio = warped(at_surface, target, distance) / warped(away, target, distance)
     assert ratio.item() == pytest.approx(torch.e, rel=1e-2)
 
 
 def test_the_warp_term_has_a_finite_gradient_at_the_truth() -> None:
     canonical = rows(0, 2, 5, 3).requires_grad_(True)
-    losses.warp_term(canonical, canonical.detach().clone(), torch.zeros(2, 5)).backward()
+    warped(canonical, canonical.detach().clone(), torch.zeros(2, 5)).backward()
     assert canonical.grad is not None and torch.isfinite(canonical.grad).all()
 
 
@@ -149,3 +157,9 @@ def test_swapping_left_and_right_expressions_twice_is_the_identity() -> None:
     assert ARKIT_NAMES[swap[ARKIT_NAMES.index("eyeLookInLeft")]] == "eyeLookInRight"
     assert ARKIT_NAMES[swap[ARKIT_NAMES.index("mouthLeft")]] == "mouthRight"
     assert ARKIT_NAMES[swap[ARKIT_NAMES.index("jawOpen")]] == "jawOpen"
+
+
+def test_points_where_lips_and_lids_meet_count_four_times() -> None:
+    keypoints, radius = torch.tensor([[[0.0, 0.0, 1.0]]]), torch.tensor([0.2])
+    places = torch.tensor([[[0.0, 0.0, 1.0], [0.0, 0.1, 1.0], [0.0, 0.13, 1.0], [1.0, 0.0, 0.0]]])
+    assert losses.crease_weight(places, keypoints, radius).tolist() == [[4.0, 4.0, 1.0, 1.0]]

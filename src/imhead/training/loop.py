@@ -21,12 +21,14 @@ from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.model.head import HeadModel
+from imhead.regions import REGIONS
 from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
 from imhead.training import losses
 from imhead.training.codes import apply_start, start_codes
 from imhead.training.population import Population, build_population, training_offsets
 
+_CREASED = [r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye")]
 _PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
 _SHARDS = ("weights", "first_moment", "second_moment")
 
@@ -106,11 +108,12 @@ def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str,
     canonical = model.canonical(observed, z_id[:half], z_exp)
     front = type(regional)(regional.z[:half], regional.keypoints[:half], [f[:half] for f in regional.folded])
     posed_sdf = model.canonical_sdf(canonical, front)
+    crease = losses.crease_weight(target, regional.keypoints.detach()[:half, _CREASED], model.radius[_CREASED])
     return {
-        "distance": losses.distance_term(sdf, distance) + 0.5 * losses.posed_distance_term(posed_sdf, posed_distance),
+        "distance": losses.distance_term(sdf, distance) + losses.posed_distance_term(posed_sdf, posed_distance, crease),
         "normal": losses.normal_term(gradient, normal[:, :with_gradient], distance[:, :with_gradient]),
         "eikonal": losses.eikonal_term(gradient),
-        "warp": losses.warp_term(canonical, target, posed_distance),
+        "warp": losses.warp_term(canonical, target, posed_distance, crease),
         "keypoint": losses.keypoint_term(regional.keypoints, batch.keypoints),
         "symmetry": losses.symmetry_term(regional.z, model.mirror, model.region_parity),
         "code": losses.code_term(z_id),

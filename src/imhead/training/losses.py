@@ -10,6 +10,7 @@ from imhead.conventions import MODEL_UNIT_MM
 
 _NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
 _WARP_REACH = 6.0 / MODEL_UNIT_MM  # the warp matters at the surface, and fades away from it
+_CREASE = 4.0
 _POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
 
 
@@ -19,9 +20,21 @@ def distance_term(predicted: Tensor, distance: Tensor) -> Tensor:
     return ((predicted - distance).abs() * weight).mean()
 
 
-def posed_distance_term(predicted: Tensor, distance: Tensor) -> Tensor:
-    """The same through the expression warp, only within a few mm of the surface."""
-    weight = (distance.abs() < _POSED_REACH).float()
+def crease_weight(canonical: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
+    """Weight (B, N) of posed points: more where lips and lids meet, since there the warp tears within a millimetre.
+
+    Args:
+        canonical: (B, N, 3) where the points lie in the canonical pose.
+        keypoints: (B, K, 3) of the regions of mouth and eyes.
+        radius: (K,) of their balls.
+    """
+    near = (torch.cdist(canonical, keypoints) < 0.6 * radius).any(dim=-1)
+    return 1.0 + (_CREASE - 1.0) * near.float()
+
+
+def posed_distance_term(predicted: Tensor, distance: Tensor, crease: Tensor) -> Tensor:
+    """`distance_term` through the expression warp, only within a few mm of the surface, with `crease_weight`s."""
+    weight = (distance.abs() < _POSED_REACH).float() * crease
     return ((predicted - distance).abs() * weight).sum() / weight.sum().clamp(min=1.0)
 
 
@@ -37,9 +50,9 @@ def eikonal_term(gradient: Tensor) -> Tensor:
     return (torch.linalg.vector_norm(gradient, dim=-1) - 1.0).square().mean()
 
 
-def warp_term(canonical: Tensor, target: Tensor, distance: Tensor) -> Tensor:
-    """Mean distance between warped points and their registered places (…, 3), weighted towards the surface."""
-    weight = torch.exp(-distance.abs() / _WARP_REACH)
+def warp_term(canonical: Tensor, target: Tensor, distance: Tensor, crease: Tensor) -> Tensor:
+    """Mean distance between warped points and their registered places (…, 3), weighted towards surface and creases."""
+    weight = torch.exp(-distance.abs() / _WARP_REACH) * crease
     return ((canonical - target).square().sum(dim=-1) + 1e-10).sqrt().mul(weight).sum() / weight.sum()
 
 
