@@ -108,6 +108,10 @@ class TrainConfig:
     """Part of the identities whose posed samples are the neutral expression."""
     steps: int = 6800
     """Optimiser steps."""
+    warp_steps: int = 4000
+    """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
+    warp_learning_rate: float = 1.5e-3
+    """Peak rate of Adam in those steps; cosine to 1 % of it."""
     batch_heads: int = 16
     """Heads in a step."""
     batch_points: int = 900
@@ -146,7 +150,8 @@ PRESETS: dict[str, TrainConfig] = {
     "paper": TrainConfig(model=ModelConfig(blend="paper")),
     "tiny": TrainConfig(
         model=ModelConfig(local_width=16, local_hidden=2, fusion_width=16, warp_width=24, feature_size=8),
-        identities=8, canonical_points=600, expression_points=300, steps=30, batch_heads=4, batch_points=64,
+        identities=8, canonical_points=600, expression_points=300, steps=30, warp_steps=10,
+        batch_heads=4, batch_points=64,
         warmup_steps=5, progress_steps=5, checkpoint_steps=10, picture_steps=1000,
     ),
 }  # fmt: skip

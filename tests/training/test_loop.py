@@ -23,7 +23,7 @@ from imhead.training.loop import Learner, train
 from imhead.training.population import expression_weights
 
 CONFIG = replace(
-    PRESETS["tiny"], identities=4, steps=12, checkpoint_steps=3, progress_steps=1, canonical_points=200,
+    PRESETS["tiny"], identities=4, steps=12, warp_steps=3, checkpoint_steps=3, progress_steps=1, canonical_points=200,
     expression_points=100, batch_points=32, batch_heads=2, warmup_steps=3,
 )  # fmt: skip
 
@@ -74,7 +74,7 @@ def assert_same(one: Learner, other: Learner) -> None:
 
 def test_a_run_learns_something_and_says_so(whole: tuple[Path, Learner], lines: list[str]) -> None:
     steps = [line for line in lines if line.startswith("step ")]
-    assert len(steps) == 12 and steps[-1].startswith("step 12/12  loss ")
+    assert len(steps) == 15 and steps[-1].startswith("step 15/15  loss ")
     assert all("distance" in line and "s/step" in line for line in steps)
     assert all(torch.isfinite(value).all() for value in whole[1].state_dict().values())
 
@@ -82,7 +82,7 @@ def test_a_run_learns_something_and_says_so(whole: tuple[Path, Learner], lines: 
 def test_a_run_leaves_its_settings_and_its_last_two_checkpoints(whole: tuple[Path, Learner]) -> None:
     run = whole[0]
     assert json.loads((run / "config.json").read_text())["steps"] == 12
-    assert json.loads((run / "latest.json").read_text()) == {"step": 12, "folder": "checkpoint_0000012"}
+    assert json.loads((run / "latest.json").read_text()) == {"step": 15, "folder": "checkpoint_0000015"}
     assert sorted(p.name for p in run.glob("checkpoint*")) == ["checkpoint_0000009", "checkpoint_0000012"]
     assert not list(run.glob("*.tmp"))
 
@@ -159,7 +159,7 @@ def test_a_run_is_not_resumed_with_other_settings(
 
 
 def test_another_seed_trains_another_model(ict: IctModel, whole: tuple[Path, Learner], tmp_path: Path) -> None:
-    other = train(replace(CONFIG, seed=1, steps=2), ict, tmp_path / "seed", progress=silent)
+    other = train(replace(CONFIG, seed=1, steps=2, warp_steps=1), ict, tmp_path / "seed", progress=silent)
     assert not torch.equal(other.model.fusion_net.layers[0].weight, whole[1].model.fusion_net.layers[0].weight)
 
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from imhead.atomic import write_atomically
 from imhead.config import TrainConfig, to_dict
-from imhead.conventions import ARKIT_NAMES
+from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.model.head import HeadModel
-from imhead.regions import REGIONS
+from imhead.regions import RADII_MM, REGIONS
 from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
 from imhead.training import losses
@@ -61,20 +61,34 @@ class Learner(nn.Module):
 
 
 def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap: Tensor, step: int) -> Batch:
-    """The batch of one step; `swap` (52,) exchanges left and right ARKit weights."""
+    """The batch of one step; `swap` (52,) exchanges left and right ARKit weights.
+
+    In the steps of the warp, every head has posed samples, half of them at creases, and canonical ones are left out.
+    """
     rng = np.random.default_rng([config.seed, 0xBA, step])
     size, count = config.batch_heads, config.batch_points
     heads = rng.choice(len(population.canonical), size=min(size, len(population.canonical)), replace=False)
     flipped = torch.from_numpy(rng.random(len(heads)) < 0.5)
+    of_warp = step >= config.steps
+    half = len(heads) if of_warp else len(heads) // 2
 
-    def take(source: np.ndarray, rows: np.ndarray, flip: Tensor) -> Tensor:
-        picked = np.stack([source[r][rng.integers(source.shape[1], size=count)] for r in rows])
-        values = torch.from_numpy(picked)
+    def take(source: np.ndarray, rows: np.ndarray, at_creases: bool = False) -> Tensor:
+        picked = []
+        for row in rows:
+            samples = source[row]
+            chosen = rng.integers(len(samples), size=count)
+            if at_creases:
+                creased = np.flatnonzero(_at_creases(samples, population.keypoints[row].numpy()))
+                if len(creased):
+                    chosen[: count // 2] = rng.choice(creased, size=count // 2)
+                    chosen = rng.permutation(chosen)
+            picked.append(samples[chosen])
         sign = torch.ones(len(rows), 1, 10)
+        flip = flipped[: len(rows)]
         sign[flip, :, 0] = sign[flip, :, 4] = sign[flip, :, 7] = -1.0
-        return values * sign
+        values = np.stack(picked) if picked else np.zeros((0, count, 10), dtype=np.float32)
+        return torch.from_numpy(values) * sign
 
-    half = len(heads) // 2
     expressions = population.expressions[heads[:half]]
     expressions = torch.where(flipped[:half, None], expressions[:, swap], expressions)
     keypoints = population.keypoints[heads]
@@ -82,11 +96,16 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
     return Batch(
         heads=torch.from_numpy(heads),
         flipped=flipped,
-        canonical=take(population.canonical, heads, flipped),
-        posed=take(population.posed, heads[:half], flipped[:half]),
+        canonical=take(population.canonical, heads[:0] if of_warp else heads),
+        posed=take(population.posed, heads[:half], at_creases=of_warp),
         expressions=expressions,
         keypoints=torch.where(flipped[:, None, None], turned, keypoints),
     )
+
+
+def _at_creases(samples: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    offset = samples[:, None, 7:10] - keypoints[_CREASED]
+    return (np.square(offset).sum(axis=2) < np.square(0.6 * RADII_MM[_CREASED] / MODEL_UNIT_MM)).any(axis=1)
 
 
 def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
@@ -120,12 +139,41 @@ def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str,
     }
 
 
-def rates(step: int, config: TrainConfig) -> tuple[float, float]:
-    """Learning rates of (networks, codes) at a step: linear warm-up, cosine to 1 %, codes from `code_start` on."""
-    warm = min(1.0, (step + 1) / config.warmup_steps)
-    fall = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
+def warp_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
+    """The terms of the steps in which only the warp learns: place, distance and normal of posed samples."""
+    model = learner.model
+    with torch.no_grad():
+        z_id = learner.z_id[batch.heads]
+        z_id = torch.where(batch.flipped[:, None], z_id * model.identity_parity, z_id)
+        regional = model.regional(z_id)
+    x, distance, normal, target = (batch.posed[..., rows] for rows in (slice(3), 3, slice(4, 7), slice(7, 10)))
+    with_gradient = max(1, int(x.shape[1] * config.gradient_fraction))
+    probe = x[:, :with_gradient].clone().requires_grad_(True)
+    z_exp = model.warp.code(batch.expressions)
+    places = [model.canonical(part, z_id, z_exp) for part in (probe, x[:, with_gradient:])]
+    sdf = [model.canonical_sdf(place, regional) for place in places]
+    (gradient,) = torch.autograd.grad(sdf[0].sum(), probe, create_graph=True)
+    even = torch.ones_like(distance)
+    return {
+        "distance": losses.posed_distance_term(torch.cat(sdf, dim=1), distance, even),
+        "normal": losses.normal_term(gradient, normal[:, :with_gradient], distance[:, :with_gradient]),
+        "warp": losses.warp_term(torch.cat(places, dim=1), target, distance, even),
+    }
+
+
+def rates(step: int, config: TrainConfig) -> tuple[float, float, float]:
+    """Learning rates of (networks, warp, codes): linear warm-up, cosine to 1 %, codes from `code_start` on.
+
+    After `steps` only the warp learns, on a schedule of its own.
+    """
+    of_warp = step >= config.steps
+    done = (step - config.steps) / max(config.warp_steps, 1) if of_warp else step / config.steps
+    shape = min(1.0, ((step - config.steps if of_warp else step) + 1) / config.warmup_steps)
+    shape *= 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done))
+    if of_warp:
+        return 0.0, config.warp_learning_rate * shape, 0.0
     code = config.code_learning_rate if step >= config.code_start * config.steps else 0.0
-    return config.learning_rate * warm * fall, code * fall
+    return config.learning_rate * shape, config.learning_rate * shape, code * shape
 
 
 def arkit_swap() -> Tensor:
@@ -170,31 +218,38 @@ def train(
     population = build_population(ict, offsets, config, run / "population", progress)
     learner = _fresh(config, ict, offsets, run, progress)
     del offsets
-    networks = [p for n, p in learner.named_parameters() if n not in _PCA_STARTED]
     started = [p for n, p in learner.named_parameters() if n in _PCA_STARTED]
-    optimizer = torch.optim.Adam([{"params": networks}, {"params": started}], betas=(0.9, 0.99))
+    warp = list(learner.model.warp.parameters())
+    known = {id(p) for p in (*started, *warp)}
+    networks = [p for p in learner.parameters() if id(p) not in known]
+    optimizer = torch.optim.Adam([{"params": networks}, {"params": warp}, {"params": started}], betas=(0.9, 0.99))
     step = load_state(learner, optimizer, run)
     if step:
         progress(f"resumed at step {step}")
     swap, mirror = arkit_swap(), learner.model.mirror
     began, since = time.perf_counter(), step
-    end = min(config.steps, stop_after or config.steps)
+    total = config.steps + config.warp_steps
+    end = min(total, stop_after or total)
     while step < end:
         for group, rate in zip(optimizer.param_groups, rates(step, config)):
             group["lr"] = rate
-        terms = batch_loss(learner, draw_batch(population, config, mirror, swap, step), config)
+        of_warp = step >= config.steps
+        for parameter in (*networks, *started):
+            parameter.requires_grad_(not of_warp)
+        batch = draw_batch(population, config, mirror, swap, step)
+        terms = (warp_loss if of_warp else batch_loss)(learner, batch, config)
         loss = sum((getattr(config.loss, name) * value for name, value in terms.items()), torch.zeros(()))
         if not torch.isfinite(loss):
             raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(networks, 1.0)
+        nn.utils.clip_grad_norm_([*networks, *warp], 1.0)
         optimizer.step()
         step += 1
         if step % config.progress_steps == 0:
             pace = (time.perf_counter() - began) / (step - since)
             shown = "  ".join(f"{name} {value.item():.5f}" for name, value in terms.items())
-            progress(f"step {step}/{config.steps}  loss {loss.item():.5f}  {shown}  {pace:.3f} s/step")
+            progress(f"step {step}/{total}  loss {loss.item():.5f}  {shown}  {pace:.3f} s/step")
         if step % config.checkpoint_steps == 0 or step == end:
             save_state(learner, optimizer, run, step)
         if picture is not None and step % config.picture_steps == 0:
