@@ -108,7 +108,7 @@ class TrainConfig:
     """Part of the identities whose posed samples are the neutral expression."""
     steps: int = 6800
     """Optimiser steps."""
-    warp_steps: int = 4000
+    warp_steps: int = 2800
     """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
     warp_learning_rate: float = 1.5e-3
     """Peak rate of Adam in those steps; cosine to 1 % of it."""

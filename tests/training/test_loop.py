@@ -83,7 +83,7 @@ def test_a_run_leaves_its_settings_and_its_last_two_checkpoints(whole: tuple[Pat
     run = whole[0]
     assert json.loads((run / "config.json").read_text())["steps"] == 12
     assert json.loads((run / "latest.json").read_text()) == {"step": 15, "folder": "checkpoint_0000015"}
-    assert sorted(p.name for p in run.glob("checkpoint*")) == ["checkpoint_0000009", "checkpoint_0000012"]
+    assert sorted(p.name for p in run.glob("checkpoint*")) == ["checkpoint_0000012", "checkpoint_0000015"]
     assert not list(run.glob("*.tmp"))
 
 

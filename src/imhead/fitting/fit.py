@@ -37,23 +37,23 @@ class FitConfig:
     """Spread of an inlier's residual: scan noise and model error. Early iterations trust the scan less."""
     effective_points: float = 500.0
     """Independent measurements that the points count as; neighbours repeat each other's errors."""
-    elsewhere_weight: float = 0.25
+    elsewhere_weight: float = 0.15
     """Weight of a point off the face, where hair and clothes are, against one on it."""
     robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, 1.5, 1.5, 1.5)
     """Scale of the robust loss in each iteration of pose and codes."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
     """The same for the iterations that also free the region offsets."""
-    identity_prior: float = 1.0
+    identity_prior: float = 0.15
     """Weight of |z_id|²."""
-    expression_sigma: float = 0.2
+    expression_sigma: float = 0.08
     """Prior spread of an ARKit weight. Gaze is not fitted: a scan hardly shows it."""
-    offset_prior: float = 6.0
+    offset_prior: float = 3.0
     """Weight of the L1 norm of the region offsets."""
     normal_gate: float = 0.2
     """Least cosine between a point's normal and the surface's for the point to count."""
     detail: bool = True
     """Whether region offsets are fitted at all."""
-    resolution: int = 224
+    resolution: int = 256
     """Cells of the mesh along the longest side of the bounds."""
     seed: int = 0
     """Seed of the draw of points and of the search for the pose."""
