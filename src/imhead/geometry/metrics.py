@@ -193,9 +193,9 @@ def surface_metrics(
 ) -> SurfaceMetrics:
     """Accuracy of a predicted surface, in mm.
 
-    Each mesh is first cut down to its masked faces. Samples are drawn on those faces, in the region; distances go to
-    the whole masked surface of the other mesh, region or not, so that the rim of a region costs nothing. Both meshes
-    are sampled with the same seed: swapping them swaps `forward_mm` and `backward_mm` and changes nothing else.
+    Samples are drawn on the masked faces, in the region; distances go to the whole of the other mesh, mask and region
+    or not, so that a rim costs nothing: what is seen of one mouth cavity may be hidden in the other. Both meshes are
+    sampled with the same seed: swapping them swaps `forward_mm` and `backward_mm` and changes nothing else.
 
     Args:
         predicted: predicted surface, mm.
@@ -211,8 +211,8 @@ def surface_metrics(
     """
     ours = _masked(predicted, predicted_mask, "predicted")
     theirs = _masked(truth, truth_mask, "truth")
-    forward, forward_cosine = _one_way(ours, theirs, samples, seed, region)
-    backward, backward_cosine = _one_way(theirs, ours, samples, seed, region)
+    forward, forward_cosine = _one_way(ours, _masked(truth, None, "truth"), samples, seed, region)
+    backward, backward_cosine = _one_way(theirs, _masked(predicted, None, "predicted"), samples, seed, region)
 
     def fscore(limit_mm: float) -> float:
         precision, recall = float(np.mean(forward <= limit_mm)), float(np.mean(backward <= limit_mm))
