@@ -73,7 +73,7 @@ def test_a_saved_head_opens_as_it_was(model: imhead.MorphableModel, tmp_path: Pa
 
 def test_an_open_jaw_lowers_the_chin_and_a_blink_shuts_the_eye(model: imhead.MorphableModel) -> None:
     neutral, jaw = model.neutral().field({}), model.neutral().field({"jawOpen": 0.7})
-    chin = np.array([[0.0, y, 100.0] for y in np.linspace(-140.0, -60.0, 200)])
+    chin = np.array([[0.0, y, 80.0] for y in np.linspace(-140.0, -40.0, 200)])
     lowest = [chin[field.sdf(chin) < 0.0][:, 1].min() for field in (neutral, jaw)]
     assert lowest[1] < lowest[0] - 5.0
     eye = np.array([[31.0, 28.0, z] for z in np.linspace(70.0, 100.0, 300)])

@@ -70,8 +70,10 @@ def refusal(action: Callable[[], Any], path: Path) -> str:
 def test_a_model_comes_back_as_it_was_saved_to_half_precision(saved: Path, opened: Model, model: Model) -> None:
     before, after = model.net.state_dict(), opened.net.state_dict()
     assert set(before) == set(after)
+    learned = {name for name, _ in model.net.named_parameters()}
     for name, value in before.items():
-        assert torch.equal(after[name], value.half().float()), name
+        # places and radii, which are not learned, keep single precision
+        assert torch.equal(after[name], value.half().float() if name in learned else value), name
     assert opened.net.config == model.net.config
     assert opened.name == "small" and opened.card == {"data": "none", "steps": 0}
     assert not opened.net.training and not any(p.requires_grad for p in opened.net.parameters())

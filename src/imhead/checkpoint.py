@@ -176,7 +176,7 @@ def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     with path.open("rb") as raw:
         start = raw.read(9)
     # a safetensors header is JSON, whose brace follows its length; that length may start like a pickle's mark
-    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
+    if len(start) == 9 and start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise InputError(f"{path}: is a pickle or zip archive, which can run code; only .safetensors files are opened")
     try:
         with safe_open(path, framework="pt") as opened:

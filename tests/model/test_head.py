@@ -292,7 +292,8 @@ def test_the_compact_weight_is_one_at_its_centre_falls_and_is_exactly_zero_from_
 
 
 @pytest.mark.parametrize(
-    "values", [{"local_width": 0}, {"blend": "soft"}, {"identity_size": True}, {"feature_size": 10**9}]
+    "values",
+    [{"local_width": 0}, {"blend": "soft"}, {"identity_size": True}, {"feature_size": 10**9}, {"local_hidden": 1}],
 )
 def test_sizes_that_make_no_network_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(values))):
@@ -300,7 +301,7 @@ def test_sizes_that_make_no_network_are_refused(values: dict[str, object]) -> No
 
 
 @pytest.mark.parametrize(
-    "setting", [{"local_hidden": 1}, {"fusion_hidden": 1}, {"warp_hidden": 1}, {"local_frequencies": 1}]
+    "setting", [{"local_hidden": 2}, {"fusion_hidden": 1}, {"warp_hidden": 1}, {"local_frequencies": 1}]
 )
 def test_the_smallest_sizes_that_are_accepted_run(
     random_net: MakeNet, small_config: Callable[[Blend], ModelConfig], setting: dict[str, int]

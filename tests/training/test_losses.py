@@ -144,11 +144,21 @@ def test_an_antisymmetric_midline_code_is_what_the_symmetry_term_pays_for() -> N
 
 def test_rates_warm_up_fall_to_one_percent_and_free_the_codes_late() -> None:
     config = PRESETS["default"]
-    networks, code = zip(*(rates(step, config) for step in range(config.steps)))
+    networks, warp, code = zip(*(rates(step, config) for step in range(config.steps)))
+    assert warp == networks
     assert networks[0] < networks[100] < networks[199] <= config.learning_rate
     assert networks[-1] == pytest.approx(0.01 * config.learning_rate, rel=1e-2)
     freed = int(config.code_start * config.steps)
     assert set(code[:freed]) == {0.0} and min(code[freed:]) > 0.0
+
+
+def test_after_the_common_steps_only_the_warp_learns() -> None:
+    config = PRESETS["default"]
+    last = config.steps + config.warp_steps
+    networks, warp, code = zip(*(rates(step, config) for step in range(config.steps, last)))
+    assert set(networks) == set(code) == {0.0}
+    assert warp[0] < warp[199] <= config.warp_learning_rate
+    assert warp[-1] == pytest.approx(0.01 * config.warp_learning_rate, rel=2e-2)
 
 
 def test_swapping_left_and_right_expressions_twice_is_the_identity() -> None:

@@ -38,7 +38,8 @@ def checked_points(points: NDArray[Any], label: str) -> NDArray[np.float64]:
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise InputError(
-            f"{label}: {int(bad.sum())} of {len(values)} points are NaN or infinite (first: {int(bad.argmax())}); "
+            f"{label}: {int(bad.sum())} of {len(values)} points are NaN or infinite (first: point "
+            f"{int(bad.argmax())}); "
             "remove them or export the scan again"
         )
     return values
