@@ -32,6 +32,8 @@ OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; 
 
 def main() -> None:
     """Run the command line. Exit 0 done, 2 bad input in one line, 1 our own failure."""
+    # threads that spin while they wait stall each other when another program has a core; read when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
