@@ -79,6 +79,8 @@ class LossWeights:
     """Squared deviation of the gradient's length from one."""
     warp: float = 1.0
     """Absolute error of the expression warp against the registered correspondence."""
+    seal: float = 0.03
+    """Absolute seal of the expression warp."""
     keypoint: float = 1.0
     """Squared error of the 39 keypoints."""
     symmetry: float = 1e-5
@@ -108,7 +110,7 @@ class TrainConfig:
     """Part of the identities whose posed samples are the neutral expression."""
     steps: int = 6800
     """Optimiser steps."""
-    warp_steps: int = 2800
+    warp_steps: int = 4000
     """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
     warp_learning_rate: float = 1.5e-3
     """Peak rate of Adam in those steps; cosine to 1 % of it."""

@@ -40,5 +40,5 @@ ARKIT_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 """The 52 ARKit blend-shape names, in Apple's order; the order of every vector of expression weights."""
 
-CANONICAL_JAW_OPEN = 0.15
+CANONICAL_JAW_OPEN = 0.08
 """jawOpen weight of the canonical pose: lips apart, because a backward warp can close lips but never open them."""

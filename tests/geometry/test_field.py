@@ -40,7 +40,7 @@ def test_the_field_is_the_model_s_forward_in_mm(model: Model) -> None:
     z_id, z_exp, offsets = (torch.tensor(v)[None] for v in (head.z_id, head.z_exp, head.offsets))
     direct = model.net(x, z_id, z_exp, offsets)[0].numpy() * MODEL_UNIT_MM
     np.testing.assert_allclose(HeadField(model, head).sdf(points), direct, atol=1e-4)
-    canonical = model.net.canonical(x, z_id, z_exp)[0].numpy() * MODEL_UNIT_MM
+    canonical = model.net.canonical(x, z_id, z_exp)[0][0].numpy() * MODEL_UNIT_MM
     np.testing.assert_allclose(HeadField(model, head).canonical(points), canonical, atol=1e-4)
 
 

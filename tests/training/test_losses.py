@@ -25,8 +25,13 @@ def unit(values: Tensor) -> Tensor:
     return values / values.norm(dim=-1, keepdim=True)
 
 
+def plain(predicted: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    return losses.distance_term(predicted, distance, torch.zeros_like(distance, dtype=torch.bool))
+
+
 def posed(predicted: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    return losses.posed_distance_term(predicted, distance, torch.ones_like(distance))
+    exact = torch.zeros_like(distance, dtype=torch.bool)
+    return losses.posed_distance_term(predicted, distance, exact, torch.ones_like(distance))
 
 
 def warped(canonical: torch.Tensor, target: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
@@ -40,7 +45,7 @@ def test_every_term_is_zero_at_the_truth() -> None:
     mirror = torch.from_numpy(MIRROR)
     half = rows(3, 2, 39, 8)
     symmetric = half + half[:, mirror]
-    assert losses.distance_term(distance, distance) == 0
+    assert plain(distance, distance) == 0
     assert posed(distance, distance) == 0
     assert losses.normal_term(normal, normal, distance).item() == pytest.approx(0, abs=1e-6)
     assert losses.eikonal_term(normal).item() == pytest.approx(0, abs=1e-10)
@@ -57,7 +62,7 @@ def test_every_term_is_positive_elsewhere(seed: int) -> None:
     normal, keypoints = unit(rows(seed + 1, 2, 50, 3)), rows(seed + 2, 2, 39, 3)
     other = rows(seed + 3, 2, 50, 3)
     for value in (
-        losses.distance_term(distance + 0.01, distance),
+        plain(distance + 0.01, distance),
         posed(distance + 0.01, distance),
         losses.normal_term(other, normal, distance),
         losses.eikonal_term(other),
@@ -73,7 +78,7 @@ def test_every_term_is_positive_elsewhere(seed: int) -> None:
 @given(SEED, st.floats(0.1, 10.0))
 def test_distance_errors_count_in_proportion_and_whichever_sign_they_have(seed: int, factor: float) -> None:
     distance, error = 0.05 * rows(seed, 40), 0.02 * rows(seed + 1, 40)
-    for term in (losses.distance_term, posed):
+    for term in (plain, posed):
         once = term(distance + error, distance)
         torch.testing.assert_close(term(distance + factor * error, distance), factor * once, rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(term(distance - error, distance), once, rtol=1e-3, atol=1e-6)
@@ -81,8 +86,21 @@ def test_distance_errors_count_in_proportion_and_whichever_sign_they_have(seed: 
 
 def test_a_distance_error_counts_half_at_10_mm_and_less_beyond() -> None:
     places_mm = torch.tensor([0.0, 10.0, -10.0, 30.0, 100.0]) / MODEL_UNIT_MM
-    cost = [losses.distance_term(d[None] + 0.01, d[None]).item() for d in places_mm]
+    cost = [plain(d[None] + 0.01, d[None]).item() for d in places_mm]
     assert cost == pytest.approx([0.01, 0.005, 0.005, 0.0025, 0.01 / 11], rel=1e-3)
+
+
+def test_below_an_upper_bound_nothing_is_an_error() -> None:
+    distance = torch.tensor([-0.002, -0.002, 0.01])
+    predicted = torch.tensor([-0.012, 0.001, 0.01])
+    held = torch.ones(3, dtype=torch.bool)
+    assert losses.distance_error(predicted, distance, held).tolist() == pytest.approx([0.0, 0.003, 0.0])
+    assert losses.distance_error(predicted, distance, ~held).tolist() == pytest.approx([0.01, 0.003, 0.0])
+
+
+def test_a_seal_costs_in_proportion_and_none_costs_nothing() -> None:
+    assert losses.seal_term(torch.tensor([0.02, -0.01, 0.0])).item() == pytest.approx(0.01)
+    assert losses.seal_term(torch.zeros(4)) == 0
 
 
 def test_a_posed_distance_counts_within_5_mm_only() -> None:

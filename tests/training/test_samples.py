@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel
 from imhead.training.samples import (
     Samples,
@@ -69,13 +70,14 @@ def near_eyes_or_skin(points: np.ndarray) -> np.ndarray:
 def test_distances_are_those_to_the_union_of_skin_and_eyes(drawn: Samples) -> None:
     looked_at = near_eyes_or_skin(drawn.points)
     assert looked_at.mean() > 0.98
+    looked_at &= ~drawn.bound
     np.testing.assert_allclose(drawn.distance[looked_at], analytic(drawn.points)[looked_at], atol=1e-2)
     assert (drawn.distance < -1.0).sum() > 100 and (drawn.distance > 1.0).sum() > 100
 
 
 def test_signs_are_negative_inside_and_positive_outside(drawn: Samples) -> None:
     truth = analytic(drawn.points)
-    clear = np.abs(truth) > 0.02
+    clear = (np.abs(truth) > 0.02) & ~drawn.bound
     np.testing.assert_array_equal(np.sign(drawn.distance[clear]), np.sign(truth[clear]))
 
 
@@ -102,7 +104,12 @@ def test_normals_are_unit_gradients_of_the_distance(drawn: Samples) -> None:
         axis=1,
     )
     smooth = np.abs(np.linalg.norm(numeric, axis=1) - 1.0) < 1e-3  # not where two solids are equally near
-    clear = smooth & near_eyes_or_skin(drawn.points) & ((np.abs(drawn.distance) > 0.5) | (drawn.distance == 0))
+    clear = (
+        ~drawn.bound
+        & smooth
+        & near_eyes_or_skin(drawn.points)
+        & ((np.abs(drawn.distance) > 0.5) | (drawn.distance == 0))
+    )
     assert clear.mean() > 0.7
     cosine = (drawn.normal[clear] * numeric[clear]).sum(axis=1)
     assert cosine.min() > 0.99
@@ -122,6 +129,54 @@ def test_a_turned_head_carries_its_samples_home(balls: IctModel) -> None:
     np.testing.assert_allclose(samples.target, turn.inv().apply(samples.points - shift), atol=1e-5)
 
 
+def two_plates(gap_mm: float) -> IctModel:
+    """Two flat boxes face to face, the lips of a mouth that is `gap_mm` open, and eyes elsewhere."""
+    skins = [trimesh.creation.box([40.0, 10.0, 40.0]).subdivide_to_size(4.0) for _ in range(2)]
+    for skin, side in zip(skins, (-1.0, 1.0)):
+        skin.apply_translation([0.0, side * (5.0 + 0.5 * gap_mm), 0.0])
+    eyes = [_ball(3.0, np.array([x, 80.0, 0.0]), 2) for x in (-15.0, 15.0)]
+    vertices = np.concatenate([part.vertices for part in (*skins, *eyes)])
+    first = np.cumsum([0] + [len(part.vertices) for part in (*skins, *eyes)])
+    faces = [part.faces + start for part, start in zip((*skins, *eyes), first)]
+    empty = np.zeros((0, len(vertices), 3), dtype=np.float32)
+    return IctModel(
+        mean=vertices.astype(np.float32), identity=empty, expressions=np.zeros((52, len(vertices), 3), np.float32),
+        skin_faces=np.concatenate(faces[:2]), skin_open_faces=np.concatenate(faces[:2]),
+        eye_faces=np.concatenate(faces[2:]), mirror=np.arange(len(vertices)), modes_read=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("gap_mm", "shut"), [(0.6, True), (1.2, True), (2.0, False), (6.0, False)])
+def test_a_gap_that_no_scanner_resolves_is_shut_and_a_wider_one_is_open(gap_mm: float, shut: bool) -> None:
+    plates = two_plates(gap_mm)
+    drawn = head_samples(plates, face_density(plates), plates.mean, plates.mean, 8000, np.random.default_rng(0))
+    between = (np.abs(drawn.points) < [17.0, 0.5 * gap_mm + 1e-4, 17.0]).all(axis=1)
+    on_surface = between[:4000] & (drawn.distance[:4000] == 0)
+    if shut:
+        assert not on_surface.any()
+        assert between.sum() > 100 and drawn.bound[between].all() and drawn.distance[between].max() < -0.1
+        assert not drawn.normal[drawn.bound].any()
+    else:
+        assert on_surface.sum() > 100
+        assert not drawn.bound[between].any() and drawn.distance[between].min() >= 0
+
+
+def test_the_shut_lips_of_a_real_neutral_head_are_held_to_lie_inside(ict: IctModel) -> None:
+    canonical = ict.mean + ict.canonical_offset
+    neutral, open_mouth = (
+        head_samples(ict, face_density(ict), posed, canonical, 8000, np.random.default_rng(0))
+        for posed in (ict.mean, canonical)
+    )
+    lips = [r.index for r in REGIONS if r.name in ("upper_lip", "lower_lip")]
+
+    def at_lips(drawn: Samples) -> int:
+        near = np.linalg.norm(drawn.points[:, None] - CENTERS_MM[lips], axis=2) < 0.5 * RADII_MM[lips]
+        return int((near.any(axis=1) & drawn.bound).sum())
+
+    assert at_lips(neutral) > 20
+    assert at_lips(open_mouth) == 0
+
+
 def test_samples_stay_near_the_head_except_a_few_anywhere_in_the_bounds(drawn: Samples) -> None:
     assert np.percentile(np.abs(drawn.distance), 90) < 25.0
     assert ((drawn.points > BOUNDS_MIN_MM) & (drawn.points < BOUNDS_MAX_MM)).all(axis=1).mean() > 0.99
@@ -133,7 +188,7 @@ def test_the_same_seed_draws_the_same_samples(balls: IctModel) -> None:
         head_samples(balls, face_density(balls), balls.mean, balls.mean, 200, np.random.default_rng(4))
         for _ in range(2)
     )
-    for name in ("points", "distance", "normal", "target"):
+    for name in ("points", "distance", "normal", "target", "bound"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
 
@@ -196,5 +251,5 @@ def test_far_from_the_eyes_of_real_heads_the_skin_is_the_nearer_surface(ict: Ict
     canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
     samples = head_samples(ict, face_density(ict), canonical, canonical, 8000, np.random.default_rng(0))
     skin, eyes = (signed_distance(canonical, part, samples.points[4000:]) for part in (ict.skin_faces, ict.eye_faces))
-    error = np.abs(samples.distance[4000:] - np.minimum(skin.distance, eyes.distance))
+    error = np.abs(samples.distance[4000:] - np.minimum(skin.distance, eyes.distance))[~samples.bound[4000:]]
     assert error.max() < 0.5 and (error > 1e-6).mean() < 1e-3

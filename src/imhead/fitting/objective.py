@@ -55,12 +55,12 @@ def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: boo
     scales = [s.expand(count, -1).clone().requires_grad_(True) for s, _ in warp]
     shifts = [t.expand(count, -1).clone().requires_grad_(True) for _, t in warp]
     with torch.enable_grad():
-        canonical = x + net.warp(x, list(zip(scales, shifts)))
+        canonical, seal = net.warp(x, list(zip(scales, shifts)))
         pairs = net.find_pairs(canonical.detach()[None], regional.keypoints)
         centers = regional.keypoints[0].index_select(0, pairs.region).requires_grad_(True)
         folded = [layer[0].index_select(0, pairs.region).requires_grad_(True) for layer in regional.folded]
         offset = canonical.index_select(0, pairs.point) - centers
-        sdf = net.fusion_net(canonical, net.features(offset, folded, pairs, count))
+        sdf = net.fusion_net(canonical, net.features(offset, folded, pairs, count)) - seal
         gradients = torch.autograd.grad(sdf.sum(), [x, *scales, *shifts, centers, *folded], materialize_grads=True)
     layers = len(scales)
     d_x, d_scale, d_shift = gradients[0], gradients[1 : 1 + layers], gradients[1 + layers : 1 + 2 * layers]

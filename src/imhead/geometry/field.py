@@ -46,23 +46,18 @@ class HeadField:
 
     def canonical(self, points_mm: FloatArray) -> FloatArray:
         """Observed points (N, 3) → canonical points (N, 3), both mm."""
-        return self._map(points_mm, lambda x: (x + self.model.net.warp(x, self._warp)) * MODEL_UNIT_MM)
+        return self._map(points_mm, lambda x: self.model.net.warp(x, self._warp)[0] * MODEL_UNIT_MM)
 
     def sdf(self, points_mm: FloatArray) -> FloatArray:
         """Signed distance (N,) in mm at observed points (N, 3) in mm; float32, negative inside."""
-        net = self.model.net
-        return self._map(
-            points_mm,
-            lambda x: net.canonical_sdf(x + net.warp(x, self._warp), self.regional) * MODEL_UNIT_MM,
-        )
+        return self._map(points_mm, lambda x: self._distance(x) * MODEL_UNIT_MM)
 
     def gradient(self, points_mm: FloatArray) -> FloatArray:
         """Gradient of the field (N, 3) at observed points; on the surface it points outwards."""
-        net = self.model.net
         parts: list[FloatArray] = []
         for part in self._chunks(points_mm):
             x = part.requires_grad_(True)
-            value = net.canonical_sdf(x + net.warp(x, self._warp), self.regional)
+            value = self._distance(x)
             parts.append(torch.autograd.grad(value.sum(), x)[0][0].cpu().numpy())
         return np.concatenate(parts)
 
@@ -84,6 +79,10 @@ class HeadField:
             if far < ball.radius_mm + margin_mm or margin_mm > 200.0:
                 return Ball(ball.center_mm, far)
             margin_mm *= 2.0
+
+    def _distance(self, x: Tensor) -> Tensor:
+        canonical, seal = self.model.net.warp(x, self._warp)
+        return self.model.net.canonical_sdf(canonical, self.regional) - seal
 
     def _chunks(self, points_mm: FloatArray) -> list[Tensor]:
         points = np.asarray(points_mm)

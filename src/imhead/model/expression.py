@@ -1,4 +1,4 @@
-"""The expression: a backward warp from the observed head to its canonical pose, lips slightly apart."""
+"""The expression: a backward warp from the observed head to its canonical pose, lips apart, and what it seals."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from imhead.model.local_nets import encode
 class ExpressionWarp(nn.Module):
     """x_can = x_obs + E(x_obs, z_id, z_exp). z_exp = 0 is neutral, which is not the canonical pose: it shuts the lips.
 
+    A continuous warp cannot tear: between shut lips a film always maps into the open mouth. So the network has a
+    fourth output, the seal, which is taken off the distance (a hyper-coordinate in the sense of HyperNeRF).
+
     The codes scale and shift the hidden layers, so that for one head they fold into constants.
     """
 
@@ -25,7 +28,7 @@ class ExpressionWarp(nn.Module):
         width = config.warp_width
         sizes = [3 + 6 * config.warp_frequencies] + [width] * config.warp_hidden
         self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(sizes)])
-        self.out = nn.Linear(width, 3)
+        self.out = nn.Linear(width, 4)
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
         codes = config.expression_size + config.warp_identity_size
@@ -48,9 +51,13 @@ class ExpressionWarp(nn.Module):
         code = torch.cat([z_exp, self.identity(z_id)], dim=-1)
         return [(1.0 + scale(code), shift(code)) for scale, shift in zip(self.scale, self.shift)]
 
-    def forward(self, x: Tensor, folded: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Offset (B, N, 3) at points x (B, N, 3), model units; `folded` rows are (B, 1, width) or (B, N, …)."""
+    def forward(self, x: Tensor, folded: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Canonical places (B, N, 3) and seal (B, N) of points x (B, N, 3), model units.
+
+        Rows of `folded` are (B, 1, width), or (B, N, width) with codes of their own for each point.
+        """
         h = encode(0.5 * x, self.frequencies)
         for layer, (scale, shift) in zip(self.layers, folded):
             h = F.silu(layer(h) * scale + shift)
-        return self.out(h)
+        out = self.out(h)
+        return x + out[..., :3], out[..., 3]

@@ -1,9 +1,9 @@
 """The whole forward pass, in one sitting.
 
     z_id (B, 256) ──DecNet──► z_j (B, 39, 32) + δ_j ──KeypointNet──► k_j (B, 39, 3)
-    x_obs (B, N, 3) ──ExpressionWarp(z_id, z_exp)──► x_can
+    x_obs (B, N, 3) ──ExpressionWarp(z_id, z_exp)──► x_can, seal
     every pair (point, region) with ‖x_can − k_j‖ < ρ_j ──local net of j──► f_j
-    Σ_j w_j f_j ──FusionNet(x_can, ·)──► signed distance (B, N)
+    Σ_j w_j f_j ──FusionNet(x_can, ·)──► canonical distance (B, N); less the seal, the signed distance
 
 Lengths are model units (conventions.MODEL_UNIT_MM). B heads, N points, R = 39 regions, P point-region pairs.
 """
@@ -86,10 +86,11 @@ class HeadModel(nn.Module):
             z = z + offsets
         return Regional(z, self.keypoint_net(z), self.local_nets.fold(z))
 
-    def canonical(self, x: Tensor, z_id: Tensor, z_exp: Tensor) -> Tensor:
-        """Observed points (B, N, 3) → canonical points (B, N, 3), for codes (B, 256) and (B, 64)."""
+    def canonical(self, x: Tensor, z_id: Tensor, z_exp: Tensor) -> tuple[Tensor, Tensor]:
+        """Observed points (B, N, 3) → canonical points (B, N, 3) and seal (B, N), for codes (B, 256) and (B, 64)."""
         folded = [(scale[:, None], shift[:, None]) for scale, shift in self.warp.fold(z_id, z_exp)]
-        return x + self.warp(x, folded)
+        places: tuple[Tensor, Tensor] = self.warp(x, folded)
+        return places
 
     def find_pairs(self, x: Tensor, keypoints: Tensor) -> Pairs:
         """The pairs of canonical points (B, N, 3) with regions whose ball holds them (`paper`: all pairs)."""
@@ -139,7 +140,8 @@ class HeadModel(nn.Module):
 
     def forward(self, x: Tensor, z_id: Tensor, z_exp: Tensor, offsets: Tensor | None = None) -> Tensor:
         """Signed distance (B, N) at observed points x (B, N, 3)."""
-        return self.canonical_sdf(self.canonical(x, z_id, z_exp), self.regional(z_id, offsets))
+        canonical, seal = self.canonical(x, z_id, z_exp)
+        return self.canonical_sdf(canonical, self.regional(z_id, offsets)) - seal
 
     def canonical_sdf_reference(self, x: Tensor, regional: Regional) -> Tensor:
         """The slow, obvious `canonical_sdf`: every region at every point, one after the other."""

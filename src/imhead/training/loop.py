@@ -42,9 +42,9 @@ class Batch:
     flipped: Tensor
     """(B,) bool: the head is seen mirrored."""
     canonical: Tensor
-    """(B, n, 10) columns as in Population."""
+    """(B, n, 11) columns as in Population."""
     posed: Tensor
-    """(B/2, n, 10)."""
+    """(B/2, n, 11)."""
     expressions: Tensor
     """(B/2, 52)."""
     keypoints: Tensor
@@ -83,10 +83,10 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
                     chosen[: count // 2] = rng.choice(creased, size=count // 2)
                     chosen = rng.permutation(chosen)
             picked.append(samples[chosen])
-        sign = torch.ones(len(rows), 1, 10)
+        sign = torch.ones(len(rows), 1, 11)
         flip = flipped[: len(rows)]
         sign[flip, :, 0] = sign[flip, :, 4] = sign[flip, :, 7] = -1.0
-        values = np.stack(picked) if picked else np.zeros((0, count, 10), dtype=np.float32)
+        values = np.stack(picked) if picked else np.zeros((0, count, 11), dtype=np.float32)
         return torch.from_numpy(values) * sign
 
     expressions = population.expressions[heads[:half]]
@@ -103,6 +103,11 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
     )
 
 
+def _columns(samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    # point, distance, normal, canonical target, bound
+    return samples[..., :3], samples[..., 3], samples[..., 4:7], samples[..., 7:10], samples[..., 10] > 0.5
+
+
 def _at_creases(samples: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     offset = samples[:, None, 7:10] - keypoints[_CREASED]
     return (np.square(offset).sum(axis=2) < np.square(0.6 * RADII_MM[_CREASED] / MODEL_UNIT_MM)).any(axis=1)
@@ -114,7 +119,7 @@ def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str,
     z_id = learner.z_id[batch.heads]
     z_id = torch.where(batch.flipped[:, None], z_id * model.identity_parity, z_id)
     regional = model.regional(z_id)
-    x, distance, normal = batch.canonical[..., :3], batch.canonical[..., 3], batch.canonical[..., 4:7]
+    x, distance, normal, _, bound = _columns(batch.canonical)
     with_gradient = max(1, int(x.shape[1] * config.gradient_fraction))
     probe = x[:, :with_gradient].clone().requires_grad_(True)
     sdf_probe = model.canonical_sdf(probe, regional)
@@ -122,17 +127,19 @@ def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str,
     sdf = torch.cat([sdf_probe, model.canonical_sdf(x[:, with_gradient:], regional)], dim=1)
 
     half = len(batch.posed)
-    observed, posed_distance, target = batch.posed[..., :3], batch.posed[..., 3], batch.posed[..., 7:10]
+    observed, posed_distance, _, target, posed_bound = _columns(batch.posed)
     z_exp = model.warp.code(batch.expressions)
-    canonical = model.canonical(observed, z_id[:half], z_exp)
+    canonical, seal = model.canonical(observed, z_id[:half], z_exp)
     front = type(regional)(regional.z[:half], regional.keypoints[:half], [f[:half] for f in regional.folded])
-    posed_sdf = model.canonical_sdf(canonical, front)
+    posed_sdf = model.canonical_sdf(canonical, front) - seal
     crease = losses.crease_weight(target, regional.keypoints.detach()[:half, _CREASED], model.radius[_CREASED])
     return {
-        "distance": losses.distance_term(sdf, distance) + losses.posed_distance_term(posed_sdf, posed_distance, crease),
+        "distance": losses.distance_term(sdf, distance, bound)
+        + losses.posed_distance_term(posed_sdf, posed_distance, posed_bound, crease),
         "normal": losses.normal_term(gradient, normal[:, :with_gradient], distance[:, :with_gradient]),
         "eikonal": losses.eikonal_term(gradient),
         "warp": losses.warp_term(canonical, target, posed_distance, crease),
+        "seal": losses.seal_term(seal),
         "keypoint": losses.keypoint_term(regional.keypoints, batch.keypoints),
         "symmetry": losses.symmetry_term(regional.z, model.mirror, model.region_parity),
         "code": losses.code_term(z_id),
@@ -146,18 +153,19 @@ def warp_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str, 
         z_id = learner.z_id[batch.heads]
         z_id = torch.where(batch.flipped[:, None], z_id * model.identity_parity, z_id)
         regional = model.regional(z_id)
-    x, distance, normal, target = (batch.posed[..., rows] for rows in (slice(3), 3, slice(4, 7), slice(7, 10)))
+    x, distance, normal, target, bound = _columns(batch.posed)
     with_gradient = max(1, int(x.shape[1] * config.gradient_fraction))
     probe = x[:, :with_gradient].clone().requires_grad_(True)
     z_exp = model.warp.code(batch.expressions)
     places = [model.canonical(part, z_id, z_exp) for part in (probe, x[:, with_gradient:])]
-    sdf = [model.canonical_sdf(place, regional) for place in places]
+    sdf = [model.canonical_sdf(place, regional) - seal for place, seal in places]
     (gradient,) = torch.autograd.grad(sdf[0].sum(), probe, create_graph=True)
     even = torch.ones_like(distance)
     return {
-        "distance": losses.posed_distance_term(torch.cat(sdf, dim=1), distance, even),
+        "distance": losses.posed_distance_term(torch.cat(sdf, dim=1), distance, bound, even),
         "normal": losses.normal_term(gradient, normal[:, :with_gradient], distance[:, :with_gradient]),
-        "warp": losses.warp_term(torch.cat(places, dim=1), target, distance, even),
+        "warp": losses.warp_term(torch.cat([place for place, _ in places], dim=1), target, distance, even),
+        "seal": losses.seal_term(torch.cat([seal for _, seal in places], dim=1)),
     }
 
 

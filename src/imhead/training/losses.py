@@ -14,10 +14,16 @@ _CREASE = 4.0
 _POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
 
 
-def distance_term(predicted: Tensor, distance: Tensor) -> Tensor:
-    """Mean absolute error of signed distances (…,), weighted towards the surface."""
+def distance_error(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:
+    """Absolute error (…,) of signed distances; where `bound` holds, only what lies above the distance is one."""
+    error = predicted - distance
+    return torch.where(bound, F.relu(error), error.abs())
+
+
+def distance_term(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:
+    """Mean `distance_error`, weighted towards the surface."""
     weight = _NEAR / (_NEAR + distance.abs())
-    return ((predicted - distance).abs() * weight).mean()
+    return (distance_error(predicted, distance, bound) * weight).mean()
 
 
 def crease_weight(canonical: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
@@ -32,10 +38,15 @@ def crease_weight(canonical: Tensor, keypoints: Tensor, radius: Tensor) -> Tenso
     return 1.0 + (_CREASE - 1.0) * near.float()
 
 
-def posed_distance_term(predicted: Tensor, distance: Tensor, crease: Tensor) -> Tensor:
+def posed_distance_term(predicted: Tensor, distance: Tensor, bound: Tensor, crease: Tensor) -> Tensor:
     """`distance_term` through the expression warp, only within a few mm of the surface, with `crease_weight`s."""
     weight = (distance.abs() < _POSED_REACH).float() * crease
-    return ((predicted - distance).abs() * weight).sum() / weight.sum().clamp(min=1.0)
+    return (distance_error(predicted, distance, bound) * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def seal_term(seal: Tensor) -> Tensor:
+    """Mean absolute seal (…,): none where the warp alone explains the surface."""
+    return seal.abs().mean()
 
 
 def normal_term(gradient: Tensor, normal: Tensor, distance: Tensor) -> Tensor:

@@ -24,18 +24,19 @@ from imhead.training.samples import Samples, face_density, head_samples
 
 HELD_OUT_SEED = 1_000_000
 """Identity seeds from here on are never trained on."""
-_COLUMNS = 10
-_RECIPE = 1  # raised whenever the same settings would draw other samples
+_COLUMNS = 11
+_RECIPE = 2  # raised whenever the same settings would draw other samples
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Training data in model units, as memory maps: columns are x (3), distance, normal (3), canonical target (3)."""
+    """Training data in model units, as memory maps: columns are x (3), distance, normal (3), canonical
+    target (3), and 1 where the distance is an upper bound."""
 
     canonical: np.ndarray
-    """(M, n, 10) float32 samples in the canonical pose."""
+    """(M, n, 11) float32 samples in the canonical pose."""
     posed: np.ndarray
-    """(M, m, 10) float32 samples in one drawn expression each."""
+    """(M, m, 11) float32 samples in one drawn expression each."""
     expressions: Tensor
     """(M, 52) ARKit weights of the posed samples; zero is neutral."""
     keypoints: Tensor
@@ -134,4 +135,5 @@ def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
 
 def _columns(samples: Samples) -> np.ndarray:
     lengths = np.concatenate([samples.points, samples.distance[:, None]], axis=1) / MODEL_UNIT_MM
-    return np.concatenate([lengths, samples.normal, samples.target / MODEL_UNIT_MM], axis=1).astype(np.float32)
+    columns = [lengths, samples.normal, samples.target / MODEL_UNIT_MM, samples.bound[:, None]]
+    return np.concatenate(columns, axis=1).astype(np.float32)

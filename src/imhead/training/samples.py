@@ -1,7 +1,9 @@
 """Training samples of one posed head: points, true signed distances, normals and canonical correspondences.
 
-The head is the union of closed surfaces (sources/ict.py). A distance is the true distance to that union, never "offset
-d along the normal has distance d", which is wrong near lids, lips, nostrils and ears. The sign is the winding number's.
+The head is the union of closed surfaces (sources/ict.py), less the crevices that no scanner and no mesh resolves: a gap
+narrower than 1.5 mm is shut, and points in it are only held to lie inside. A distance is the true distance to that
+union, never "offset d along the normal has distance d", which is wrong near lids, lips, nostrils and ears. The sign is
+the winding number's.
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ _EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the ne
 _NEAR_SIGMA_MM = ((0.4, 1.0), (0.4, 5.0), (0.2, 20.0))  # share, spread of the off-surface samples
 _FAR_SHARE = 0.08
 _SURFACE_SHARE = 0.5
+_CREVICE_MM = 0.75  # a gap that a ball of this radius cannot enter is shut: lips that meet, a lid on its eyeball
+_CREVICE_REACH_MM = 5.0  # farther than this from the surface, its crevices do not matter
+_CREVICE_SHARE = 0.05  # samples in crevices, at most
+_CREVICE_COPIES = 6  # of each place that was drawn in one
+_SHUT_MM = 0.2  # how far inside a point of a crevice is held to be, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +42,8 @@ class Samples:
     """(N, 3) unit gradient of the distance: on the surface, its normal."""
     target: FloatArray
     """(N, 3) where each point lies in the canonical pose."""
+    bound: BoolArray
+    """(N,) bool: the distance is an upper bound, since a crevice is the nearest surface; the normal is zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +95,18 @@ def head_samples(
     seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
     seed_normal = np.einsum("nkc,nk->nc", normals[faces[seed_face]], seed_bary)
     seed_normal /= np.maximum(np.linalg.norm(seed_normal, axis=1, keepdims=True), 1e-12)
+    corner = posed[faces]
+    outward = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
     hidden = _hidden(ict, posed, seeds, seed_face)
-    kept = np.flatnonzero(~hidden)[:surface]
+    crevice = ~hidden & _in_crevice(posed, faces, seeds, outward[seed_face])
+    shut = seeds[crevice] + outward[seed_face[crevice]] * rng.uniform(0.0, _CREVICE_MM, (int(crevice.sum()), 1))
+    shut = rng.permutation(np.tile(shut, (_CREVICE_COPIES, 1)))[: int(_CREVICE_SHARE * count)]
+    shut += rng.normal(0.0, 0.3 * _CREVICE_MM, shut.shape)
+    kept = np.flatnonzero(~hidden & ~crevice)[:surface]
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
 
-    free = count - len(seeds)
+    free = count - len(seeds) - len(shut)
     far = int(count * _FAR_SHARE)
     spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=free - far)
     base = rng.integers(len(seeds), size=free - far)
@@ -98,20 +114,28 @@ def head_samples(
         [
             seeds[base] + rng.normal(size=(free - far, 3)) * (spread / np.sqrt(3.0))[:, None],
             rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3)),
+            shut,
         ]
     )
     closest = _union_distance(ict, posed, off)
     away = np.where(np.abs(closest.distance) > 0.05, closest.distance, np.inf)[:, None]
     off_normal = (off - closest.point) / away
 
+    bound = np.abs(closest.distance) < _CREVICE_REACH_MM
+    bound[bound] = _in_crevice(posed, faces, closest.point[bound], outward[closest.face[bound]])
+    bound &= closest.distance < _CREVICE_MM
+    off_distance = np.where(bound, np.minimum(closest.distance, -_SHUT_MM), closest.distance)
+    off_normal[bound] = 0.0
+
     points = np.concatenate([seeds, off])
     nearest = np.concatenate([seeds, closest.point])
     face = np.concatenate([seed_face, closest.face])
     return Samples(
         points=points,
-        distance=np.concatenate([np.zeros(len(seeds)), closest.distance]),
+        distance=np.concatenate([np.zeros(len(seeds)), off_distance]),
         normal=np.concatenate([seed_normal, off_normal]),
         target=carry(posed, canonical.astype(np.float64), faces[face], nearest, points),
+        bound=np.concatenate([np.zeros(len(seeds), dtype=bool), bound]),
     )
 
 
@@ -165,6 +189,13 @@ def _hidden(ict: IctModel, posed: FloatArray, points: FloatArray, face: IntArray
         if mask.any():
             hidden[mask] = igl.fast_winding_number(posed, solid, points[mask]) > 0.5
     return hidden
+
+
+def _in_crevice(posed: FloatArray, faces: IntArray, surface: FloatArray, outward: FloatArray) -> BoolArray:
+    # the ball that touches the surface here from outside meets another part of it
+    squared, _, _ = igl.point_mesh_squared_distance(surface + _CREVICE_MM * outward, posed, faces)
+    crevice: BoolArray = squared < (0.75 * _CREVICE_MM) ** 2
+    return crevice
 
 
 def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: float) -> BoolArray:
