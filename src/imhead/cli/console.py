@@ -1,0 +1,62 @@
+"""What every command shares: options, what is said to a person, what is printed for a program, and paths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from imhead.errors import InputError
+
+say = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ModelOption = Annotated[str, typer.Option("--model", help="Name of a shipped model, or path of one.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made where missing.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    print(json.dumps(value, allow_nan=False))
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr: what, how far, how long."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=say)
+
+
+def make_folder(path: Path) -> None:
+    """Make an output folder, or say why not."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
+
+
+def check_target(path: Path, suffix: str | None = ".safetensors") -> None:
+    """Refuse a target of another kind; make the folder it goes to."""
+    if suffix is not None and path.suffix != suffix:
+        raise InputError(f"{path}: a head file ends in {suffix}; rename --out")
+    make_folder(path.parent)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object of settings."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is not a JSON file ({error})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object of settings")
+    return value
