@@ -15,7 +15,7 @@ from PIL import Image
 
 import imhead
 from imhead.curation.scanfile import read_scan
-from imhead.evaluation import HeldOut, head_solid, held_out
+from imhead.evaluation.cases import HeldOut, HeldOutSource, held_out
 from imhead.export import read_mesh
 from imhead.fitting.fit import fit_scan
 from imhead.render import camera, contact_sheet, heat_colors, legend, shade, stack
@@ -53,10 +53,10 @@ def placed(case: HeldOut, mesh: Mesh, scan_to_head: np.ndarray) -> Mesh:
 def reconstructions(model: imhead.MorphableModel, source: Path, out: Path) -> None:
     """Four held-out heads, each above its reconstruction from 5 000 points: head, eyes, mouth, ear."""
     ict = read_ict(source)
-    masks, visible = head_solid(ict)
+    heads = HeldOutSource.of(ict)
     cells, labels = [], []
     for index in range(4):
-        case = held_out(ict, index, masks, visible)
+        case = held_out(heads, index)
         result = fit_scan(case.scan, model.model)
         fitted = placed(case, result.mesh, result.scan_to_head)
         for name, mesh in (("original", case.truth), ("reconstruction", fitted)):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import igl
 import numpy as np
 import pytest
 
-from imhead.evaluation import HeldOut, head_solid, held_out, in_processes, random_turn, score
+from imhead.checkpoint import load_model
+from imhead.config import TrainConfig
+from imhead.curation.virtual_scan import sample_points
+from imhead.evaluation.cases import CaseKind, HeldOut, HeldOutSource, held_out, random_turn, score
+from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
+from imhead.evaluation.processes import in_processes
+from imhead.fitting.fit import FitConfig, pose_template
+from imhead.regions import REGIONS
 from imhead.sources.ict import IctModel
+from imhead.types import Mesh, Scan
 
 
 @pytest.fixture(scope="module")
 def case(ict: IctModel) -> HeldOut:
-    masks, visible = head_solid(ict)
-    return held_out(ict, 3, masks, visible)
+    return held_out(HeldOutSource.of(ict), 3)
 
 
 def test_a_held_out_scan_is_5000_points_of_the_visible_head(case: HeldOut) -> None:
@@ -51,3 +59,57 @@ def test_work_in_two_processes_comes_back_in_order() -> None:
         return {"value": index * index}
 
     assert [row["value"] for row in in_processes(square, 5, 2)] == [0, 1, 4, 9, 16]
+
+
+def test_an_expression_moves_the_truth_and_its_keypoints_alike(ict: IctModel, case: HeldOut) -> None:
+    smiling = held_out(HeldOutSource.of(ict), 3, CaseKind(expression=True))
+    assert np.linalg.norm(smiling.truth.vertices - case.truth.vertices, axis=1).max() > 1.0
+    lip = next(r.index for r in REGIONS if r.name == "lower_lip")
+    scalp = next(r.index for r in REGIONS if r.group == "scalp")
+    moved = np.linalg.norm(smiling.keypoints_mm - case.keypoints_mm, axis=1)
+    assert moved[lip] > 0.1 > moved[scalp]
+
+
+def test_a_single_view_sees_the_face_and_not_the_back_of_the_head(ict: IctModel) -> None:
+    seen = held_out(HeldOutSource.of(ict), 3, CaseKind(single_view=True))
+    assert len(seen.scan.points) == 2500 and seen.scan.normals is not None
+    back = np.linalg.inv(seen.head_to_scan)
+    points = seen.scan.points @ back[:3, :3].T + back[:3, 3]
+    # behind the ears there is nothing, and every point lies on the head
+    assert points[:, 2].min() > -60.0
+    squared, _, _ = igl.point_mesh_squared_distance(points, seen.truth.vertices, seen.truth.faces)
+    assert np.percentile(np.sqrt(squared), 95) < 1.5
+
+
+def test_noise_spreads_the_points_of_a_scan_by_as_much_as_is_asked(ict: IctModel, case: HeldOut) -> None:
+    noisy = held_out(HeldOutSource.of(ict), 3, CaseKind(noise_mm=1.0))
+    back = np.linalg.inv(noisy.head_to_scan)
+    points = noisy.scan.points @ back[:3, :3].T + back[:3, 3]
+    squared, _, _ = igl.point_mesh_squared_distance(points, case.truth.vertices, case.truth.faces)
+    # the normal part of isotropic noise
+    assert np.sqrt(squared.mean()) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def peer(ict: IctModel) -> LinearHeads:
+    (heads,) = linear_heads(ict, HeldOutSource.of(ict).visible, (20,), TrainConfig(identities=40))
+    return heads
+
+
+def test_the_linear_peer_s_directions_are_orthogonal_and_in_order(peer: LinearHeads) -> None:
+    flat = peer.identity.reshape(20, -1).astype(np.float64)
+    length = np.linalg.norm(flat, axis=1)
+    assert (np.diff(length) <= 1e-6 * length[0]).all()
+    cosine = (flat / length[:, None]) @ (flat / length[:, None]).T
+    np.testing.assert_allclose(cosine, np.eye(20), atol=1e-3)
+
+
+def test_the_linear_peer_recovers_one_of_its_own_heads(peer: LinearHeads) -> None:
+    rng = np.random.default_rng(0)
+    truth = Mesh(peer.mean + np.einsum("k,kvc->vc", rng.normal(size=20), peer.identity), peer.faces)
+    points, _ = sample_points(Mesh(truth.vertices, peer.seen_faces), 4000, rng)
+    matrix, turned = random_turn(points, rng)
+    fitted = fit_linear(Scan("own", turned), peer, pose_template(load_model()), FitConfig())
+    to_truth = np.linalg.inv(matrix) @ np.linalg.inv(fitted.scan_to_head)
+    placed = fitted.mesh.vertices @ to_truth[:3, :3].T + to_truth[:3, 3]
+    assert np.median(np.linalg.norm(placed - truth.vertices, axis=1)) < 0.5

@@ -54,7 +54,7 @@ class ModelConfig:
     """Hidden width of the expression warp."""
     warp_hidden: int = 3
     """Hidden layers of the expression warp."""
-    warp_frequencies: int = 8
+    warp_frequencies: int = 6
     """Octaves of positional encoding in the warp; the first has a wavelength of four model units."""
     warp_identity_size: int = 32
     """Numbers that z_id is projected to before the warp."""
@@ -108,9 +108,9 @@ class TrainConfig:
     """Stored samples of each identity in one drawn expression (or neutral)."""
     neutral_fraction: float = 0.35
     """Part of the identities whose posed samples are the neutral expression."""
-    steps: int = 6800
+    steps: int = 6000
     """Optimiser steps."""
-    warp_steps: int = 4000
+    warp_steps: int = 3000
     """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
     warp_learning_rate: float = 1.5e-3
     """Peak rate of Adam in those steps; cosine to 1 % of it."""

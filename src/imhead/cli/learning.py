@@ -40,13 +40,12 @@ def train(
 
 
 def evaluate(
-    suite: Annotated[str, typer.Option("--suite", help="heldout, real or locality.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", help="ICT-FaceKit for heldout, a folder of scans for real.")
-    ] = None,
+    suite: Annotated[str, typer.Option("--suite", help="heldout, expressions, single_view, noise, real or locality.")],
+    data: Annotated[Path | None, typer.Option("--data", help="A folder of scans for real, else ICT-FaceKit.")] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Linear models on the same scans, too.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Fits side by side.")] = 2,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
@@ -54,24 +53,36 @@ def evaluate(
 ) -> None:
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
-    from imhead.evaluation import heldout_suite, locality_suite, real_suite
+    from imhead.config import PRESETS
+    from imhead.evaluation.cases import HeldOutSource
+    from imhead.evaluation.linear import linear_heads
+    from imhead.evaluation.locality import locality_suite
+    from imhead.evaluation.real import real_suite
+    from imhead.evaluation.suites import SUITES, linear, ours, run_suite
     from imhead.fitting.fit import FitConfig
     from imhead.sources.ict import read_ict
 
-    if suite not in ("heldout", "real", "locality"):
-        raise InputError(f"--suite {suite!r} is not known; use heldout, real or locality")
+    if suite not in (*SUITES, "real", "locality"):
+        raise InputError(f"--suite {suite!r} is not known; use {', '.join(SUITES)}, real or locality")
+    if baselines and suite not in SUITES:
+        raise InputError(f"--baselines needs a truth to score against; suite {suite} has none")
     # a folder `shared` beside the project is where its development data is kept
-    found = data or Path("../shared") / ("ict/ict_facekit_light.npz" if suite == "heldout" else "scans")
+    found = data or Path("../shared") / ("scans" if suite == "real" else "ict/ict_facekit_light.npz")
     if suite != "locality" and not found.exists():
         raise InputError(f"{found}: no such data; name it with --data")
     opened, config = load(model, device).model, FitConfig(detail=detail)
     progress: Callable[[str], None] = say.print
-    if suite == "heldout":
-        rows = heldout_suite(opened, read_ict(found), heads, config, progress, processes)
-    elif suite == "real":
+    if suite == "real":
         rows = real_suite(opened, found, turns, config, progress, processes)
-    else:
+    elif suite == "locality":
         rows = locality_suite(opened)
+    else:
+        source = HeldOutSource.of(read_ict(found))
+        competitors = [ours(opened, config)]
+        if baselines:
+            peers = linear_heads(source.ict, source.visible, (256, 100), PRESETS["default"])
+            competitors += [linear(opened, peer, config) for peer in peers]
+        rows = run_suite(suite, competitors, source, heads, progress, processes)
     if as_json:
         print_json({"rows": rows})
     else:

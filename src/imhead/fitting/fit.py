@@ -20,7 +20,7 @@ from imhead.fitting.pose_template import PoseTemplate
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.regions import REGIONS
-from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
+from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, Scan
 
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
@@ -154,7 +154,7 @@ def fit_scan(
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     progress("pose", 0.0)
-    source, source_normals = _scan_samples(scan, config)
+    source, source_normals = scan_samples(scan, config)
     pose = find_pose(
         source, source_normals, pose_template(model), units=units, seed=config.seed, face_landmarks=landmarks
     )
@@ -185,7 +185,7 @@ class _State:
     damping: float
 
 
-def _scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
+def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
     """Points spread evenly over the surface: area-weighted on a mesh, as they are in a cloud; at most 60 000."""
     rng = np.random.default_rng([config.seed, 1])
     limit = 60_000
@@ -203,17 +203,33 @@ def _scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray
     return points, cross[face] / np.maximum(area[face], 1e-30)[:, None]
 
 
-def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig) -> _State:
+def within_bounds(
+    source: FloatArray, scan_to_head: FloatArray, nose_tip_mm: FloatArray, config: FitConfig
+) -> tuple[IntArray, FloatArray]:
+    """Rows (N,) of the samples that enter a fit, those on the face first, and the importance (N,) of each."""
     rng = np.random.default_rng([config.seed, 2])
-    matrix = pose.scan_to_head
-    points = source @ matrix[:3, :3].T + matrix[:3, 3]
+    points = source @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
     inside = np.flatnonzero(((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
-    tip = pose_template(model).nose_tip_mm
-    face = np.linalg.norm(points[inside] - tip, axis=1) < FACE_RADIUS_MM
+    face = np.linalg.norm(points[inside] - nose_tip_mm, axis=1) < FACE_RADIUS_MM
     wanted = int(config.points * config.face_share)
     on_face = rng.permutation(inside[face])[:wanted]
     elsewhere = rng.permutation(inside[~face])[: config.points - len(on_face)]
-    rows = np.concatenate([on_face, elsewhere])
+    importance = np.full(len(on_face) + len(elsewhere), config.elsewhere_weight)
+    importance[: len(on_face)] = 1.0
+    return np.concatenate([on_face, elsewhere]), importance
+
+
+def point_weights(residual_mm: Tensor, importance: Tensor, robust_mm: float, config: FitConfig) -> Tensor:
+    """Weight (N,) of each point in a step whose robust loss has scale `robust_mm`."""
+    trust = geman_mcclure(residual_mm, robust_mm) * (residual_mm.abs() < 4.0 * robust_mm)
+    sigma = max(config.sigma_mm, robust_mm / 4.0)
+    return trust * importance * (config.effective_points / len(residual_mm) / sigma**2)
+
+
+def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig) -> _State:
+    matrix = pose.scan_to_head
+    rows, importance = within_bounds(source, matrix, pose_template(model).nose_tip_mm, config)
+    points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
     turned = None
     if normals is not None:
         rotated = normals[rows] @ matrix[:3, :3].T
@@ -224,28 +240,25 @@ def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: P
         torch.zeros(len(ARKIT_NAMES), device=device),
         torch.zeros(len(REGIONS), net.region_code_size, device=device),
     )
-    picked = torch.from_numpy(points[rows]).float().to(device)
+    picked = torch.from_numpy(points).float().to(device)
     turned = None if turned is None else turned.to(device)
-    importance = torch.full((len(rows),), config.elsewhere_weight, device=device)
-    importance[: len(on_face)] = 1.0
-    return _State(picked, turned, importance, np.eye(4), pose.scale_assumed, codes, 1e-2)
+    share = torch.from_numpy(importance).float().to(device)
+    return _State(picked, turned, share, np.eye(4), pose.scale_assumed, codes, 1e-2)
 
 
 def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, config: FitConfig) -> _State:
     """One damped Gauss-Newton step on pose, expression, z_id and, if asked, the region offsets."""
     points = _moved(state.points, state.motion)
     line = linearize(model.net, state.codes, points, with_offsets)
-    trust = geman_mcclure(line.sdf_mm, robust_mm) * (line.sdf_mm.abs() < 4.0 * robust_mm)
+    trusted = point_weights(line.sdf_mm, state.importance, robust_mm, config)
     if state.normals is not None:
         normals = state.normals @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
         # an inverted scan has every normal turned; the sign of the majority decides
         if cosine.sum() < 0:
             cosine = -cosine
-        trust = trust * (cosine > config.normal_gate)
-    sigma = max(config.sigma_mm, robust_mm / 4.0)
-    scale = config.effective_points / len(points) / sigma**2
-    weight = (trust * state.importance * scale)[:, None]
+        trusted = trusted * (cosine > config.normal_gate)
+    weight = trusted[:, None]
     twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)

@@ -1,0 +1,153 @@
+"""Heads that training never saw, and the scans of them that a fit is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from imhead.conventions import FACE_RADIUS_MM, UNIT_MM
+from imhead.curation.virtual_scan import FRONTAL_PHONE, sample_points, virtual_scan, visible_faces
+from imhead.geometry.metrics import SurfaceMetrics, surface_metrics
+from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
+from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
+from imhead.sources.ict import IctModel
+from imhead.training.codes import keypoint_weights
+from imhead.training.population import HELD_OUT_SEED
+from imhead.types import BoolArray, FloatArray, Mesh, Scan
+
+POINTS = 5000
+"""Points of a held-out head that a fit is given."""
+SINGLE_VIEW_POINTS = 2500
+"""Points of one frontal view."""
+ONE_VIEW = replace(FRONTAL_PHONE, cameras=1, arc_deg=0.0, as_points=True, target_points=SINGLE_VIEW_POINTS, holes=0)
+"""One frontal depth image with its noise, as points with normals."""
+_AREAS: dict[str, tuple[tuple[str, ...], float]] = {
+    "lids": (("eye_inner", "eye_outer", "upper_lid", "lower_lid"), 0.55),
+    "lips": (("upper_lip", "lower_lip", "mouth_corner"), 0.6),
+    "ears": (("ear_helix", "ear_canal", "ear_lobe"), 0.8),
+}
+"""Area → region names without their side, and the share of the ball that counts."""
+
+
+@dataclass(frozen=True)
+class CaseKind:
+    """What is scanned of a held-out identity, and how."""
+
+    expression: bool = False
+    """A drawn expression instead of neutral."""
+    single_view: bool = False
+    """One noisy frontal view instead of points all over."""
+    noise_mm: float = 0.0
+    """Standard deviation of Gaussian noise added to every coordinate."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A head that training never saw, and the scan that a fit gets of it."""
+
+    truth: Mesh
+    """Head frame, mm: skin with mouth socket, and eyeballs."""
+    visible: BoolArray
+    """(F,) bool: faces that a scanner can see."""
+    keypoints_mm: FloatArray
+    """(39, 3)."""
+    nose_tip_mm: FloatArray
+    """(3,)."""
+    scan: Scan
+    head_to_scan: FloatArray
+    """(4, 4)."""
+
+
+class Fitted(Protocol):
+    """What is scored of a fit."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """Head frame, mm."""
+
+    @property
+    def scan_to_head(self) -> FloatArray:
+        """(4, 4)."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutSource:
+    """What every held-out head is drawn from; made once."""
+
+    ict: IctModel
+    masks: FloatArray
+    """Masks of `compose`."""
+    visible: BoolArray
+    """(F,) bool: faces of the neutral mean head that a scanner can see."""
+
+    @classmethod
+    def of(cls, ict: IctModel) -> HeldOutSource:
+        """The source's masks and what a scanner sees of its mean head."""
+        faces = np.concatenate([ict.skin_faces, ict.eye_faces])
+        return cls(ict, group_masks(ict.mean), visible_faces(Mesh(ict.mean, faces)))
+
+
+def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> HeldOut:
+    """Held-out identity `index`, composed; 5 000 points without normals (or one view), random pose and unit."""
+    ict = source.ict
+    offsets = draw_identity(ict, source.masks, HELD_OUT_SEED + index, ComposeConfig(composed_fraction=1.0))
+    if kind.expression:
+        offsets = offsets + ict.expression_offsets(draw_expression(HELD_OUT_SEED + index))
+    truth = Mesh(ict.mean + offsets, np.concatenate([ict.skin_faces, ict.eye_faces]))
+    visible = visible_faces(truth) if kind.expression else source.visible
+    shift = keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))
+    keypoints = CENTERS_MM + np.einsum("rv,vc->rc", shift, offsets - ict.canonical_offset)
+    rng = np.random.default_rng([0xE7A1, index])
+    tip = int(np.argmax(ict.mean[:, 2]))
+    name = f"heldout_{index:03d}"
+    if kind.single_view:
+        seen = virtual_scan(truth, ONE_VIEW, rng, name)
+        return HeldOut(truth, visible, keypoints, truth.vertices[tip], seen.scan, seen.head_to_scan)
+    points, _ = sample_points(truth, POINTS, rng, visible=visible)
+    matrix, turned = random_turn(points + kind.noise_mm * rng.normal(size=points.shape), rng)
+    return HeldOut(truth, visible, keypoints, truth.vertices[tip], Scan(name, turned), matrix)
+
+
+def random_turn(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """A random rotation, shift and unit: (4, 4) matrix and the moved points (N, 3)."""
+    unit = UNIT_MM[str(rng.choice(list(UNIT_MM)))]
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix() / unit
+    matrix[:3, 3] = rng.normal(0.0, 300.0, 3) / unit
+    return matrix, points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _near(points: FloatArray, centers: FloatArray, radius: FloatArray) -> BoolArray:
+    near: BoolArray = (np.linalg.norm(points[:, None] - centers, axis=2) < radius).any(axis=1)
+    return near
+
+
+def score(result: Fitted, case: HeldOut, seed: int = 0) -> dict[str, float]:
+    """Figures of one fit against the truth: face, head and the fine areas; and the error of the pose."""
+    to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
+    fitted = Mesh(result.mesh.vertices @ to_truth[:3, :3].T + to_truth[:3, 3], result.mesh.faces)
+    seen = visible_faces(fitted)
+    tip = case.nose_tip_mm
+    tests: dict[str, Callable[[FloatArray], BoolArray] | None] = {
+        "head": None,
+        "face": lambda p: np.linalg.norm(p - tip, axis=1) < FACE_RADIUS_MM,
+    }
+    for area, (stems, share) in _AREAS.items():
+        rows = [r.index for r in REGIONS if r.name.removeprefix("left_").removeprefix("right_") in stems]
+        centers, radius = case.keypoints_mm[rows], share * RADII_MM[rows]
+        tests[area] = partial(_near, centers=centers, radius=radius)
+    figures: dict[str, float] = {}
+    for area, test in tests.items():
+        found: SurfaceMetrics = surface_metrics(
+            fitted, case.truth, seed=seed, predicted_mask=seen, truth_mask=case.visible, region=test
+        )
+        figures |= {f"{area}_{name}": value for name, value in asdict(found).items()}
+    angle = np.degrees(Rotation.from_matrix(to_truth[:3, :3]).magnitude())
+    figures["pose_error_deg"] = float(angle)
+    figures["pose_error_mm"] = float(np.linalg.norm(to_truth[:3, 3]))
+    return figures

@@ -1,0 +1,111 @@
+"""The linear peer: a PCA of the registered training heads with the source's expression shapes, fitted to a scan.
+
+It is given more than a user of it would have: a registration of every head, and our search for the pose.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import igl
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from imhead.config import TrainConfig
+from imhead.conventions import ARKIT_NAMES
+from imhead.fitting.fit import FitConfig, point_weights, scan_samples, within_bounds
+from imhead.fitting.pose import find_pose
+from imhead.fitting.pose_template import PoseTemplate
+from imhead.sources.compose import ComposeConfig
+from imhead.sources.ict import IctModel
+from imhead.training.population import training_offsets
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHeads:
+    """A linear model of registered heads: mean + identity · codes + expressions · weights, head frame, mm."""
+
+    mean: FloatArray
+    """(V, 3)."""
+    faces: IntArray
+    """(F, 3) skin and eyes, closed."""
+    seen_faces: IntArray
+    """(G, 3) those that a scanner can see: only they are matched with scan points."""
+    identity: FloatArray
+    """(K, V, 3) offsets for one standard deviation of each principal direction."""
+    expressions: FloatArray
+    """(52, V, 3) offsets at weight 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """A linear model's fit."""
+
+    mesh: Mesh
+    """Head frame, mm."""
+    scan_to_head: FloatArray
+    """(4, 4)."""
+    seconds: float
+    """Wall time."""
+
+
+def linear_heads(ict: IctModel, visible: BoolArray, sizes: tuple[int, ...], config: TrainConfig) -> list[LinearHeads]:
+    """PCAs with `sizes` directions of the identities that a run with `config` learns from."""
+    offsets = training_offsets(ict, config, ComposeConfig())
+    flat = offsets.flatten(1)
+    center = flat.mean(dim=0)
+    _, sigma, basis = torch.svd_lowrank(flat - center, q=min(max(sizes) + 16, *flat.shape), niter=3)
+    scaled = (basis * (sigma / np.sqrt(len(flat)))).T.reshape(-1, *offsets.shape[1:]).numpy()
+    mean = ict.mean + center.reshape(-1, 3).numpy()
+    faces = np.concatenate([ict.skin_faces, ict.eye_faces])
+    return [LinearHeads(mean, faces, faces[visible], scaled[:size], ict.expressions) for size in sizes]
+
+
+def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: FitConfig) -> LinearFit:
+    """Pose, identity and expression of a linear model by point-to-plane Gauss-Newton, with the priors of our own fit.
+
+    Raises:
+        InputError: no face was found in the scan.
+    """
+    began = time.perf_counter()
+    source, directions = scan_samples(scan, config)
+    pose = find_pose(source, directions, template, seed=config.seed)
+    rows, importance = within_bounds(source, pose.scan_to_head, template.nose_tip_mm, config)
+    matrix = pose.scan_to_head
+    points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
+    basis = np.concatenate([heads.identity, heads.expressions])
+    size, motion = len(heads.identity), np.eye(4)
+    codes = np.zeros(len(basis))
+    gaze = np.array([name.startswith("eyeLook") for name in ARKIT_NAMES])
+    precision = np.concatenate([np.full(6, 1e-6), np.ones(size), np.where(gaze, 1e8, config.expression_sigma**-2.0)])
+    flat = basis.reshape(len(basis), -1)
+    for scale in (*config.robust_mm, *config.detail_robust_mm):
+        vertices = heads.mean + (codes @ flat).reshape(-1, 3)
+        moved = points @ motion[:3, :3].T + motion[:3, 3]
+        _, face, closest = igl.point_mesh_squared_distance(moved, vertices, heads.seen_faces)
+        corner = heads.seen_faces[face]
+        a, b, c = (vertices[corner[:, k]] for k in range(3))
+        normal = np.cross(b - a, c - a)
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        bary = igl.barycentric_coordinates(closest, a, b, c)
+        residual = ((moved - closest) * normal).sum(axis=1)
+        along = np.zeros((len(moved), len(basis)))
+        for k in range(3):
+            along -= np.einsum("jnc,nc->nj", basis[:, corner[:, k]], normal) * bary[:, k : k + 1]
+        jacobian = np.concatenate([np.cross(moved, normal), normal, along], axis=1)
+        far = torch.from_numpy(np.linalg.norm(moved - closest, axis=1))
+        weight = point_weights(far, torch.from_numpy(importance), scale, config).numpy()
+        prior = precision * np.concatenate([np.zeros(6), codes])
+        hessian = jacobian.T @ (jacobian * weight[:, None]) + np.diag(precision)
+        step = -np.linalg.solve(hessian, jacobian.T @ (weight * residual) + prior)
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_rotvec(step[:3]).as_matrix()
+        turn[:3, 3] = step[3:6]
+        motion = turn @ motion
+        codes = codes + step[6:]
+        codes[size:] = np.clip(codes[size:], 0.0, 1.0)
+    vertices = heads.mean + (codes @ flat).reshape(-1, 3)
+    return LinearFit(Mesh(vertices, heads.faces), motion @ matrix, time.perf_counter() - began)
