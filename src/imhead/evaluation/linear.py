@@ -76,6 +76,19 @@ def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: F
     rows, importance = within_bounds(source, pose.scan_to_head, template.nose_tip_mm, config)
     matrix = pose.scan_to_head
     points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
+    vertices, motion = match_linear(points, importance, heads, config)
+    return LinearFit(Mesh(vertices, heads.faces), motion @ matrix, time.perf_counter() - began)
+
+
+def match_linear(
+    points: FloatArray, importance: FloatArray, heads: LinearHeads, config: FitConfig
+) -> tuple[FloatArray, FloatArray]:
+    """Vertices (V, 3) of the linear head nearest to points (N, 3), and the motion (4, 4) that took the points there.
+
+    Args:
+        points: head frame, mm, but for a small rigid motion.
+        importance: (N,) of each point.
+    """
     basis = np.concatenate([heads.identity, heads.expressions])
     size, motion = len(heads.identity), np.eye(4)
     codes = np.zeros(len(basis))
@@ -107,5 +120,4 @@ def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: F
         motion = turn @ motion
         codes = codes + step[6:]
         codes[size:] = np.clip(codes[size:], 0.0, 1.0)
-    vertices = heads.mean + (codes @ flat).reshape(-1, 3)
-    return LinearFit(Mesh(vertices, heads.faces), motion @ matrix, time.perf_counter() - began)
+    return heads.mean + (codes @ flat).reshape(-1, 3), motion

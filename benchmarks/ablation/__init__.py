@@ -1,0 +1,1 @@
+"""What each part of the model is worth: variants trained and tested alike."""
