@@ -39,9 +39,15 @@ def crease_weight(canonical: Tensor, keypoints: Tensor, radius: Tensor) -> Tenso
 
 
 def posed_distance_term(predicted: Tensor, distance: Tensor, bound: Tensor, crease: Tensor) -> Tensor:
-    """`distance_term` through the expression warp, only within a few mm of the surface, with `crease_weight`s."""
-    weight = (distance.abs() < _POSED_REACH).float() * crease
-    return (distance_error(predicted, distance, bound) * weight).sum() / weight.sum().clamp(min=1.0)
+    """`distance_term` through the expression warp, with `crease_weight`s.
+
+    Farther than a few mm from the surface a point is only held to its own side: in the middle of an open mouth no
+    registered place is near, and a warp that nothing holds there may fold a lip into it.
+    """
+    near = distance.abs() < _POSED_REACH
+    sided = F.relu(0.5 * _POSED_REACH - predicted * distance.sign())
+    error = torch.where(near, distance_error(predicted, distance, bound), sided)
+    return (error * crease).sum() / (near * crease).sum().clamp(min=1.0)
 
 
 def seal_term(seal: Tensor) -> Tensor:
