@@ -110,7 +110,7 @@ class TrainConfig:
     """Part of the identities whose posed samples are the neutral expression."""
     steps: int = 5200
     """Optimiser steps."""
-    warp_steps: int = 3400
+    warp_steps: int = 4200
     """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
     warp_learning_rate: float = 1.5e-3
     """Peak rate of Adam in those steps; cosine to 1 % of it."""

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from imhead.conventions import MODEL_UNIT_MM
 
 _NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
-_WARP_REACH = 6.0 / MODEL_UNIT_MM  # the warp matters at the surface, and fades away from it
+_WARP_REACH = 3.0 / MODEL_UNIT_MM  # farther off, the place that the nearest surface names may lie in another lip
 _CREASE = 4.0
 _POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
 
@@ -69,7 +69,7 @@ def eikonal_term(gradient: Tensor) -> Tensor:
 
 def warp_term(canonical: Tensor, target: Tensor, distance: Tensor, crease: Tensor) -> Tensor:
     """Mean distance between warped points and their registered places (…, 3), weighted towards surface and creases."""
-    weight = torch.exp(-distance.abs() / _WARP_REACH) * crease
+    weight = torch.exp(-(distance / _WARP_REACH).square()) * crease
     return ((canonical - target).square().sum(dim=-1) + 1e-10).sqrt().mul(weight).sum() / weight.sum()
 
 
