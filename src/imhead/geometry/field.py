@@ -16,7 +16,9 @@ from imhead.errors import InputError
 from imhead.model.head import Regional
 from imhead.types import FloatArray, Head
 
-_CHUNK = 32768
+_CHUNK = 8192
+ROWS = 32
+"""A value's rounding does not depend on how many are asked for, as long as products have whole multiples of so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,13 @@ class HeadField:
         """Observed points (N, 3) → canonical points (N, 3), both mm."""
         return self._map(points_mm, lambda x: self.model.net.warp(x, self._warp)[0] * MODEL_UNIT_MM)
 
+    def place(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
+        """Observed points (N, 3) in mm → canonical points (N, 3) and seals (N,), model units, on the model's device."""
+        with torch.no_grad():
+            parts = [self.model.net.warp(x, self._warp) for x in self._chunks(points_mm)]
+        canonical, seal = (torch.cat(part, dim=1)[0, : len(points_mm)] for part in zip(*parts))
+        return canonical, seal
+
     def sdf(self, points_mm: FloatArray) -> FloatArray:
         """Signed distance (N,) in mm at observed points (N, 3) in mm; float32, negative inside."""
         return self._map(points_mm, lambda x: self._distance(x) * MODEL_UNIT_MM)
@@ -59,7 +68,7 @@ class HeadField:
             x = part.requires_grad_(True)
             value = self._distance(x)
             parts.append(torch.autograd.grad(value.sum(), x)[0][0].cpu().numpy())
-        return np.concatenate(parts)
+        return np.concatenate(parts)[: len(points_mm)]
 
     def ball(self, region: int) -> Ball:
         """The ball of a region of this head."""
@@ -89,12 +98,38 @@ class HeadField:
         if points.ndim != 2 or points.shape[1] != 3:
             raise InputError(f"points have shape {points.shape}; expected (N, 3)")
         x = torch.from_numpy(np.ascontiguousarray(points / MODEL_UNIT_MM, dtype=np.float32)).to(self.model.device)
+        x = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % ROWS))
         return [part[None] for part in x.split(_CHUNK)]
 
     def _map(self, points_mm: FloatArray, function: Callable[[Tensor], Tensor]) -> FloatArray:
         with torch.no_grad():
             parts = [function(x)[0].cpu().numpy() for x in self._chunks(points_mm)]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+        return np.concatenate(parts)[: len(points_mm)]
+
+
+def expression_weights(weights: dict[str, float]) -> FloatArray:
+    """ARKit weights (52,) by name; names that are not given are 0.
+
+    Raises:
+        InputError: an unknown name, with the nearest ones, or a weight outside [0, 1].
+    """
+    vector = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
+    for name, weight in weights.items():
+        if name not in ARKIT_NAMES:
+            near = difflib.get_close_matches(name, ARKIT_NAMES, n=3, cutoff=0.4) or list(ARKIT_NAMES[:3])
+            raise InputError(f"no ARKit expression is named {name!r}; did you mean {', '.join(near)}?")
+        if not 0.0 <= weight <= 1.0:
+            raise InputError(f"expression {name} has weight {weight}; give a number from 0 to 1")
+        vector[ARKIT_NAMES.index(name)] = weight
+    return vector
+
+
+def code_of_weights(model: Model, weights: FloatArray) -> FloatArray:
+    """z_exp (64,) of ARKit weights (52,)."""
+    with torch.no_grad():
+        row = torch.tensor(weights, dtype=torch.float32, device=model.device)[None]
+        code: FloatArray = model.net.warp.code(row)[0].cpu().numpy()
+    return code
 
 
 def expression_code(model: Model, weights: dict[str, float]) -> FloatArray:
@@ -103,14 +138,4 @@ def expression_code(model: Model, weights: dict[str, float]) -> FloatArray:
     Raises:
         InputError: an unknown name, with the nearest ones, or a weight outside [0, 1].
     """
-    vector = torch.zeros(1, len(ARKIT_NAMES), device=model.device)
-    for name, weight in weights.items():
-        if name not in ARKIT_NAMES:
-            near = difflib.get_close_matches(name, ARKIT_NAMES, n=3, cutoff=0.4) or list(ARKIT_NAMES[:3])
-            raise InputError(f"no ARKit expression is named {name!r}; did you mean {', '.join(near)}?")
-        if not 0.0 <= weight <= 1.0:
-            raise InputError(f"expression {name} has weight {weight}; give a number from 0 to 1")
-        vector[0, ARKIT_NAMES.index(name)] = weight
-    with torch.no_grad():
-        code: FloatArray = model.net.warp.code(vector)[0].cpu().numpy()
-    return code
+    return code_of_weights(model, expression_weights(weights))

@@ -6,19 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from skimage.measure import marching_cubes
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.errors import InputError
+from imhead.geometry.cells import Lattice, all_cases, triangles_of, vertices_of
+from imhead.geometry.refinement import LEVELS, SLOPE_BOUND, Samples, Surface, coarsest_cells, refine
+from imhead.geometry.splicing import largest
 from imhead.types import FloatArray, IntArray, Mesh
+
+__all__ = [
+    "NO_SURFACE", "SLOPE_BOUND", "Field", "Grid", "band_grid", "dense_grid", "extract_mesh", "grid_layout",
+    "largest_component", "lattice_of", "surface_of",
+]  # fmt: skip
 
 Field = Callable[[FloatArray], FloatArray]
 
-SLOPE_BOUND = 1.3
-"""Steepest change of the field, mm per mm, that the band allows for. The warp that shuts the lips is the steepest."""
-_LEVELS = 3  # the coarsest cells are 2^3 times as long as the finest
+NO_SURFACE = "this head has no surface inside the bounds; its codes are far from any head"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +42,14 @@ def grid_layout(resolution: int) -> tuple[float, tuple[int, int, int]]:
         raise InputError(f"resolution {resolution} is outside 16 to 1024 cells")
     extent = BOUNDS_MAX_MM - BOUNDS_MIN_MM
     spacing = float(extent.max()) / resolution
-    step = 2**_LEVELS
+    step = 2**LEVELS
     cells = [int(np.ceil(side / spacing / step)) * step for side in extent]
     return spacing, (cells[0] + 1, cells[1] + 1, cells[2] + 1)
+
+
+def lattice_of(resolution: int) -> Lattice:
+    """The grid over the common bounds, for `resolution` cells along their longest side."""
+    return Lattice(BOUNDS_MIN_MM, *grid_layout(resolution))
 
 
 def dense_grid(field: Field, resolution: int) -> Grid:
@@ -57,7 +65,7 @@ def band_grid(field: Field, resolution: int) -> Grid:
     A cell is refined if a corner is nearer to zero than the slope bound times the cell's diagonal, or signs differ.
     """
     spacing, shape = grid_layout(resolution)
-    step = 2**_LEVELS
+    step = 2**LEVELS
     coarse_shape = tuple((n - 1) // step + 1 for n in shape)
     index = np.indices(coarse_shape).reshape(3, -1).T * step
     values = field(index * spacing + BOUNDS_MIN_MM).reshape(coarse_shape).astype(np.float32)
@@ -97,23 +105,35 @@ def surface_of(grid: Grid) -> Mesh:
     Raises:
         InputError: the field has no zero set in the bounds.
     """
-    if not (grid.values.min() < 0.0 < grid.values.max()):
-        raise InputError("this head has no surface inside the bounds; its codes are far from any head")
-    vertices, faces, _, _ = marching_cubes(grid.values, 0.0, gradient_direction="descent")
-    return Mesh(vertices * grid.spacing_mm + grid.origin_mm, faces)
+    lattice = Lattice(grid.origin_mm, grid.spacing_mm, grid.values.shape)
+    case = all_cases(grid.values).reshape(-1)
+    cells = np.flatnonzero((case != 0) & (case != 255))
+    return _mesh_of(grid.values.reshape(-1), cells, case[cells], lattice)
 
 
 def largest_component(mesh: Mesh) -> Mesh:
     """The component with the most faces: drops sealed voids, such as the mouth behind closed lips, and specks."""
-    edges = mesh.faces[:, [0, 1, 1, 2]].reshape(-1, 2)
-    count = len(mesh.vertices)
-    graph = coo_matrix((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    _, label = connected_components(graph, directed=False)
-    kept = label == np.bincount(label[mesh.faces[:, 0]]).argmax()
-    renumber = np.cumsum(kept) - 1
-    return Mesh(mesh.vertices[kept], renumber[mesh.faces[kept[mesh.faces[:, 0]]]])
+    chosen = mesh.faces[largest(mesh.faces, len(mesh.vertices))]
+    kept = np.zeros(len(mesh.vertices), dtype=bool)
+    kept[chosen] = True
+    return Mesh(mesh.vertices[kept], (np.cumsum(kept) - 1)[chosen])
 
 
 def extract_mesh(field: Field, resolution: int = 256) -> Mesh:
-    """The surface of a head's field; one closed component."""
-    return largest_component(surface_of(band_grid(field, resolution)))
+    """The surface of a head's field; one closed component.
+
+    It is the largest component of the dense grid's surface, whole and exact if refinement finds one cell of it: from
+    there it is followed, however steep the field. Voids and specks thinner than two spacings are not looked for.
+    """
+    lattice = lattice_of(resolution)
+    samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))
+    surface = Surface(samples)
+    cells = np.sort(surface.follow(refine(samples, coarsest_cells(lattice))))
+    return largest_component(_mesh_of(samples.values, cells, surface.case[cells], lattice))
+
+
+def _mesh_of(values: FloatArray, cells: IntArray, case: IntArray, lattice: Lattice) -> Mesh:
+    if not len(cells):
+        raise InputError(NO_SURFACE)
+    keys, faces = np.unique(triangles_of(values, cells, case, lattice).keys, return_inverse=True)
+    return Mesh(vertices_of(values, keys, lattice), faces.reshape(-1, 3))

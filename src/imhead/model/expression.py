@@ -6,11 +6,10 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from imhead.config import ModelConfig
 from imhead.conventions import ARKIT_NAMES
-from imhead.model.local_nets import encode
+from imhead.model.local_nets import encode, silu
 
 
 class ExpressionWarp(nn.Module):
@@ -58,6 +57,6 @@ class ExpressionWarp(nn.Module):
         """
         h = encode(0.5 * x, self.frequencies)
         for layer, (scale, shift) in zip(self.layers, folded):
-            h = F.silu(layer(h) * scale + shift)
+            h = silu(layer(h) * scale + shift)
         out = self.out(h)
         return x + out[..., :3], out[..., 3]

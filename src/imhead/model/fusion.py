@@ -6,9 +6,9 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from imhead.config import ModelConfig
+from imhead.model.local_nets import silu
 
 COVERAGE_FLOOR = 1e-3
 """Added to the sum of compact weights, so that features fade to zero at the rim of the last ball."""
@@ -33,5 +33,5 @@ class FusionNet(nn.Module):
         """x (N, 3) in model units, feature (N, feature) → signed distance (N,), model units."""
         h = torch.cat([x, feature], dim=-1)
         for layer in self.layers[:-1]:
-            h = F.silu(layer(h))
+            h = silu(layer(h))
         return self.layers[-1](h).squeeze(-1)

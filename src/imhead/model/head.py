@@ -92,14 +92,16 @@ class HeadModel(nn.Module):
         places: tuple[Tensor, Tensor] = self.warp(x, folded)
         return places
 
+    def reach(self, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
+        """(B, R, N): whether balls (B, R, 3) of radius (R,) hold canonical points (B, N, 3) (`paper`: all do)."""
+        if self.config.blend == "local":
+            return torch.cdist(keypoints, x, compute_mode="donot_use_mm_for_euclid_dist") < radius[:, None]
+        return torch.ones(*keypoints.shape[:2], x.shape[1], dtype=torch.bool, device=x.device)
+
     def find_pairs(self, x: Tensor, keypoints: Tensor) -> Pairs:
         """The pairs of canonical points (B, N, 3) with regions whose ball holds them (`paper`: all pairs)."""
-        batch, count, _ = x.shape
-        if self.config.blend == "local":
-            hit = torch.cdist(keypoints, x, compute_mode="donot_use_mm_for_euclid_dist") < self.radius[:, None]
-        else:
-            hit = torch.ones(batch, REGION_COUNT, count, dtype=torch.bool, device=x.device)
-        region, head, point = hit.transpose(0, 1).nonzero(as_tuple=True)
+        count = x.shape[1]
+        region, head, point = self.reach(x, keypoints, self.radius).transpose(0, 1).nonzero(as_tuple=True)
         counts = torch.bincount(self.net[region], minlength=NET_COUNT).tolist()
         return Pairs(head * count + point, head * REGION_COUNT + region, region, counts)
 
@@ -121,8 +123,15 @@ class HeadModel(nn.Module):
 
     def features(self, offset: Tensor, folded: list[Tensor], pairs: Pairs, total: int) -> Tensor:
         """Σ_j w_j f_j (total, feature) from x − k_j (P, 3) and each pair's folded codes (P, width)."""
+        return self.blend(self.pair_features(offset, folded, pairs), offset, pairs, total)
+
+    def pair_features(self, offset: Tensor, folded: list[Tensor], pairs: Pairs) -> Tensor:
+        """f_j (P, feature) from x − k_j (P, 3) and each pair's folded codes (P, width)."""
         local = offset * self.side[pairs.region] / self.radius[pairs.region, None]
-        feature = self.local_nets(local, folded, pairs.counts)
+        return self.local_nets(local, folded, pairs.counts)
+
+    def blend(self, feature: Tensor, offset: Tensor, pairs: Pairs, total: int) -> Tensor:
+        """Σ_j w_j f_j (total, feature) from f_j (P, feature) and x − k_j (P, 3), added up in the order of the pairs."""
         weighted = feature * self.pair_weights(offset, pairs, total)[:, None]
         summed = torch.zeros(total, weighted.shape[1], dtype=weighted.dtype, device=weighted.device)
         return summed.index_add(0, pairs.point, weighted)

@@ -26,7 +26,10 @@ def silu(x: Tensor) -> Tensor:
     torch's own kernel treats the last elements of a block apart: one unit in the last place, but an edit elsewhere
     would show. While training, where that is nothing, it saves two passes.
     """
-    return F.silu(x) if torch.is_grad_enabled() else x / (1.0 + torch.exp(-x))
+    if torch.is_grad_enabled():
+        return F.silu(x)
+    below = torch.neg(x).exp_().add_(1.0)
+    return torch.div(x, below, out=below)
 
 
 def encode(x: Tensor, frequencies: int) -> Tensor:
