@@ -91,7 +91,8 @@ def test_a_vertex_without_faces_still_gets_a_normal_of_length_one(tmp_path: Path
     loose = Mesh(np.vstack([HEAD.vertices, [[0.0, 0.0, 0.0]]]), np.vstack([HEAD.faces, [[0, 0, 1]]]))
     path = tmp_path / "head.glb"
     write_mesh(loose, path)
-    normals = trimesh.load_scene(path, process=False).geometry["GLTF"].vertex_normals
+    (shape,) = trimesh.load_scene(path, process=False).geometry.values()
+    normals = shape.vertex_normals
     assert len(normals) == len(loose.vertices)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-6)
 

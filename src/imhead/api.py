@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,10 +15,13 @@ from imhead.curation.scanfile import read_scan
 from imhead.errors import InputError
 from imhead.fitting.fit import FitConfig, FitResult, fit_scan
 from imhead.fitting.pose import Units
-from imhead.geometry.field import Ball, HeadField, expression_code
+from imhead.geometry.field import Ball, HeadField, expression_code, expression_weights
 from imhead.geometry.meshing import extract_mesh
 from imhead.regions import resolve
-from imhead.types import Head, Mesh, Scan
+from imhead.template.surface import TemplateSurface, arkit_weights, template_of
+from imhead.types import Head, Mesh, MorphTargets, Scan, UvMap
+
+SurfaceKind = Literal["volume", "template"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +33,35 @@ class EditableHead:
     model: Model
     """The model that they belong to."""
 
-    def mesh(self, expression: dict[str, float] | None = None, resolution: int = 256) -> Mesh:
-        """The surface, head frame, mm; with ARKit weights instead of the head's own expression if they are given."""
-        return extract_mesh(self.field(expression).sdf, resolution)
+    def mesh(
+        self, expression: dict[str, float] | None = None, resolution: int = 256, surface: SurfaceKind = "volume"
+    ) -> Mesh:
+        """The surface, head frame, mm; with ARKit weights instead of the head's own expression if they are given.
+
+        Args:
+            resolution: cells along the longest side of the bounds, for `volume`.
+            surface: `volume` is watertight and as fine as asked for; `template` has the same vertices on every head.
+
+        Raises:
+            InputError: an unknown expression or surface, or a model without a template.
+        """
+        if surface == "volume":
+            return extract_mesh(self.field(expression).sdf, resolution)
+        if surface != "template":
+            raise InputError(f"surface {surface!r} is not known; use volume or template")
+        weights = None if expression is None else expression_weights(expression)
+        return template_of(self.model).mesh(self.model, self.codes, weights)
+
+    def animated(self, expression: dict[str, float] | None = None) -> tuple[Mesh, UvMap, MorphTargets]:
+        """The neutral template mesh, its UVs and the 52 ARKit shapes, shown first with ARKit weights or the head's own.
+
+        Raises:
+            InputError: an unknown expression, or a model without a template.
+        """
+        template = template_of(self.model)
+        own = arkit_weights(self.model, self.codes.z_exp) if expression is None else expression_weights(expression)
+        neutral = template.mesh(self.model, self.codes, expression_weights({}))
+        return neutral, template.uv_map, template.morph_targets(own)
 
     def field(self, expression: dict[str, float] | None = None) -> HeadField:
         """The signed distance field, mm."""
@@ -93,6 +123,15 @@ class MorphableModel:
     """A trained model: where heads come from."""
 
     model: Model
+
+    @property
+    def template(self) -> TemplateSurface:
+        """The template surface: one topology with UVs for every head.
+
+        Raises:
+            InputError: the model has none beside its file.
+        """
+        return template_of(self.model)
 
     def neutral(self) -> EditableHead:
         """The mean head."""

@@ -39,6 +39,8 @@ class Model:
     """The network, in evaluation mode, gradients off."""
     card: dict[str, Any]
     """Data, seed, training and limits, as written when it was trained."""
+    path: Path | None = None
+    """The file it was opened from; its template lies beside it."""
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +103,7 @@ def load_model(source: str | Path = "default", device: str | torch.device = "cpu
     text = str(source)
     shipped = resources.files("imhead") / "assets" / f"{text}.safetensors"
     path = Path(str(shipped)) if "/" not in text and shipped.is_file() else Path(text)
-    tensors, metadata = _read(path, "model")
+    tensors, metadata = read_tensors(path, "model")
     if metadata.get("format") != MODEL_FORMAT:
         raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a model ({MODEL_FORMAT})")
     if metadata.get("regions") != regions_digest():
@@ -112,10 +114,10 @@ def load_model(source: str | Path = "default", device: str | torch.device = "cpu
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: its config cannot be read ({error}); get the file again") from error
     net = HeadModel(config)
-    _check(path, tensors, {k: tuple(v.shape) for k, v in net.state_dict().items()})
+    check_tensors(path, tensors, {k: tuple(v.shape) for k, v in net.state_dict().items()})
     net.load_state_dict({key: value.float() for key, value in tensors.items()})
     net.eval().requires_grad_(False)
-    return Model(metadata.get("name", path.stem), weights_hash(tensors), net.to(device), card)
+    return Model(metadata.get("name", path.stem), weights_hash(tensors), net.to(device), card, path)
 
 
 def save_head(head: Head, path: Path) -> None:
@@ -140,7 +142,7 @@ def load_head(path: Path, model: Model) -> Head:
     Raises:
         InputError: not a head file, damaged, or made by another model.
     """
-    tensors, metadata = _read(path, "head")
+    tensors, metadata = read_tensors(path, "head")
     if metadata.get("format") != HEAD_FORMAT:
         raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a head ({HEAD_FORMAT})")
     if metadata.get("model_hash") != model.hash:
@@ -149,7 +151,7 @@ def load_head(path: Path, model: Model) -> Head:
             f"{model.name!r} ({model.hash}); pass that model with --model"
         )
     config = model.net.config
-    _check(
+    check_tensors(
         path,
         tensors,
         {
@@ -166,7 +168,12 @@ def load_head(path: Path, model: Model) -> Head:
     return Head(model.name, model.hash, codes["z_id"], codes["z_exp"], codes["offsets"], provenance)
 
 
-def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file that somebody calls a `what`.
+
+    Raises:
+        InputError: no such file, too large, a pickle, or damaged.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such {what}; give the path of a .safetensors file")
     if not path.is_file() or path.stat().st_size == 0:
@@ -186,13 +193,20 @@ def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: damaged or not a safetensors file ({reason}); get the file again") from error
 
 
-def _check(path: Path, tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+def check_tensors(
+    path: Path,
+    tensors: dict[str, Tensor],
+    shapes: dict[str, tuple[int, ...]],
+    dtypes: tuple[torch.dtype, ...] = (torch.float16, torch.float32),
+) -> None:
+    """Refuse tensors that are not exactly these, with these shapes, in one of these types, and finite."""
     if set(tensors) != set(shapes):
         odd = sorted(set(tensors).symmetric_difference(shapes))[:3]
         raise InputError(f"{path}: missing or unknown tensors ({', '.join(odd)}); get the file again")
     for name, shape in shapes.items():
         value = tensors[name]
-        if tuple(value.shape) != shape or value.dtype not in (torch.float16, torch.float32):
-            raise InputError(f"{path}: tensor {name} is {value.dtype} {tuple(value.shape)}, expected float {shape}")
+        if tuple(value.shape) != shape or value.dtype not in dtypes:
+            wanted = "float" if dtypes[0].is_floating_point else "integer"
+            raise InputError(f"{path}: tensor {name} is {value.dtype} {tuple(value.shape)}, expected {wanted} {shape}")
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: tensor {name} holds NaN or infinite numbers; get the file again")

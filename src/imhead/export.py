@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +13,14 @@ from numpy.typing import NDArray
 from imhead.atomic import write_atomically
 from imhead.conventions import GLTF_UNIT_MM, UNIT_MM
 from imhead.curation.scanfile import one_line, read_geometry
-from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
-from imhead.types import Mesh
+from imhead.gltf import glb_bytes
+from imhead.types import Mesh, MorphTargets, UvMap
 
 MESH_EXTENSIONS: tuple[str, ...] = (".ply", ".obj", ".stl", ".glb")
 """Extensions that can be written, lower case, with their dot."""
 
 _STL_RECORD = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-_ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
-_FLOAT, _UINT32, _UINT16 = 5126, 5125, 5123
 
 
 def write_mesh(
@@ -33,6 +30,8 @@ def write_mesh(
     unit: str = "mm",
     colors: NDArray[np.uint8] | None = None,
     metadata: Mapping[str, str] | None = None,
+    uv: UvMap | None = None,
+    morphs: MorphTargets | None = None,
 ) -> None:
     """Write a mesh to a .ply (binary), .obj, .stl (binary) or .glb file, replacing the file in one step.
 
@@ -44,6 +43,9 @@ def write_mesh(
         unit: mm, cm or m: the unit of `mesh.vertices`, noted in the file beside the metadata.
         colors: (V, 3) uint8 sRGB; not for STL.
         metadata: short texts: comments in PLY and OBJ, the header of an STL (cut at 80 bytes), `asset.extras` of a GLB.
+
+        uv: goes into OBJ and GLB; PLY and STL have no place for it, and go without.
+        morphs: go into a GLB, as morph targets under their names; the other formats go without.
 
     Raises:
         InputError: an unknown extension or unit, colours of the wrong shape or for an STL, no faces, a folder that
@@ -69,17 +71,19 @@ def write_mesh(
             )
         if extension == ".stl":
             raise InputError(f"{label}: an STL cannot hold colours; write .ply, .obj or .glb, or leave the colours out")
+    if uv is not None and uv.faces.shape != mesh.faces.shape:
+        raise InputError(f"{label}: the UVs are for {len(uv.faces)} faces, the mesh has {len(mesh.faces)}")
     # one line each: a line break would end a comment
     notes = {" ".join(str(k).split()): " ".join(str(v).split()) for k, v in (metadata or {}).items()}
     notes["unit"] = "m" if extension == ".glb" else unit
     if extension == ".ply":
         data = _ply(mesh, colors, notes)
     elif extension == ".obj":
-        data = _obj(mesh, colors, notes)
+        data = _obj(mesh, colors, notes, uv)
     elif extension == ".stl":
         data = _stl(mesh, notes)
     else:
-        data = _glb(mesh, UNIT_MM[unit] / GLTF_UNIT_MM, colors, notes)
+        data = glb_bytes(mesh, UNIT_MM[unit] / GLTF_UNIT_MM, notes, colors=colors, uv=uv, morphs=morphs)
     write_atomically(path, data)
 
 
@@ -125,7 +129,7 @@ def _ply(mesh: Mesh, colors: NDArray[np.uint8] | None, notes: Mapping[str, str])
     return text + b"\n" + vertices.tobytes() + faces.tobytes()
 
 
-def _obj(mesh: Mesh, colors: NDArray[np.uint8] | None, notes: Mapping[str, str]) -> bytes:
+def _obj(mesh: Mesh, colors: NDArray[np.uint8] | None, notes: Mapping[str, str], uv: UvMap | None) -> bytes:
     lines = [f"# {key}: {text}" for key, text in notes.items()]
     digits = 15 if _coordinate_type(mesh.vertices) == "f8" else 9
     tails = [""] * len(mesh.vertices)
@@ -133,7 +137,12 @@ def _obj(mesh: Mesh, colors: NDArray[np.uint8] | None, notes: Mapping[str, str])
         tails = [f" {r:.4f} {g:.4f} {b:.4f}" for r, g, b in (colors / 255.0).tolist()]
     rows = zip(mesh.vertices.tolist(), tails)
     lines += [f"v {x:.{digits}g} {y:.{digits}g} {z:.{digits}g}{tail}" for (x, y, z), tail in rows]
-    lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
+    if uv is None:
+        lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
+    else:
+        lines += [f"vt {u:.6f} {v:.6f}" for u, v in uv.uv.tolist()]
+        corners = np.stack([mesh.faces, uv.faces], axis=2).reshape(-1, 6) + 1
+        lines += [f"f {a}/{i} {b}/{j} {c}/{k}" for a, i, b, j, c, k in corners.tolist()]
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
@@ -147,53 +156,3 @@ def _stl(mesh: Mesh, notes: Mapping[str, str]) -> bytes:
     # not 'solid' in front: readers take that for an ascii STL
     text = "; ".join(f"{key}: {value}" for key, value in notes.items()).encode("ascii", errors="backslashreplace")
     return (b"imhead " + text)[:80].ljust(80) + struct.pack("<I", len(records)) + records.tobytes()
-
-
-def _linear_colors(colors: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """(V, 4) 16-bit linear light with full opacity: COLOR_0 of glTF is linear, and 8 bits of it would band."""
-    srgb = colors / 255.0
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    return np.column_stack([np.round(linear * 65535), np.full(len(colors), 65535)]).astype("<u2")
-
-
-def _glb(mesh: Mesh, scale: float, colors: NDArray[np.uint8] | None, notes: Mapping[str, str]) -> bytes:
-    points = (mesh.vertices * scale).astype("<f4")
-    normals, _ = vertex_normals(mesh.vertices, mesh.faces)
-    arrays: list[tuple[NDArray[Any], int, str, int]] = [
-        (mesh.faces.astype("<u4").reshape(-1), _UINT32, "SCALAR", _ELEMENT_BUFFER),
-        (points, _FLOAT, "VEC3", _ARRAY_BUFFER),
-        (normals.astype("<f4"), _FLOAT, "VEC3", _ARRAY_BUFFER),
-    ]
-    attributes = {"POSITION": 1, "NORMAL": 2}
-    if colors is not None:
-        attributes["COLOR_0"] = len(arrays)
-        arrays.append((_linear_colors(colors), _UINT16, "VEC4", _ARRAY_BUFFER))
-    views, accessors, chunks, offset = [], [], [], 0
-    for k, (array, component, kind, target) in enumerate(arrays):
-        block = array.tobytes()
-        views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(block), "target": target})
-        accessor: dict[str, Any] = {"bufferView": k, "componentType": component, "count": len(array), "type": kind}
-        if component == _UINT16:
-            accessor["normalized"] = True
-        accessors.append(accessor)
-        chunks.append(block)  # every array is a multiple of four bytes, as glTF wants it
-        offset += len(block)
-    accessors[1].update(min=points.min(axis=0).tolist(), max=points.max(axis=0).tolist())
-    tree = {
-        "asset": {"version": "2.0", "generator": "imhead", "extras": dict(notes)},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "head"}],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": 0, "material": 0, "mode": 4}]}],
-        "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}}],
-        "buffers": [{"byteLength": offset}],
-        "bufferViews": views,
-        "accessors": accessors,
-    }
-    text = json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
-    text = text.ljust(-(-len(text) // 4) * 4)
-    total = 12 + 8 + len(text) + 8 + offset
-    return b"".join(
-        [struct.pack("<4sII", b"glTF", 2, total), struct.pack("<I4s", len(text), b"JSON"), text]
-        + [struct.pack("<I4s", offset, b"BIN\0"), *chunks]
-    )

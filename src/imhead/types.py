@@ -43,6 +43,37 @@ class Mesh:
 
 
 @dataclass(frozen=True, eq=False)
+class UvMap:
+    """Where the faces of a mesh lie on a picture."""
+
+    uv: FloatArray
+    """(T, 2) float64 in [0, 1], v upwards."""
+    faces: IntArray
+    """(F, 3) int64 into `uv`: the corners of each face, in its own order. Along a seam a vertex has more than one."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uv", _frozen(self.uv, np.float64, (None, 2), "UvMap.uv"))
+        object.__setattr__(self, "faces", _frozen(self.faces, np.int64, (None, 3), "UvMap.faces"))
+
+
+@dataclass(frozen=True, eq=False)
+class MorphTargets:
+    """Named shapes that are added to a mesh with a weight each."""
+
+    names: tuple[str, ...]
+    """K names."""
+    offsets: FloatArray
+    """(K, V, 3) float32 at weight 1, in the mesh's unit."""
+    weights: FloatArray
+    """(K,) float64 weights that the mesh is shown with at first."""
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        object.__setattr__(self, "offsets", _frozen(self.offsets, np.float32, (count, None, 3), "MorphTargets.offsets"))
+        object.__setattr__(self, "weights", _frozen(self.weights, np.float64, (count,), "MorphTargets.weights"))
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """A raw scan in its own frame and units: points, with faces where the file had a mesh."""
 

@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imhead.cli import heads, learning, scans
+from imhead.cli import bench, data, heads, learning, scans
 from imhead.errors import InputError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 for command in (heads.sample, scans.fit, heads.regions, heads.edit, heads.mesh, heads.compare, learning.train):
     app.command()(command)
 app.command("eval")(learning.evaluate)
+app.command("bench")(bench.bench)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

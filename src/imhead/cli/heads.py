@@ -106,27 +106,45 @@ def mesh(
     head: Annotated[Path, typer.Argument(help="Head file.")],
     out: Annotated[Path, typer.Option("--out", help=".ply, .obj, .stl (mm) or .glb (metres).")],
     expression: Annotated[list[str] | None, typer.Option("--expression", help="ARKit name=weight; may repeat.")] = None,
-    surface: Annotated[str, typer.Option(help="volume.")] = "volume",
+    surface: Annotated[str, typer.Option(help="volume (watertight), or template (one topology, UVs).")] = "volume",
     resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds, 16 to 1024.")] = 256,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """A mesh of a head, with its own expression or another."""
+    """A mesh of a head, with its own expression or another. A GLB from template also carries the 52 ARKit shapes."""
     from imhead import load
     from imhead.export import write_mesh
 
-    if surface != "volume":
-        raise InputError(f"--surface {surface!r} is not available in this version; use volume")
+    if surface not in ("volume", "template"):
+        raise InputError(f"--surface {surface!r} is not known; use volume or template")
+    if surface == "template" and out.suffix.lower() == ".stl":
+        raise InputError(
+            f"{out}: the template is open behind the lids and below the shoulders, so it cannot be printed; "
+            "write an STL with --surface volume"
+        )
     weights = None if not expression else dict(_weight(text) for text in expression)
-    opened = load(model, device).open(head)
-    drawn = opened.mesh(weights, resolution)
+    source = load(model, device)
+    opened = source.open(head)
+    notes = {
+        "model": opened.codes.model_id,
+        "model_hash": opened.codes.model_hash,
+        "head": "; ".join(opened.codes.provenance),
+        "surface": surface,
+        "licence": "weights: Apache-2.0; trained on heads drawn from ICT-FaceKit (MIT)",
+    }
+    uv = morphs = None
+    if surface == "volume":
+        drawn = opened.mesh(weights, resolution)
+    elif out.suffix.lower() == ".glb":
+        drawn, uv, morphs = opened.animated(weights)
+    else:
+        drawn, uv = opened.mesh(weights, surface="template"), source.template.uv_map
     check_target(out, suffix=None)
-    licence = "weights: Apache-2.0; trained on heads drawn from ICT-FaceKit (MIT)"
-    write_mesh(drawn, out, metadata={"model": opened.codes.model_id, "licence": licence})
+    write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs)
     say.print(f"{len(drawn.vertices)} vertices, {len(drawn.faces)} faces, in {out}")
     if as_json:
-        print_json({"out": str(out), "vertices": len(drawn.vertices), "faces": len(drawn.faces)})
+        print_json({"out": str(out), "vertices": len(drawn.vertices), "faces": len(drawn.faces), "surface": surface})
 
 
 def compare(

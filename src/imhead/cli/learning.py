@@ -40,7 +40,9 @@ def train(
 
 
 def evaluate(
-    suite: Annotated[str, typer.Option("--suite", help="heldout, expressions, single_view, noise, real or locality.")],
+    suite: Annotated[
+        str, typer.Option("--suite", help="heldout, expressions, single_view, noise, correspondence, real or locality.")
+    ],
     data: Annotated[Path | None, typer.Option("--data", help="A folder of scans for real, else ICT-FaceKit.")] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
@@ -55,6 +57,7 @@ def evaluate(
     from imhead import load
     from imhead.config import PRESETS
     from imhead.evaluation.cases import HeldOutSource
+    from imhead.evaluation.correspondence import correspondence_suite
     from imhead.evaluation.linear import linear_heads
     from imhead.evaluation.locality import locality_suite
     from imhead.evaluation.real import real_suite
@@ -62,8 +65,8 @@ def evaluate(
     from imhead.fitting.fit import FitConfig
     from imhead.sources.ict import read_ict
 
-    if suite not in (*SUITES, "real", "locality"):
-        raise InputError(f"--suite {suite!r} is not known; use {', '.join(SUITES)}, real or locality")
+    if suite not in (*SUITES, "correspondence", "real", "locality"):
+        raise InputError(f"--suite {suite!r} is not known; use {', '.join(SUITES)}, correspondence, real or locality")
     if baselines and suite not in SUITES:
         raise InputError(f"--baselines needs a truth to score against; suite {suite} has none")
     # a folder `shared` beside the project is where its development data is kept
@@ -76,6 +79,8 @@ def evaluate(
         rows = real_suite(opened, found, turns, config, progress, processes)
     elif suite == "locality":
         rows = locality_suite(opened)
+    elif suite == "correspondence":
+        rows = correspondence_suite(opened, HeldOutSource.of(read_ict(found)), heads, config, progress, processes)
     else:
         source = HeldOutSource.of(read_ict(found))
         competitors = [ours(opened, config)]

@@ -1,0 +1,129 @@
+"""The template against known truth: does a vertex mark the same anatomical point on every head, and lie on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
+from imhead.evaluation.cases import HeldOutSource, held_out
+from imhead.evaluation.processes import in_processes
+from imhead.fitting.fit import FitConfig, fit_scan, pose_template
+from imhead.geometry.field import HeadField, code_of_weights
+from imhead.template.surface import TemplateSurface, template_of
+from imhead.template.topology import LEFT_EYE, Topology, load_topology
+from imhead.types import BoolArray, FloatArray, Head, IntArray
+
+_VISIBLE = 0.5
+_MOVED_MM = 0.5
+
+
+def correspondence_suite(
+    model: Model,
+    source: HeldOutSource,
+    heads: int,
+    config: FitConfig,
+    progress: Callable[[str], None],
+    processes: int = 2,
+) -> list[dict[str, Any]]:
+    """One row over held-out heads, each fitted to 5 000 points of a neutral scan in any pose and unit.
+
+    `face_correspondence_mm` and `head_correspondence_mm` are mean distances between a template vertex and its own place
+    on the registered truth, over the vertices that are visible; `zero_set_mm` is the mean distance to the head's zero
+    set; `morph_mm` the mean distance between the neutral face plus one ARKit shape and the model's own surface with
+    that expression, over all visible vertices, and `morph_moved_mm` over those that the shape moves by half a
+    millimetre.
+    """
+    template, topology = template_of(model), load_topology()
+    pose_template(model)  # made once, before the workers are forked
+    work = partial(_case, model, template, topology, source, config)
+    cases: list[dict[str, Any]] = []
+    for case in in_processes(work, heads, processes):
+        cases.append(case)
+        progress(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in case.items()}))
+    keys = [key for key in cases[0] if key.endswith("_mm")]
+    row: dict[str, Any] = {"suite": "correspondence", "model": model.name, "heads": len(cases)}
+    row |= {key: float(np.mean([case[key] for case in cases])) for key in keys}
+    worst = [case["face_correspondence_mm"] for case in cases]
+    return [row | {"face_correspondence_p90_mm": float(np.percentile(worst, 90)), "cases": cases}]
+
+
+def _case(
+    model: Model,
+    template: TemplateSurface,
+    topology: Topology,
+    source: HeldOutSource,
+    config: FitConfig,
+    index: int,
+) -> dict[str, Any]:
+    case = held_out(source, index)
+    result = fit_scan(case.scan, model, config)
+    to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
+    found = template.posed(model, result.head) @ to_truth[:3, :3].T + to_truth[:3, 3]
+    truth = topology.place(case.truth.vertices)
+    visible = template.on_surface > _VISIBLE
+    face = visible & (np.linalg.norm(truth - case.nose_tip_mm, axis=1) < FACE_RADIUS_MM)
+    error = np.linalg.norm(found - truth, axis=1)
+    return {
+        "name": case.scan.name,
+        "face_correspondence_mm": float(error[face].mean()),
+        "head_correspondence_mm": float(error[visible].mean()),
+        **surface_figures(model, template, result.head, [index % len(ARKIT_NAMES), (index * 7 + 3) % len(ARKIT_NAMES)]),
+    }
+
+
+def surface_figures(model: Model, template: TemplateSurface, head: Head, shapes: list[int]) -> dict[str, float]:
+    """How far the neutral template, and the template with each of some ARKit shapes, lies from the model's surface."""
+    visible = template.on_surface > _VISIBLE
+    rest = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
+    neutral = template.posed(model, head, rest)
+    distance = np.abs(HeadField(model, head, code_of_weights(model, rest)).sdf(neutral[visible]))
+    every, moved = [], []
+    for shape in shapes:
+        weights = rest.copy()
+        weights[shape] = 1.0
+        field = HeadField(model, head, code_of_weights(model, weights))
+        shown = visible & ~covered_eyes(template, neutral + template.shapes[shape], field)
+        off = np.abs(field.sdf((neutral + template.shapes[shape])[shown]))
+        every.append(float(off.mean()))
+        far = np.linalg.norm(template.shapes[shape][shown], axis=1) > _MOVED_MM
+        if far.any():
+            moved.append(float(off[far].mean()))
+    figures = {"zero_set_mm": float(distance.mean()), "morph_mm": float(np.mean(every))}
+    return figures | {"morph_moved_mm": float(np.mean(moved or [0.0]))}
+
+
+def covered_eyes(template: TemplateSurface, vertices: FloatArray, field: HeadField) -> BoolArray:
+    """(V,) vertices of the eyeballs that a lid covers: they belong to no surface that the model shows."""
+    covered = np.zeros(len(vertices), dtype=bool)
+    eyes = np.flatnonzero(template.part >= LEFT_EYE)
+    covered[eyes] = field.sdf(vertices[eyes]) < -0.5
+    return covered
+
+
+def crossing_edges(vertices: FloatArray, faces: IntArray) -> IntArray:
+    """Edges (E, 2) that pass through a face which they do not touch: where a surface crosses itself."""
+    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    start, way = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
+    scene = EmbreeScene()
+    TriangleMesh(scene, vertices.astype(np.float32), faces.astype(np.int32))
+    length = np.linalg.norm(way, axis=1)
+    direction = way / np.maximum(length, 1e-9)[:, None]
+    crossing = np.zeros(len(edges), dtype=bool)
+    # its own faces lie at both ends: from both sides, the first face beyond them counts
+    for origin, along in ((start, direction), (start + way, -direction)):
+        begin = (origin + 0.02 * length[:, None] * along).astype(np.float32)
+        hit = scene.run(begin, along.astype(np.float32), dists=(0.96 * length).astype(np.float32), output=1)
+        met = hit["primID"]
+        apart = met >= 0
+        corners = faces[np.maximum(met, 0)]
+        apart &= ~(corners[:, :, None] == edges[:, None, :]).any(axis=(1, 2))
+        crossing |= apart & (hit["tfar"] < 0.96 * length)
+    return edges[crossing]

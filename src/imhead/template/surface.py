@@ -1,0 +1,242 @@
+"""The template surface: a fixed topology carried to any head, and to any expression.
+
+    region codes z_j ──Σ_j w_ij B_ij z_j──► canonical vertices ──Newton──► on the canonical zero set
+    + ARKit weights · shapes ──► posed vertices ──Newton──► on the head's own zero set
+
+The weights w_ij are compact, like the model's own: a vertex that region j does not hold has no B_ij at all. Only the
+left half and the midline are stored; the right half is the left one of the mirrored codes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from imhead.atomic import write_atomically
+from imhead.checkpoint import Model, check_tensors, read_tensors
+from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
+from imhead.curation.surface import vertex_normals
+from imhead.errors import InputError
+from imhead.geometry.field import ROWS, HeadField, code_of_weights
+from imhead.regions import REGION_COUNT
+from imhead.template.projection import Field, ProjectionConfig, onto_zero_set
+from imhead.template.topology import LEFT_EYE
+from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
+
+TEMPLATE_FORMAT = "imhead-template-1"
+_CHUNK = 8192
+_POSED = ProjectionConfig(reach_mm=1.5, least_cosine=0.4, sure_cosine=0.7)
+_UNDER_A_LID_MM = (0.5, 0.2)  # an eyeball's vertex this deep inside the head is covered, and stays
+_INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateSurface:
+    """A fixed-topology surface for one model. V vertices, of which the first H are left or midline; P pairs."""
+
+    model_hash: str
+    """Hash of the model whose codes it reads."""
+    faces: IntArray
+    """(F, 3) counter-clockwise seen from outside."""
+    uv: FloatArray
+    """(T, 2) in [0, 1], v upwards."""
+    uv_faces: IntArray
+    """(F, 3) into `uv`."""
+    part: IntArray
+    """(V,) as in `topology.PART_NAMES`."""
+    twin: IntArray
+    """(V,) the mirrored vertex; itself on the midline."""
+    mean: FloatArray
+    """(V, 3) the mean head in the canonical pose, mm."""
+    on_surface: FloatArray
+    """(V,) how much a vertex belongs to the zero set: 1 on the skin, 0 behind the lids and where the lips touch."""
+    pair_vertex: IntArray
+    """(P,) vertex of each pair, below H. Pairs are sorted by region."""
+    pair_region: IntArray
+    """(P,) a region that holds it."""
+    basis: FloatArray
+    """(P, 32, 3) w_ij B_ij: mm that one unit of the region's code moves the vertex."""
+    shapes: FloatArray
+    """(52, V, 3) offsets from neutral at weight 1, in ARKit order, mm."""
+
+    def blend(self, model: Model, z: FloatArray) -> FloatArray:
+        """Canonical vertices (V, 3) of region codes z (39, 32): linear, a few milliseconds, no field is asked."""
+        net = model.net
+        mirrored = z[net.mirror.cpu().numpy()] * net.region_parity.cpu().numpy()
+        codes = np.stack([z, mirrored]).astype(np.float32)
+        moved = np.zeros((2, self.half, 3), dtype=np.float32)
+        for region, (vertices, matrix) in enumerate(self._by_region):
+            # a region holds a vertex at most once, so nothing is added twice
+            moved[:, vertices] += (codes[:, region] @ matrix).reshape(2, -1, 3)
+        left, right = moved[0], moved[1] * np.array([-1.0, 1.0, 1.0], dtype=np.float32)
+        middle = self.twin[: self.half] < self.half
+        offsets = np.concatenate([left, right[self.twin[self.half :]]])
+        offsets[: self.half][middle] = 0.5 * (left[middle] + right[middle])
+        return self.mean + offsets
+
+    @property
+    def half(self) -> int:
+        """Vertices of the left side and the midline; they come first."""
+        return int((self.twin >= np.arange(len(self.twin))).sum())
+
+    @cached_property
+    def _by_region(self) -> list[tuple[IntArray, FloatArray]]:
+        """For each region its vertices (n,) and w B as one matrix (32, n · 3)."""
+        bounds = np.searchsorted(self.pair_region, np.arange(REGION_COUNT + 1))
+        rows = [slice(bounds[k], bounds[k + 1]) for k in range(REGION_COUNT)]
+        size = self.basis.shape[1]
+        blocks = [self.basis[r].astype(np.float32).transpose(1, 0, 2).reshape(size, -1) for r in rows]
+        return [(self.pair_vertex[r], np.ascontiguousarray(block)) for r, block in zip(rows, blocks)]
+
+    def canonical(self, field: HeadField) -> FloatArray:
+        """Vertices (V, 3) in the canonical pose, on the zero set, mm."""
+        start = self.blend(field.model, field.regional.z[0].cpu().numpy())
+        return onto_zero_set(canonical_field(field), start, vertex_normals(self.mean, self.faces)[0], self.on_surface)
+
+    def neutral(self, field: HeadField) -> FloatArray:
+        """Vertices (V, 3) of the neutral face, before they are put on the posed zero set, mm."""
+        return self.canonical(field) - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")]
+
+    def posed(self, model: Model, head: Head, weights: FloatArray | None = None) -> FloatArray:
+        """Vertices (V, 3) with ARKit weights (52,), or the head's own expression, on its own zero set, mm.
+
+        Raises:
+            InputError: the head or the template belongs to another model.
+        """
+        self.check(model, head)
+        wanted = arkit_weights(model, head.z_exp) if weights is None else weights
+        code = head.z_exp if weights is None else code_of_weights(model, weights)
+        field = HeadField(model, head, code)
+        moved = np.tensordot(wanted, self.shapes, axes=(0, 0))
+        start = self.neutral(field) + moved
+        rest = self.mean - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")] + moved
+        share = self.on_surface.copy()
+        eyes = np.flatnonzero((self.part >= LEFT_EYE) & (share > 0.0))
+        depth = -field.sdf(start[eyes])
+        deep, shown = _UNDER_A_LID_MM
+        share[eyes] *= np.clip((deep - depth) / (deep - shown), 0.0, 1.0)
+        return onto_zero_set(field.sdf, start, vertex_normals(rest, self.faces)[0], share, _POSED)
+
+    def mesh(self, model: Model, head: Head, weights: FloatArray | None = None) -> Mesh:
+        """`posed` with its faces; open at the lids' rims, which lie behind the eyeballs, and below the shoulders."""
+        return Mesh(self.posed(model, head, weights), self.faces)
+
+    @property
+    def uv_map(self) -> UvMap:
+        """Where the faces lie on a picture."""
+        return UvMap(self.uv, self.uv_faces)
+
+    def morph_targets(self, weights: FloatArray) -> MorphTargets:
+        """The 52 ARKit shapes, to be added to the neutral face; shown with `weights` (52,) at first."""
+        return MorphTargets(ARKIT_NAMES, self.shapes, weights)
+
+    def check(self, model: Model, head: Head) -> None:
+        """Refuse another model's codes."""
+        for name, other in (("model", model.hash), ("head", head.model_hash)):
+            if other != self.model_hash:
+                raise InputError(
+                    f"this template belongs to model {self.model_hash}, the {name} to {other}; build a template of it"
+                )
+
+
+def canonical_field(field: HeadField) -> Field:
+    """The head's signed distance in the canonical pose: points (N, 3) → (N,), both mm."""
+    net, regional = field.model.net, field.regional
+
+    def sdf(points_mm: FloatArray) -> FloatArray:
+        x = torch.from_numpy((points_mm / MODEL_UNIT_MM).astype(np.float32)).to(field.model.device)
+        with torch.no_grad():
+            x = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % ROWS))
+            values = [net.canonical_sdf(part[None], regional)[0] for part in x.split(_CHUNK)]
+        distance: FloatArray = torch.cat(values)[: len(points_mm)].cpu().numpy() * MODEL_UNIT_MM
+        return distance
+
+    return sdf
+
+
+def arkit_weights(model: Model, z_exp: FloatArray) -> FloatArray:
+    """The ARKit weights (52,) nearest to an expression code (64,); exact where it came from weights."""
+    arkit = model.net.warp.arkit.detach().cpu().numpy().astype(np.float64)
+    weights: FloatArray = np.linalg.lstsq(arkit.T, z_exp.astype(np.float64), rcond=None)[0]
+    return weights
+
+
+def template_path(model_path: Path) -> Path:
+    """Where a model's template lies: `default.safetensors` → `default.template.safetensors`."""
+    return model_path.with_suffix(".template.safetensors")
+
+
+def save_template(template: TemplateSurface, path: Path) -> None:
+    """Write a template: bases and shapes in half precision."""
+    tensors: dict[str, NDArray[Any]] = {name: getattr(template, name).astype(np.int32) for name in _INTEGERS}
+    tensors |= {name: getattr(template, name).astype(np.float32) for name in ("uv", "mean", "on_surface")}
+    tensors |= {name: getattr(template, name).astype(np.float16) for name in ("basis", "shapes")}
+    sizes = {"V": len(template.part), "F": len(template.faces), "T": len(template.uv), "P": len(template.pair_vertex)}
+    metadata = {"format": TEMPLATE_FORMAT, "model_hash": template.model_hash, "sizes": json.dumps(sizes)}
+    write_atomically(path, save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
+
+
+def load_template(path: Path, model: Model) -> TemplateSurface:
+    """Open the template of `model`.
+
+    Raises:
+        InputError: no such file, not a template, damaged, or the template of another model.
+    """
+    tensors, metadata = read_tensors(path, "template")
+    if metadata.get("format") != TEMPLATE_FORMAT:
+        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a template")
+    if metadata.get("model_hash") != model.hash:
+        raise InputError(
+            f"{path}: is the template of model {metadata.get('model_hash')}, not of {model.name!r} ({model.hash}); "
+            "build it again with imhead train --resume"
+        )
+    try:
+        sizes = json.loads(metadata["sizes"])
+        v, f, t, p = (int(sizes[key]) for key in "VFTP")
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: its sizes cannot be read ({error}); get the file again") from error
+    code = model.net.config.region_code_size
+    integers = {
+        "faces": (f, 3),
+        "uv_faces": (f, 3),
+        "part": (v,),
+        "twin": (v,),
+        "pair_vertex": (p,),
+        "pair_region": (p,),
+    }
+    floats = {
+        "uv": (t, 2), "mean": (v, 3), "on_surface": (v,), "basis": (p, code, 3), "shapes": (len(ARKIT_NAMES), v, 3),
+    }  # fmt: skip
+    check_tensors(path, {k: w for k, w in tensors.items() if k in integers}, integers, (torch.int32,))
+    check_tensors(path, {k: w for k, w in tensors.items() if k not in integers}, floats)
+    limits = {"faces": v, "uv_faces": t, "part": 4, "twin": v, "pair_vertex": v, "pair_region": REGION_COUNT}
+    for name, limit in limits.items():
+        if len(tensors[name]) and not 0 <= int(tensors[name].min()) <= int(tensors[name].max()) < limit:
+            raise InputError(f"{path}: tensor {name} holds an index out of range; get the file again")
+    if not bool((tensors["pair_region"].diff() >= 0).all()):
+        raise InputError(f"{path}: its pairs are not sorted by region; get the file again")
+    arrays = {name: value.float() if value.is_floating_point() else value.long() for name, value in tensors.items()}
+    return TemplateSurface(metadata["model_hash"], **{name: value.numpy() for name, value in arrays.items()})
+
+
+@lru_cache(maxsize=4)
+def template_of(model: Model) -> TemplateSurface:
+    """The template that lies beside a model's file.
+
+    Raises:
+        InputError: there is none, or it belongs to another model.
+    """
+    if model.path is None:
+        raise InputError(f"model {model.name!r} was not opened from a file, so no template lies beside it")
+    path = template_path(model.path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such template, so this model has only --surface volume; imhead train writes both")
+    return load_template(path, model)

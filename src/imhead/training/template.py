@@ -1,0 +1,184 @@
+"""The template of a trained model: how region codes move its vertices, by closed-form ridge regression.
+
+The training heads are registered, so that each vertex's offsets are known, and their codes are in the learner's table.
+What is fitted is Σ_j w_ij B_ij z_j with the same kind of compact weights as the model's own.
+
+Run it as `python -m imhead.training.template RUN ICT` for a run that was trained before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import igl
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy.sparse import coo_matrix, diags
+from torch import Tensor
+
+from imhead.checkpoint import Model, weights_hash
+from imhead.config import TrainConfig, train_config_from_dict
+from imhead.conventions import MODEL_UNIT_MM
+from imhead.curation.surface import vertex_normals
+from imhead.geometry.field import HeadField
+from imhead.model.fusion import wendland
+from imhead.model.head import HeadModel
+from imhead.regions import REGION_COUNT
+from imhead.sources.compose import ComposeConfig
+from imhead.sources.ict import IctModel, read_ict
+from imhead.template.projection import gradient, onto_zero_set, smoothstep
+from imhead.template.surface import TemplateSurface, canonical_field, save_template
+from imhead.template.topology import Topology, load_topology
+from imhead.training.loop import Learner
+from imhead.training.population import training_offsets
+from imhead.types import FloatArray, IntArray
+
+_REACH = 0.9
+"""Share of a ball's radius within which its region moves vertices: heads differ, and a vertex is not to be moved by a
+region whose ball does not hold it on that head."""
+_BARE = 1e-3
+_GAP_MM = (2.5, 7.0)
+"""In a gap narrower than the first a vertex stays where the codes put it; in one as wide as the second it need not."""
+_RIDGE = 1e-3
+_CHUNK = 50
+
+
+def build_template(
+    learner: Learner,
+    ict: IctModel,
+    config: TrainConfig,
+    topology: Topology | None = None,
+    progress: Callable[[str], None] = print,
+) -> TemplateSurface:
+    """The template of what a learner has learned; `topology` is the shipped one if none is given."""
+    topology = topology or load_topology()
+    net = learner.model
+    model = Model("trained", weights_hash(net.state_dict()), net, {})
+    mean = topology.place((ict.mean + ict.canonical_offset).astype(np.float64))
+    mean = 0.5 * (mean + mean[topology.twin] * [-1.0, 1.0, 1.0])
+    mean, on_surface = _on_mean_head(model, topology, mean)
+    vertex, region, weight = _pairs(
+        net.keypoint_net.mean.numpy() * MODEL_UNIT_MM, net.radius.numpy() * MODEL_UNIT_MM, mean[: topology.half]
+    )
+    offsets = training_offsets(ict, config, ComposeConfig())
+    progress(f"template: {len(vertex)} pairs of vertex and region, {len(offsets)} heads")
+    gram, moment = _moments(learner, topology, offsets)
+    basis = _solve(gram, moment, vertex, region, weight, net.config.region_code_size)
+    return TemplateSurface(
+        model_hash=model.hash,
+        faces=topology.faces,
+        uv=topology.uv,
+        uv_faces=topology.uv_faces,
+        part=topology.part,
+        twin=topology.twin,
+        mean=mean,
+        on_surface=on_surface,
+        pair_vertex=vertex,
+        pair_region=region,
+        basis=basis,
+        shapes=topology.place(ict.expressions),
+    )
+
+
+def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The mean head's vertices on its zero set, and how much each of them belongs to it."""
+    field = canonical_field(HeadField(model, model.neutral()))
+    normals = vertex_normals(mean, topology.faces)[0]
+    value, slope = gradient(field, mean)
+    cosine = np.einsum("vc,vc->v", slope, normals) / np.maximum(np.linalg.norm(slope, axis=1), 1e-6)
+    belongs = smoothstep(0.3, 0.6, cosine) * smoothstep(1.5, 0.7, np.abs(value))
+    # lips in this pose are so near each other that the field does not tell them apart
+    belongs *= smoothstep(*_GAP_MM, _gap(mean, normals, topology.faces))
+    belongs = np.minimum(belongs, belongs[topology.twin])
+    edges = np.unique(np.sort(topology.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    graph = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), (len(mean), len(mean))).tocsr()
+    average = diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph
+    share = belongs
+    for _ in range(2):  # fades out over two rings, so that the last moved vertex leaves no step
+        share = np.minimum(belongs, 0.5 * (share + average @ share))
+    moved = onto_zero_set(field, mean, normals, share)
+    return 0.5 * (moved + moved[topology.twin] * [-1.0, 1.0, 1.0]), share
+
+
+def _gap(points: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray:
+    """Width (V,) of the gap between a vertex and a sheet that faces it, by the smallest ball that touches both; mm."""
+    gap = np.full(len(points), np.inf)
+    for radius in np.linspace(0.5 * _GAP_MM[1], 0.5 * _GAP_MM[0], 7):
+        squared, face, _ = igl.point_mesh_squared_distance(points + radius * normals, points, faces)
+        opposed = np.einsum("vc,vc->v", normals[faces[face]].mean(axis=1), normals) < -0.3
+        gap[opposed & (squared < (0.9 * radius) ** 2)] = 2.0 * radius
+    return gap
+
+
+def _pairs(centers: FloatArray, radius: FloatArray, points: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Pairs of vertex and region with a weight, sorted by region, and the normalised weights."""
+    distance = torch.from_numpy(np.linalg.norm(points[:, None] - centers, axis=2) / radius)
+    weight = wendland(distance / _REACH).numpy()
+    bare = weight.sum(axis=1) < _BARE  # a few places at the rims: there the whole ball counts
+    weight[bare] = wendland(distance[torch.from_numpy(bare)]).numpy()
+    weight = weight / weight.sum(axis=1, keepdims=True)
+    region, vertex = np.nonzero(weight.T > 1e-4)
+    return vertex, region, weight[vertex, region]
+
+
+@torch.no_grad()
+def _moments(learner: Learner, topology: Topology, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """ZᵀZ (39·32, 39·32) and ZᵀY (39·32, H·3) over the heads and their mirror images."""
+    net, half = learner.model, topology.half
+    codes = net.decnet(learner.z_id)
+    width = codes[0].numel()
+    gram = torch.zeros(width, width, dtype=torch.float64)
+    moment = torch.zeros(width, half * 3)
+    twin, flip = topology.twin[:half], np.array([-1.0, 1.0, 1.0], dtype=np.float32)
+    for first in range(0, len(codes), _CHUNK):
+        z = codes[first : first + _CHUNK]
+        y = topology.place(offsets[first : first + _CHUNK].numpy()).astype(np.float32)
+        for rows, moved in ((z, y[:, :half]), (z[:, net.mirror] * net.region_parity, y[:, twin] * flip)):
+            flat = rows.flatten(1)
+            gram += (flat.T @ flat).double()
+            moment += flat.T @ torch.from_numpy(moved).flatten(1)
+    return gram, moment
+
+
+def _solve(
+    gram: Tensor, moment: Tensor, vertex: IntArray, region: IntArray, weight: FloatArray, size: int
+) -> FloatArray:
+    """w_ij B_ij (P, size, 3): a ridge regression for each vertex, over the codes of the regions that hold it."""
+    blocks = gram.view(REGION_COUNT, size, REGION_COUNT, size)
+    sums = moment.double().view(REGION_COUNT, size, -1, 3)
+    scale = float(gram.diagonal().mean())
+    basis = np.zeros((len(vertex), size, 3), dtype=np.float32)
+    order = np.argsort(vertex, kind="stable")
+    bounds = np.searchsorted(vertex[order], np.arange(int(vertex.max()) + 2))
+    for row in range(len(bounds) - 1):
+        pairs = order[bounds[row] : bounds[row + 1]]
+        held = torch.from_numpy(region[pairs])
+        w = torch.from_numpy(weight[pairs]).double()
+        a = blocks[held][:, :, held] * w[:, None, None, None] * w[None, None, :, None]
+        a = a.reshape(len(pairs) * size, -1)
+        a.diagonal().add_(_RIDGE * scale)
+        b = (sums[held, :, row] * w[:, None, None]).reshape(-1, 3)
+        found = torch.linalg.solve(a, b).view(len(pairs), size, 3)
+        basis[pairs] = (found * w[:, None, None]).float().numpy()
+    return basis
+
+
+def template_of_run(run: Path, ict: IctModel, progress: Callable[[str], None] = print) -> Path:
+    """Write `model.template.safetensors` into the folder of a run, from its last checkpoint."""
+    config = train_config_from_dict(json.loads((run / "config.json").read_text()))
+    folder = run / json.loads((run / "latest.json").read_text())["folder"]
+    learner = Learner(HeadModel(config.model), torch.zeros(config.identities, config.model.identity_size))
+    learner.load_state_dict(load_file(folder / "weights.safetensors"))
+    learner.eval().requires_grad_(False)
+    path = run / "model.template.safetensors"
+    save_template(build_template(learner, ict, config, progress=progress), path)
+    return path
+
+
+if __name__ == "__main__":
+    print(template_of_run(Path(sys.argv[1]), read_ict(Path(sys.argv[2]))))

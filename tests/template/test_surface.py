@@ -1,0 +1,195 @@
+"""The template: the same vertices on every head, moved by the regions that hold them and by nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.errors import InputError
+from imhead.geometry.field import HeadField
+from imhead.model.fusion import wendland
+from imhead.regions import REGION_COUNT
+from imhead.template.surface import (
+    TemplateSurface,
+    arkit_weights,
+    load_template,
+    save_template,
+    template_of,
+    template_path,
+)
+from imhead.types import Head
+
+REGION = st.integers(0, REGION_COUNT - 1)
+
+
+@pytest.fixture(scope="module")
+def template(model: Model) -> TemplateSurface:
+    """A sheet of 12 × 10 vertices before the face and its mirror image, with random bases."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    x, y = np.meshgrid(np.linspace(5.0, 80.0, 12), np.linspace(-80.0, 80.0, 10), indexing="ij")
+    left = np.stack([x, y, 100.0 - 0.008 * (x * x + y * y)], axis=2).reshape(-1, 3)
+    count = len(left)
+    row = np.arange(count).reshape(12, 10)
+    a, b, c, d = (row[i : i + 11, j : j + 9].reshape(-1) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1)))
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    twin = np.concatenate([np.arange(count, 2 * count), np.arange(count)])
+    centers = model.net.keypoint_net.mean.numpy() * MODEL_UNIT_MM
+    distance = np.linalg.norm(left[:, None] - centers, axis=2) / (0.9 * model.net.radius.numpy() * MODEL_UNIT_MM)
+    region, vertex = np.nonzero(wendland(torch.from_numpy(distance)).numpy().T > 0)
+    size = model.net.config.region_code_size
+    return TemplateSurface(
+        model_hash=model.hash,
+        faces=np.concatenate([faces, faces[:, [0, 2, 1]] + count]),
+        uv=rng.random((2 * count, 2)),
+        uv_faces=np.concatenate([faces, faces[:, [0, 2, 1]] + count]),
+        part=np.zeros(2 * count, dtype=np.int64),
+        twin=twin,
+        mean=np.concatenate([left, left * [-1.0, 1.0, 1.0]]),
+        on_surface=np.ones(2 * count),
+        pair_vertex=vertex,
+        pair_region=region,
+        basis=rng.normal(size=(len(vertex), size, 3)),
+        shapes=rng.normal(size=(len(ARKIT_NAMES), 2 * count, 3)),
+    )
+
+
+def edited(model: Model, head: Head, region: int, seed: int) -> Head:
+    """The head with another code in one region."""
+    offsets = np.array(head.offsets)
+    offsets[region] += np.random.default_rng(seed).normal(size=offsets.shape[1])
+    return replace(head, offsets=offsets)
+
+
+def some_head(model: Model, seed: int) -> Head:
+    """A head with a random identity."""
+    z = 0.5 * np.random.default_rng(seed).normal(size=model.net.config.identity_size)
+    return replace(model.neutral(), z_id=z)
+
+
+def holds(template: TemplateSurface, region: int, model: Model) -> np.ndarray:
+    """(V,) whether a region, or its twin for a mirrored vertex, has a basis at a vertex."""
+    left = np.isin(np.arange(template.half), template.pair_vertex[template.pair_region == region])
+    other = template.pair_vertex[template.pair_region == int(model.net.mirror[region])]
+    right = np.isin(template.twin[template.half :], other)
+    return np.concatenate([left, right])
+
+
+@settings(max_examples=15, deadline=None)
+@given(region=REGION, seed=st.integers(0, 1000))
+def test_an_edit_moves_no_vertex_that_its_region_does_not_hold(
+    model: Model, template: TemplateSurface, region: int, seed: int
+) -> None:
+    head = some_head(model, seed)
+    codes = [HeadField(model, h).regional.z[0].numpy() for h in (head, edited(model, head, region, seed))]
+    moved = (template.blend(model, codes[0]) != template.blend(model, codes[1])).any(axis=1)
+    assert not moved[~holds(template, region, model)].any()
+    assert moved.any() == holds(template, region, model).any()
+
+
+@settings(max_examples=10, deadline=None)
+@given(region=REGION, seed=st.integers(0, 1000))
+def test_newton_steps_move_no_vertex_that_lies_outside_the_old_and_the_new_ball(
+    model: Model, template: TemplateSurface, region: int, seed: int
+) -> None:
+    head = some_head(model, seed)
+    fields = [HeadField(model, h) for h in (head, edited(model, head, region, seed))]
+    before, after = (template.canonical(field) for field in fields)
+    outside = ~holds(template, region, model)
+    for field in fields:
+        ball = field.ball(region)
+        # the field is asked within the reach of a step around a vertex
+        outside &= np.linalg.norm(before - ball.center_mm, axis=1) > ball.radius_mm + 7.0
+    assert np.array_equal(before[outside], after[outside])
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_mirrored_codes_give_the_mirrored_vertices(model: Model, template: TemplateSurface, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(REGION_COUNT, model.net.config.region_code_size)).astype(np.float32)
+    turned = z[model.net.mirror.numpy()] * model.net.region_parity.numpy()
+    mirrored = template.blend(model, z)[template.twin] * [-1.0, 1.0, 1.0]
+    np.testing.assert_allclose(template.blend(model, turned), mirrored, atol=1e-4)
+
+
+def test_the_zero_code_is_the_mean_head(model: Model, template: TemplateSurface) -> None:
+    zero = np.zeros((REGION_COUNT, model.net.config.region_code_size), dtype=np.float32)
+    assert np.array_equal(template.blend(model, zero), template.mean)
+
+
+def test_a_code_that_came_from_arkit_weights_gives_them_back(model: Model) -> None:
+    weights = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
+    weights[[3, 17]] = 0.7, 0.2
+    code = model.net.warp.arkit.detach().numpy().T @ weights
+    found = arkit_weights(model, code)
+    np.testing.assert_allclose(model.net.warp.arkit.detach().numpy().T @ found, code, atol=1e-4)
+
+
+def test_the_morph_targets_carry_the_52_names_and_one_shape_for_each_vertex(template: TemplateSurface) -> None:
+    targets = template.morph_targets(np.zeros(len(ARKIT_NAMES)))
+    assert targets.names == ARKIT_NAMES
+    assert targets.offsets.shape == (52, len(template.part), 3)
+
+
+def test_a_template_comes_back_from_its_file(model: Model, template: TemplateSurface, tmp_path: Path) -> None:
+    path = tmp_path / "a.template.safetensors"
+    save_template(template, path)
+    opened = load_template(path, model)
+    assert np.array_equal(opened.faces, template.faces) and np.array_equal(opened.twin, template.twin)
+    np.testing.assert_allclose(opened.mean, template.mean, atol=1e-4)
+    np.testing.assert_allclose(opened.basis, template.basis, rtol=2e-3, atol=1e-3)
+    assert opened.model_hash == model.hash
+
+
+def test_the_template_of_another_model_is_refused_in_one_line(
+    model: Model, template: TemplateSurface, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.template.safetensors"
+    save_template(replace(template, model_hash="0123456789abcdef"), path)
+    with pytest.raises(InputError, match="is the template of model 0123456789abcdef") as refused:
+        load_template(path, model)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_head_of_another_model_is_refused(model: Model, template: TemplateSurface) -> None:
+    with pytest.raises(InputError, match="this template belongs to model"):
+        template.posed(model, replace(model.neutral(), model_hash="f" * 16))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"faces": np.array([[0, 1, 999]])}, "index out of range"),
+        ({"pair_region": np.array([5, 3])}, "not sorted by region"),
+        ({"mean": np.full((1, 3), np.nan)}, "NaN"),
+    ],
+)
+def test_a_damaged_template_is_refused(
+    model: Model, template: TemplateSurface, tmp_path: Path, change: dict[str, np.ndarray], said: str
+) -> None:
+    values = {}
+    for name, start in change.items():
+        full = np.array(getattr(template, name))
+        full[: len(start)] = start
+        values[name] = full
+    path = tmp_path / "a.template.safetensors"
+    save_template(replace(template, **values), path)
+    with pytest.raises(InputError, match=said):
+        load_template(path, model)
+
+
+def test_a_model_without_a_template_says_so(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="was not opened from a file"):
+        template_of(model)
+    with pytest.raises(InputError, match="no such template"):
+        template_of(replace(model, path=tmp_path / "m.safetensors"))
+    assert template_path(tmp_path / "m.safetensors").name == "m.template.safetensors"

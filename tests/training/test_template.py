@@ -1,0 +1,78 @@
+"""The template learned from registered heads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from imhead.checkpoint import Model, weights_hash
+from imhead.config import ModelConfig, TrainConfig
+from imhead.geometry.field import HeadField
+from imhead.model.head import HeadModel
+from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.sources.compose import ComposeConfig
+from imhead.sources.ict import IctModel
+from imhead.template.surface import TemplateSurface
+from imhead.template.topology import load_topology
+from imhead.training.codes import apply_start, start_codes
+from imhead.training.loop import Learner
+from imhead.training.population import training_offsets
+from imhead.training.template import build_template
+
+CONFIG = TrainConfig(
+    model=ModelConfig(
+        identity_size=24, region_code_size=12, local_width=8, local_hidden=2, feature_size=4, fusion_width=8,
+        warp_width=8, warp_hidden=2,
+    ),
+    identities=24, steps=1, batch_heads=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(ict: IctModel) -> tuple[Learner, TemplateSurface]:
+    """A learner at its start, and the template of it."""
+    torch.manual_seed(0)
+    model = HeadModel(CONFIG.model)
+    mean = (ict.mean + ict.canonical_offset).astype(np.float64)
+    start = start_codes(mean, training_offsets(ict, CONFIG, ComposeConfig()), ict.mirror, CONFIG.model)
+    apply_start(model, start)
+    learner = Learner(model, start.z_id)
+    learner.eval().requires_grad_(False)
+    return learner, build_template(learner, ict, CONFIG, progress=lambda text: None)
+
+
+def test_the_codes_of_training_heads_bring_the_template_near_their_vertices(
+    ict: IctModel, built: tuple[Learner, TemplateSurface]
+) -> None:
+    learner, template = built
+    offsets = load_topology().place(training_offsets(ict, CONFIG, ComposeConfig())[:6].numpy())
+    model = _model(learner)
+    left, whole = 0.0, 0.0
+    for row in range(6):
+        z = learner.model.decnet(learner.z_id[row : row + 1])[0].numpy()
+        moved = template.blend(model, z) - template.mean
+        left += float(np.linalg.norm(moved - offsets[row], axis=1).mean())
+        whole += float(np.linalg.norm(offsets[row], axis=1).mean())
+    # twelve numbers a region, and a share of the mean's own way to the zero set
+    assert left < 0.6 * whole
+
+
+def test_a_vertex_is_held_only_by_regions_whose_ball_holds_it(built: tuple[Learner, TemplateSurface]) -> None:
+    _, template = built
+    away = np.linalg.norm(template.mean[template.pair_vertex] - CENTERS_MM[template.pair_region], axis=1)
+    # the mean moves by up to 3 mm after the pairs were found
+    assert (away < RADII_MM[template.pair_region] + 3.0).all()
+    assert np.array_equal(np.unique(template.pair_vertex), np.arange(template.half))
+
+
+def test_the_template_belongs_to_the_model_as_it_is_saved(built: tuple[Learner, TemplateSurface]) -> None:
+    learner, template = built
+    assert template.model_hash == _model(learner).hash
+    posed = template.posed(_model(learner), _model(learner).neutral())
+    assert np.isfinite(posed).all() and posed.shape == template.mean.shape
+    assert HeadField(_model(learner), _model(learner).neutral()).sdf(posed[:5]).shape == (5,)
+
+
+def _model(learner: Learner) -> Model:
+    return Model("learner", weights_hash(learner.model.state_dict()), learner.model, {})
