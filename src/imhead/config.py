@@ -108,9 +108,9 @@ class TrainConfig:
     """Stored samples of each identity in one drawn expression (or neutral)."""
     neutral_fraction: float = 0.35
     """Part of the identities whose posed samples are the neutral expression."""
-    steps: int = 5200
+    steps: int = 12000
     """Optimiser steps."""
-    warp_steps: int = 4200
+    warp_steps: int = 3000
     """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
     warp_learning_rate: float = 1.5e-3
     """Peak rate of Adam in those steps; cosine to 1 % of it."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel
 from imhead.training.samples import (
@@ -175,6 +175,22 @@ def test_the_shut_lips_of_a_real_neutral_head_are_held_to_lie_inside(ict: IctMod
 
     assert at_lips(neutral) > 20
     assert at_lips(open_mouth) == 0
+
+
+def test_an_open_mouth_is_sampled_between_its_lips_and_not_only_near_them(ict: IctModel) -> None:
+    weights = np.zeros(52)
+    weights[ARKIT_NAMES.index("jawOpen")] = 0.8
+    canonical, posed = ict.mean + ict.canonical_offset, ict.mean + ict.expression_offsets(weights)
+
+    def within(drawn: Samples) -> int:
+        # the mouth of this pose is open from y = -70 to -40 mm
+        inside = (np.abs(drawn.points - [0.0, -54.0, 95.0]) < [15.0, 12.0, 10.0]).all(axis=1)
+        return int((inside & (drawn.distance > 4.0)).sum())
+
+    rng = np.random.default_rng(0)
+    assert within(head_samples(ict, face_density(ict), posed, canonical, 3000, rng)) > 30
+    # a pose that moves nothing gets none of them
+    assert within(head_samples(ict, face_density(ict), posed, posed, 3000, rng)) < 10
 
 
 def test_samples_stay_near_the_head_except_a_few_anywhere_in_the_bounds(drawn: Samples) -> None:

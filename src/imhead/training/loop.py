@@ -18,17 +18,17 @@ from torch import Tensor, nn
 
 from imhead.atomic import write_atomically
 from imhead.config import TrainConfig, to_dict
-from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.model.head import HeadModel
-from imhead.regions import RADII_MM, REGIONS
 from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
 from imhead.training import losses
 from imhead.training.codes import apply_start, start_codes
-from imhead.training.population import Population, build_population, training_offsets
+from imhead.training.population import CREASED, Population, build_population, training_offsets
 
-_CREASED = [r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye")]
+_CREASED = list(CREASED)
+_CANONICAL_CREASE_SHARE, _WARP_CREASE_SHARE = 0.25, 0.5
 _PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
 _SHARDS = ("weights", "first_moment", "second_moment")
 
@@ -63,7 +63,8 @@ class Learner(nn.Module):
 def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap: Tensor, step: int) -> Batch:
     """The batch of one step; `swap` (52,) exchanges left and right ARKit weights.
 
-    In the steps of the warp, every head has posed samples, half of them at creases, and canonical ones are left out.
+    A quarter of the canonical samples lie where lids and lips meet: little surface, much looked at. In the steps of the
+    warp, every head has posed samples, half of them there, and canonical ones are left out.
     """
     rng = np.random.default_rng([config.seed, 0xBA, step])
     size, count = config.batch_heads, config.batch_points
@@ -72,17 +73,14 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
     of_warp = step >= config.steps
     half = len(heads) if of_warp else len(heads) // 2
 
-    def take(source: np.ndarray, rows: np.ndarray, at_creases: bool = False) -> Tensor:
+    def take(source: np.ndarray, creases: np.ndarray, rows: np.ndarray, creased_share: float) -> Tensor:
         picked = []
         for row in rows:
-            samples = source[row]
-            chosen = rng.integers(len(samples), size=count)
-            if at_creases:
-                creased = np.flatnonzero(_at_creases(samples, population.keypoints[row].numpy()))
-                if len(creased):
-                    chosen[: count // 2] = rng.choice(creased, size=count // 2)
-                    chosen = rng.permutation(chosen)
-            picked.append(samples[chosen])
+            chosen = rng.integers(source.shape[1], size=count)
+            creased = np.flatnonzero(creases[row])
+            few = int(creased_share * count) if len(creased) else 0
+            chosen[:few] = rng.choice(creased, size=few) if few else chosen[:few]
+            picked.append(source[row][rng.permutation(chosen)])
         sign = torch.ones(len(rows), 1, 11)
         flip = flipped[: len(rows)]
         sign[flip, :, 0] = sign[flip, :, 4] = sign[flip, :, 7] = -1.0
@@ -96,8 +94,13 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
     return Batch(
         heads=torch.from_numpy(heads),
         flipped=flipped,
-        canonical=take(population.canonical, heads[:0] if of_warp else heads),
-        posed=take(population.posed, heads[:half], at_creases=of_warp),
+        canonical=take(
+            population.canonical,
+            population.canonical_creases,
+            heads[:0] if of_warp else heads,
+            _CANONICAL_CREASE_SHARE,
+        ),
+        posed=take(population.posed, population.posed_creases, heads[:half], _WARP_CREASE_SHARE if of_warp else 0.0),
         expressions=expressions,
         keypoints=torch.where(flipped[:, None, None], turned, keypoints),
     )
@@ -106,11 +109,6 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
 def _columns(samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     # point, distance, normal, canonical target, bound
     return samples[..., :3], samples[..., 3], samples[..., 4:7], samples[..., 7:10], samples[..., 10] > 0.5
-
-
-def _at_creases(samples: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    offset = samples[:, None, 7:10] - keypoints[_CREASED]
-    return (np.square(offset).sum(axis=2) < np.square(0.6 * RADII_MM[_CREASED] / MODEL_UNIT_MM)).any(axis=1)
 
 
 def batch_loss(learner: Learner, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from imhead.atomic import write_atomically
 from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
-from imhead.regions import CENTERS_MM
+from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
 from imhead.sources.ict import IctModel
 from imhead.training.codes import keypoint_weights
@@ -25,7 +25,7 @@ from imhead.training.samples import Samples, face_density, head_samples
 HELD_OUT_SEED = 1_000_000
 """Identity seeds from here on are never trained on."""
 _COLUMNS = 11
-_RECIPE = 2  # raised whenever the same settings would draw other samples
+_RECIPE = 3  # raised whenever the same settings would draw other samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,15 @@ class Population:
     """(M, 52) ARKit weights of the posed samples; zero is neutral."""
     keypoints: Tensor
     """(M, 39, 3) true keypoints, model units."""
+    canonical_creases: np.ndarray
+    """(M, n) bool: samples where lids and lips meet."""
+    posed_creases: np.ndarray
+    """(M, m) bool, the same of the posed ones."""
+
+
+CREASED = tuple(r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye"))
+"""Regions with a line where two surfaces meet."""
+_CREASE_REACH = 0.6  # of the radius of their balls
 
 
 _worker_state: tuple[IctModel, np.ndarray, np.ndarray, TrainConfig] | None = None
@@ -82,12 +91,26 @@ def build_population(
     expressions = np.stack([expression_weights(k, config) for k in range(config.identities)])
     shift = torch.from_numpy(keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))).float()
     moved = torch.einsum("rv,mvc->mrc", shift, offsets)
+    keypoints = (torch.from_numpy(CENTERS_MM).float() + moved) / MODEL_UNIT_MM
+    canonical, posed = (np.load(path, mmap_mode="r") for path in paths)
     return Population(
-        canonical=np.load(paths[0], mmap_mode="r"),
-        posed=np.load(paths[1], mmap_mode="r"),
+        canonical=canonical,
+        posed=posed,
         expressions=torch.from_numpy(expressions).float(),
-        keypoints=(torch.from_numpy(CENTERS_MM).float() + moved) / MODEL_UNIT_MM,
+        keypoints=keypoints,
+        canonical_creases=_at_creases(canonical, keypoints.numpy()),
+        posed_creases=_at_creases(posed, keypoints.numpy()),
     )
+
+
+def _at_creases(samples: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """(M, n) bool: whose canonical place lies in the inner part of the ball of a lid, a lip or a corner."""
+    reach = np.square(_CREASE_REACH * RADII_MM[list(CREASED)] / MODEL_UNIT_MM)
+    near = np.zeros(samples.shape[:2], dtype=bool)
+    for row, (own, centers) in enumerate(zip(samples, keypoints)):
+        offset = own[:, None, 7:10] - centers[list(CREASED)]
+        near[row] = (np.square(offset).sum(axis=2) < reach).any(axis=1)
+    return near
 
 
 _SAMPLE_SETTINGS = ("identities", "canonical_points", "expression_points", "neutral_fraction", "seed")

@@ -15,7 +15,7 @@ import numpy as np
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.curation.surface import vertex_normals
-from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel
 from imhead.types import BoolArray, FloatArray, IntArray
 
@@ -28,6 +28,11 @@ _CREVICE_REACH_MM = 5.0  # farther than this from the surface, its crevices do n
 _CREVICE_SHARE = 0.05  # samples in crevices, at most
 _CREVICE_COPIES = 6  # of each place that was drawn in one
 _SHUT_MM = 0.2  # how far inside a point of a crevice is held to be, at least
+_BETWEEN_SHARE = 0.08  # samples between lips that the pose moved apart, at most
+_BETWEEN_TRIES = 6
+_BETWEEN_MM = 1.5  # nearer to the surface there are others
+_MOVED_MM = 3.0  # a place that the pose moves less is not looked at
+_MOUTH = [r.index for r in REGIONS if r.group == "mouth"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +110,10 @@ def head_samples(
     shut += rng.normal(0.0, 0.3 * _CREVICE_MM, shut.shape)
     kept = np.flatnonzero(~hidden & ~crevice)[:surface]
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
+    home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
+    between = _between(ict, posed, seeds, home, int(_BETWEEN_SHARE * count), rng)
 
-    free = count - len(seeds) - len(shut)
+    free = count - len(seeds) - len(shut) - len(between)
     far = int(count * _FAR_SHARE)
     spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=free - far)
     base = rng.integers(len(seeds), size=free - far)
@@ -115,6 +122,7 @@ def head_samples(
             seeds[base] + rng.normal(size=(free - far, 3)) * (spread / np.sqrt(3.0))[:, None],
             rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3)),
             shut,
+            between,
         ]
     )
     closest = _union_distance(ict, posed, off)
@@ -196,6 +204,24 @@ def _in_crevice(posed: FloatArray, faces: IntArray, surface: FloatArray, outward
     squared, _, _ = igl.point_mesh_squared_distance(surface + _CREVICE_MM * outward, posed, faces)
     crevice: BoolArray = squared < (0.75 * _CREVICE_MM) ** 2
     return crevice
+
+
+def _between(
+    ict: IctModel, posed: FloatArray, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator
+) -> FloatArray:
+    """Up to `count` outside points on chords from one of the mouth's surface points `seeds` to another.
+
+    `home` (N, 3) is where each seed lies in the canonical pose. Near its surface a head has samples enough; in the
+    middle of an open mouth, where nothing else tells the warp where to go, it has next to none.
+    """
+    mouth = np.flatnonzero((np.linalg.norm(home[:, None] - CENTERS_MM[_MOUTH], axis=2) < RADII_MM[_MOUTH]).any(axis=1))
+    moved = mouth[np.linalg.norm(seeds[mouth] - home[mouth], axis=1) > _MOVED_MM]
+    if not len(moved):
+        return np.zeros((0, 3))
+    start, end = (seeds[rng.choice(rows, size=_BETWEEN_TRIES * count)] for rows in (moved, mouth))
+    points = start + rng.uniform(0.1, 0.9, (len(start), 1)) * (end - start)
+    outside: FloatArray = points[_union_distance(ict, posed, points).distance > _BETWEEN_MM][:count]
+    return outside
 
 
 def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: float) -> BoolArray:
