@@ -7,17 +7,15 @@ to this module is `imhead.render`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
+from imhead.sight import Camera, stage_of
 from imhead.types import FloatArray, Mesh
 
 ByteImage = NDArray[np.uint8]
@@ -43,22 +41,6 @@ _VIEWS: dict[str, tuple[float, float]] = {  # azimuth to the subject's left, ele
     "back": (180.0, 0.0),
 }
 VIEW_NAMES = tuple(_VIEWS)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """An orthographic frame: a square window in space and the direction towards the viewer."""
-
-    right: tuple[float, float, float]
-    """Unit vector to the right of the picture."""
-    up: tuple[float, float, float]
-    """Unit vector to the top of the picture."""
-    toward: tuple[float, float, float]
-    """Unit vector from the subject to the viewer."""
-    center_mm: tuple[float, float, float]
-    """Point in the middle of the picture, mm."""
-    half_mm: float
-    """Half the side of the square window, mm."""
 
 
 def camera(view: str, *, center_mm: Sequence[float] = HEAD_CENTER_MM, half_mm: float = HEAD_HALF_MM) -> Camera:
@@ -118,40 +100,31 @@ def shade(
         if given is not None and np.shape(given) != mesh.vertices.shape:
             raise InputError(f"{name} has shape {np.shape(given)}; expected {mesh.vertices.shape}, one for each vertex")
     frame = view if isinstance(view, Camera) else camera(view, center_mm=center_mm, half_mm=half_mm)
-    scene, local, axes = _placed(mesh, frame)
-    smooth = (
-        (vertex_normals(mesh.vertices, mesh.faces)[0] if normals is None else np.asarray(normals)) @ axes.T
-    ).astype(np.float32)
     fine = 2 * size
-    pixel, face, weight, facing = _cast(scene, fine, frame.half_mm, float(local[:, 2].max()) + 10.0)
+    stage = stage_of(mesh)
+    sight = stage.sight(frame, fine)
     picture = _backdrop(fine)
-    if len(pixel):
-        corner = mesh.faces[face]
-        normal = _unit(np.einsum("nk,nkd->nd", weight, smooth[corner])) * facing[:, None]
-        open_sky = key = np.ones(len(pixel), dtype=np.float32)
+    if len(sight.pixel):
+        smooth = vertex_normals(mesh.vertices, mesh.faces)[0] if normals is None else np.asarray(normals)
+        tables = [(smooth @ frame.axes.T).astype(np.float32)]
         if occlusion:
-            turned = np.zeros(len(local), dtype=np.float32)
-            turned[corner] = facing[:, None]
-            seen = np.flatnonzero(turned)
-            sky_v, key_v = np.ones((2, len(local)), dtype=np.float32)
-            sky_v[seen], key_v[seen] = _openness(scene, local[seen], smooth[seen] * turned[seen, None])
-            open_sky = (weight * sky_v[corner]).sum(axis=1)
-            key = (weight * key_v[corner]).sum(axis=1)
-        if colors is None:
-            albedo = np.broadcast_to(_linear(np.array(CLAY)).astype(np.float32), normal.shape)
-        else:
-            albedo = np.einsum("nk,nkd->nd", weight, _linear(np.asarray(colors)).astype(np.float32)[corner])
-        picture[pixel] = _light(normal, albedo, open_sky, key, plain=colors is not None)
+            tables += [part[:, None] for part in stage.openness(sight, smooth, _KEY @ frame.axes)]
+        if colors is not None:
+            tables.append(_LINEAR[np.asarray(colors, dtype=np.uint8)])
+        seen = sight.mean @ np.concatenate(tables, axis=1)
+        normal = _unit(seen[:, :3]) * sight.facing[:, None]
+        sky, key = seen[:, 3:5].T if occlusion else np.ones((2, len(seen)), dtype=np.float32)
+        albedo = np.broadcast_to(_LINEAR[list(CLAY)], normal.shape) if colors is None else seen[:, -3:]
+        picture[sight.pixel] = _light(normal, albedo, sky, key, plain=colors is not None)
     rows = picture.reshape(fine, fine, 3)
     return _encoded((rows[::2, ::2] + rows[::2, 1::2] + rows[1::2, ::2] + rows[1::2, 1::2]) / 4.0)
 
 
 def depth_map(mesh: Mesh, frame: Camera, size: int) -> FloatArray:
     """(size, size) mm towards the viewer from the centre plane to the nearest surface; -inf where there is none."""
-    scene, local, _ = _placed(mesh, frame)
-    pixel, face, weight, _ = _cast(scene, size, frame.half_mm, float(local[:, 2].max()) + 10.0)
+    sight = stage_of(mesh).sight(frame, size)
     depth = np.full(size * size, -np.inf)
-    depth[pixel] = np.einsum("nk,nk->n", weight, local[mesh.faces[face], 2])
+    depth[sight.pixel] = sight.depth_mm
     return depth.reshape(size, size)
 
 
@@ -208,6 +181,10 @@ def _linear(color: NDArray[Any]) -> FloatArray:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
+_LINEAR = _linear(np.arange(256)).astype(np.float32)
+"""(256,) light of each sRGB value."""
+
+
 def _encoded(light: FloatArray) -> ByteImage:
     value = np.clip(light, 0.0, 1.0)
     value = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
@@ -221,74 +198,11 @@ def _backdrop(fine: int) -> FloatArray:
     return np.array(np.broadcast_to(tone, (fine, fine, 3))).reshape(-1, 3)
 
 
-def _placed(mesh: Mesh, frame: Camera) -> tuple[EmbreeScene, FloatArray, FloatArray]:
-    """The scene and the vertices (V, 3) in the camera's own frame, x right, y up, z towards the viewer; its axes."""
-    axes = np.array([frame.right, frame.up, frame.toward])
-    local = (mesh.vertices - np.array(frame.center_mm)) @ axes.T
-    scene = EmbreeScene()
-    TriangleMesh(scene, local.astype(np.float32), mesh.faces.astype(np.int32))
-    return scene, local, axes
-
-
-def _cast(
-    scene: EmbreeScene, fine: int, half_mm: float, start_mm: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray, FloatArray]:
-    """First hits of one ray a pixel: pixel (n,), face (n,), barycentric weights (n, 3), +1 or -1 for the side seen."""
-    step = (np.arange(fine) + 0.5) / fine * 2.0 - 1.0
-    origin = np.empty((fine, fine, 3), dtype=np.float32)
-    origin[..., 0] = step[None, :] * half_mm
-    origin[..., 1] = -step[:, None] * half_mm
-    origin[..., 2] = start_mm
-    start = origin.reshape(-1, 3)
-    down = np.zeros_like(start)
-    down[:, 2] = -1.0
-    hit = scene.run(start, down, output=1)
-    pixel = np.flatnonzero(hit["primID"] >= 0)
-    u, v = hit["u"][pixel], hit["v"][pixel]
-    facing = np.where(hit["Ng"][pixel, 2] >= 0, 1.0, -1.0).astype(np.float32)
-    return pixel, hit["primID"][pixel].astype(np.int64), np.stack([1 - u - v, u, v], axis=1), facing
-
-
-# rays start a little off the surface; creases darken by what stands within a nose's length, shadows fall further
-_RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
-
 # directions to the lights, in the camera's own frame
 _KEY = _unit(np.array([-0.50, 0.50, 0.70], dtype=np.float32))
 _FILL = _unit(np.array([0.75, 0.05, 0.66], dtype=np.float32))
 _RIM = _unit(np.array([0.55, 0.60, -0.58], dtype=np.float32))
 _GLOSS = _unit(_KEY + np.array([0.0, 0.0, 1.0], dtype=np.float32))
-
-
-def _fibonacci(count: int) -> FloatArray:
-    """(count, 3) directions spread evenly over the sphere."""
-    k = np.arange(count) + 0.5
-    z, turn = 1.0 - 2.0 * k / count, k * np.pi * (3.0 - np.sqrt(5.0))
-    ring = np.sqrt(1.0 - z * z)
-    return np.stack([ring * np.cos(turn), ring * np.sin(turn), z], axis=1)
-
-
-def _openness(scene: EmbreeScene, points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(n,) share of the near sky and (n,) share of the key light that each vertex sees, by rays to fixed directions."""
-    start = (points + _RAY_START_MM * normals).astype(np.float32)
-    seen, total = np.zeros((2, len(points)), dtype=np.float32)
-    for direction in _fibonacci(96).astype(np.float32):
-        cosine = normals @ direction
-        above = np.flatnonzero(cosine > 0.05)
-        free = _free(scene, start[above], direction, _CREASE_MM)
-        seen[above] += cosine[above] * free
-        total[above] += cosine[above]
-    sky = np.divide(seen, total, out=np.ones_like(seen), where=total > 0)
-    # the key light is a disc about 20 degrees wide, so that its shadows have soft edges
-    spread = _unit(_KEY + 0.17 * _fibonacci(14))
-    key = np.mean([_free(scene, start, direction, _SHADOW_MM) for direction in spread], axis=0)
-    return sky, key
-
-
-def _free(scene: EmbreeScene, start: NDArray[np.float32], direction: FloatArray, reach_mm: float) -> FloatArray:
-    along = np.ascontiguousarray(np.broadcast_to(direction.astype(np.float32), start.shape))
-    reach = np.full(len(start), reach_mm, dtype=np.float32)
-    blocked = scene.run(start, along, dists=reach, query="OCCLUDED")
-    return np.asarray(blocked != 0, dtype=np.float32)
 
 
 def _light(normal: FloatArray, albedo: FloatArray, sky: FloatArray, key: FloatArray, *, plain: bool) -> FloatArray:

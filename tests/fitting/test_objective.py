@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imhead.config import Blend, ModelConfig
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.fitting.objective import Codes, Linearization, geman_mcclure, linearize
+from imhead.fitting.objective import Codes, Linearization, geman_mcclure, linearize, normal_equations, sensitivity
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, REGION_COUNT
 
@@ -105,6 +105,22 @@ def test_offsets_are_left_out_unless_asked_for(setting: Setting, linear: Lineari
     plain = linearize(*setting)
     assert plain.offsets is None
     assert torch.equal(plain.z_id, linear.z_id) and torch.equal(plain.weights, linear.weights)
+
+
+@pytest.mark.parametrize("with_offsets", [False, True])
+def test_normal_equations_are_those_of_the_derivatives_written_out(
+    setting: Setting, linear: Linearization, with_offsets: bool
+) -> None:
+    net, codes, points = setting
+    rng = np.random.default_rng(2)
+    twist, weight = torch.tensor(rng.normal(size=(len(points), 6))), torch.tensor(rng.uniform(size=len(points)))
+    hessian, gradient = normal_equations(net, sensitivity(net, codes, points), twist, weight, with_offsets)
+    assert linear.offsets is not None
+    jacobian = torch.cat([twist, linear.weights, linear.z_id] + [linear.offsets] * with_offsets, dim=1)
+    wanted = jacobian.T @ (weight[:, None] * jacobian)
+    torch.testing.assert_close(hessian, wanted, rtol=1e-9, atol=1e-9 * wanted.abs().max().item())
+    pull = jacobian.T @ (weight * linear.sdf_mm)
+    torch.testing.assert_close(gradient, pull, rtol=1e-9, atol=1e-9 * pull.abs().max().item())
 
 
 def test_points_do_not_see_each_other(setting: Setting, linear: Linearization) -> None:

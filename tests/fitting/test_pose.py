@@ -113,6 +113,19 @@ def test_a_template_knows_its_face_and_its_distances() -> None:
     assert (outside > 0).mean() > 0.97 and (inside < 0).mean() > 0.97
 
 
+def test_a_look_up_gives_the_distance_to_the_nearest_sample_with_its_side() -> None:
+    template, points = doll()
+    asked = points[:300] + np.random.default_rng(1).normal(0.0, 20.0, (300, 3))
+    gaps = np.linalg.norm(asked[:, None] - template.points, axis=2)
+    distance, nearest = template.lookup(asked)
+    near = gaps.min(axis=1) < 40.0
+    assert 0 < near.sum() < len(near)
+    np.testing.assert_array_equal(nearest[near], gaps.argmin(axis=1)[near])
+    np.testing.assert_allclose(np.abs(distance), np.minimum(gaps.min(axis=1), 40.0))
+    behind = ((asked - template.points[nearest]) * template.normals[nearest]).sum(axis=1) < 0
+    np.testing.assert_array_equal(distance[near] < 0, behind[near])
+
+
 def test_the_hidden_inside_of_a_head_is_no_part_of_the_template() -> None:
     mesh = doll_mesh()
     nested = Mesh(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
-from imhead.fitting.objective import Codes, geman_mcclure, linearize
+from imhead.fitting.objective import Codes, geman_mcclure, normal_equations, sensitivity
 from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_template import PoseTemplate
 from imhead.geometry.field import HeadField
@@ -33,6 +33,8 @@ class FitConfig:
     """Scan points that enter an iteration."""
     face_share: float = 0.6
     """Part of them drawn from the face, where the scan has that many."""
+    early_points: int = 2000
+    """How many of them enter while the robust loss is wider than at the end: a coarse goal needs no more."""
     sigma_mm: float = 0.4
     """Spread of an inlier's residual: scan noise and model error. Early iterations trust the scan less."""
     effective_points: float = 500.0
@@ -248,29 +250,27 @@ def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: P
 
 def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, config: FitConfig) -> _State:
     """One damped Gauss-Newton step on pose, expression, z_id and, if asked, the region offsets."""
-    points = _moved(state.points, state.motion)
-    line = linearize(model.net, state.codes, points, with_offsets)
-    trusted = point_weights(line.sdf_mm, state.importance, robust_mm, config)
+    early = robust_mm > config.robust_mm[-1]
+    # both the points on the face and the others come in random order, so a stride is a fair share
+    rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
+    points = _moved(state.points[rows], state.motion)
+    line = sensitivity(model.net, state.codes, points)
+    trusted = point_weights(line.sdf_mm, state.importance[rows], robust_mm, config)
     if state.normals is not None:
-        normals = state.normals @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
+        normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
         # an inverted scan has every normal turned; the sign of the majority decides
         if cosine.sum() < 0:
             cosine = -cosine
         trusted = trusted * (cosine > config.normal_gate)
-    weight = trusted[:, None]
     twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
-    blocks = [twist, line.weights, line.z_id]
-    if line.offsets is not None:
-        blocks.append(line.offsets)
-    jacobian = torch.cat(blocks, dim=1)
     prior, value = _prior(state, with_offsets, twist.shape[1], config)
-    hessian = (jacobian.T @ (jacobian * weight)).double()
-    gradient = (jacobian.T @ (weight[:, 0] * line.sdf_mm)).double() + prior * value
+    hessian, gradient = normal_equations(model.net, line, twist, trusted, with_offsets)
+    gradient += prior * value
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
-    step = -torch.linalg.solve(hessian, gradient).float()
+    step = -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0].float()
     return _advance(state, step, twist.shape[1])
 
 

@@ -1,7 +1,8 @@
 """Residuals of a fit and their derivatives: signed distances at scan points, and how each unknown moves them.
 
 A point's distance depends only on its own pairs, so one backward pass through per-pair copies of the folded codes gives
-every point's own derivative. The chain to z_id, the offsets and the expression is linear from there.
+every point's own derivative. The chain to z_id, the offsets and the expression is linear from there, so a step needs
+no more than the derivatives by the region codes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,27 @@ class Linearization:
     """(N, 39·32), or None where it was not asked for."""
 
 
-def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: bool = False) -> Linearization:
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """The same derivatives by what the codes unfold into: a point hears only the regions whose ball holds it."""
+
+    sdf_mm: Tensor
+    """(N,)."""
+    point: Tensor
+    """(N, 3) derivative by the point: mm per mm."""
+    weights: Tensor
+    """(N, 52)."""
+    warp_identity: Tensor
+    """(N, 32): by what the warp sees of z_id."""
+    region: Tensor
+    """(P, 32): by the code of a pair's region. Pairs are sorted by region."""
+    pair_point: Tensor
+    """(P,) the point of each pair."""
+    counts: list[int]
+    """Pairs of each of the 39 regions; sums to P."""
+
+
+def sensitivity(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
     """Distances and derivatives at head-frame points (N, 3) in mm, for the `local` and the `paper` blend alike."""
     count = len(points_mm)
     with torch.no_grad():
@@ -65,36 +86,107 @@ def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: boo
     layers = len(scales)
     d_x, d_scale, d_shift = gradients[0], gradients[1 : 1 + layers], gradients[1 + layers : 1 + 2 * layers]
     d_center, d_folded = gradients[1 + 2 * layers], gradients[2 + 2 * layers :]
+    counts = torch.bincount(pairs.region, minlength=REGION_COUNT).tolist()
     with torch.no_grad():
-        by_code = sum(
-            (
-                ds @ scale + dt @ shift
-                for ds, dt, scale, shift in zip(
-                    d_scale, d_shift, net.warp.scale.parameters(), net.warp.shift.parameters()
-                )
-            ),
-            torch.zeros((), device=x.device),
-        )
+        by_code = x.new_zeros(())
+        for ds, dt, scale, shift in zip(d_scale, d_shift, net.warp.scale.parameters(), net.warp.shift.parameters()):
+            by_code = by_code + ds @ scale + dt @ shift
         expression = net.config.expression_size
         by_weights = by_code[:, :expression] @ net.warp.arkit.T
-        by_identity = by_code[:, expression:] @ net.warp.identity.weight
-        size = net.config.region_code_size
-        by_offsets = x.new_zeros(count, REGION_COUNT * size) if with_offsets else None
-        start = 0
-        for region, amount in enumerate(torch.bincount(pairs.region, minlength=REGION_COUNT).tolist()):
-            rows = slice(start, start + amount)
-            start += amount
+        by_region: list[Tensor] = []
+        for region, (center, *code_gradients) in enumerate(
+            zip(d_center.split(counts), *(gradient.split(counts) for gradient in d_folded))
+        ):
             k = net.net[region]
-            by_region = d_center[rows] @ (net.keypoint_net.weight[k] * net.keypoint_net.flip[region]).T
-            for gradient, code in zip(d_folded, net.local_nets.code_weights):
-                by_region = by_region + gradient[rows] @ code[k].T
-            by_identity.index_add_(0, pairs.point[rows], by_region @ net.decnet.weight[:, region].T)
-            if by_offsets is not None:
-                by_offsets[pairs.point[rows], region * size : (region + 1) * size] = by_region
+            part = center @ (net.keypoint_net.weight[k] * net.keypoint_net.flip[region]).T
+            for gradient, code in zip(code_gradients, net.local_nets.code_weights):
+                part = part + gradient @ code[k].T
+            by_region.append(part)
     mm = MODEL_UNIT_MM
+    return Sensitivity(
+        sdf.detach() * mm, d_x, by_weights * mm, by_code[:, expression:] * mm, torch.cat(by_region) * mm,
+        pairs.point, counts,
+    )  # fmt: skip
+
+
+def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: bool = False) -> Linearization:
+    """Every derivative of every point (N, 3) in mm, written out. The slow reference of `normal_equations`."""
+    line = sensitivity(net, codes, points_mm)
+    size = net.config.region_code_size
+    with torch.no_grad():
+        by_offsets = line.region.new_zeros(len(points_mm), REGION_COUNT, size)
+        for region, (rows, part) in enumerate(zip(line.pair_point.split(line.counts), line.region.split(line.counts))):
+            by_offsets[rows, region] = part
+        by_identity = line.warp_identity @ net.warp.identity.weight
+        by_identity = by_identity + torch.einsum("nrc,irc->ni", by_offsets, net.decnet.weight)
     return Linearization(
-        sdf.detach() * mm, d_x, by_identity * mm, by_weights * mm, None if by_offsets is None else by_offsets * mm
+        line.sdf_mm, line.point, by_identity, line.weights, by_offsets.flatten(1) if with_offsets else None
     )
+
+
+def normal_equations(
+    net: HeadModel, line: Sensitivity, twist: Tensor, weight: Tensor, with_offsets: bool
+) -> tuple[Tensor, Tensor]:
+    """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `line.sdf_mm`, without ever writing J out.
+
+    The unknowns U are the pose's, the 52 weights, z_id and, if asked for, the region offsets. The sums run over what
+    the codes unfold into, where two regions meet only at the points that both hold; z_id follows by DecNet.
+
+    Args:
+        twist: (N, 6 or 7) derivatives by the pose.
+        weight: (N,) of each point.
+    """
+    with torch.no_grad():
+        every = torch.cat([twist, line.weights, line.warp_identity], dim=1)
+        hessian, gradient = _unfolded(line, every, weight)
+        plain = twist.shape[1] + line.weights.shape[1]
+        unfold = torch.cat([net.warp.identity.weight, net.decnet.weight.flatten(1).T])
+        by_identity = hessian[:, plain:] @ unfold
+        parts = [gradient[:plain], gradient[plain:] @ unfold]
+        rows = [
+            [hessian[:plain, :plain], by_identity[:plain]],
+            [by_identity[:plain].T, unfold.T @ by_identity[plain:]],
+        ]
+        if with_offsets:
+            regions = slice(every.shape[1], None)
+            parts.append(gradient[regions])
+            rows[0].append(hessian[:plain, regions])
+            rows[1].append(by_identity[regions].T)
+            rows.append([hessian[regions, :plain], by_identity[regions], hessian[regions, regions]])
+        return torch.cat([torch.cat(row, dim=1) for row in rows]).double(), torch.cat(parts).double()
+
+
+def _unfolded(line: Sensitivity, every: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """JᵀWJ and JᵀWr by what every point hears (N, E), then by the 39 region codes."""
+    first, size = every.shape[1], line.region.shape[1]
+    total = first + REGION_COUNT * size
+    hessian, gradient = every.new_zeros(total, total), every.new_zeros(total)
+    pulled = weight * line.sdf_mm
+    hessian[:first, :first] = every.T @ (every * weight[:, None])
+    gradient[:first] = every.T @ pulled
+    # of each region and point, the row of their pair
+    row_of = torch.full((REGION_COUNT, len(every)), -1, device=every.device)
+    region = torch.repeat_interleave(
+        torch.arange(REGION_COUNT, device=every.device), torch.tensor(line.counts, device=every.device)
+    )
+    row_of[region, line.pair_point] = torch.arange(len(region), device=every.device)
+    points, parts = line.pair_point.split(line.counts), line.region.split(line.counts)
+    for j in range(REGION_COUNT):
+        here = slice(first + j * size, first + (j + 1) * size)
+        weighted = parts[j] * weight.index_select(0, points[j])[:, None]
+        gradient[here] = parts[j].T @ pulled.index_select(0, points[j])
+        hessian[here, :first] = weighted.T @ every.index_select(0, points[j])
+        hessian[:first, here] = hessian[here, :first].T
+        rows = row_of[: j + 1].index_select(1, points[j])
+        other, place = (rows >= 0).nonzero(as_tuple=True)
+        shared = torch.bincount(other, minlength=j + 1).tolist()
+        mine = weighted.index_select(0, place).split(shared)
+        theirs = line.region.index_select(0, rows[other, place]).split(shared)
+        for k in (k for k, amount in enumerate(shared) if amount):
+            there = slice(first + k * size, first + (k + 1) * size)
+            hessian[here, there] = mine[k].T @ theirs[k]
+            hessian[there, here] = hessian[here, there].T
+    return hessian, gradient
 
 
 def geman_mcclure(residual: Tensor, scale: float) -> Tensor:

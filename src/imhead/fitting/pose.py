@@ -286,7 +286,7 @@ def _multi_start(
 def _tips(template: PoseTemplate, poses: Poses) -> Float:
     """(B, 3) where each pose puts the nose tip."""
     tip = torch.from_numpy(template.nose_tip_mm.astype(np.float32))[None]
-    result: Float = poses.apply(tip)[:, 0].double().numpy()
+    result: Float = poses.apply(tip)[..., 0].T.double().numpy()
     return result
 
 

@@ -3,7 +3,8 @@
 Works in "scan mm": the scan's own axes, scaled to millimetres by a unit hypothesis. A pose (s, R, t) maps the
 template into scan mm, x = s R q + t. Normals count up to sign, so inverted or mixed normals change nothing.
 
-Shape legend: N scan points, K template points, B poses in a batch.
+Shape legend: N scan points, K template points, B poses in a batch. Vectors stand as (3, B, K), one plane for each axis:
+sums over the first axis run along memory, and a search is hardly anything else.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from imhead.fitting.pose_template import NOSE_RADIUS_MM, PoseTemplate, even_subs
 
 Float = NDArray[np.float64]
 Nearest = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""(..., 3) positions → nearest scan points (..., 3) and their normals (..., 3)."""
+"""Positions (3, B, K) → nearest scan points (3, B, K) and their normals (3, B, K)."""
 
 SCALE_SIGMA = 0.08
 """Prior deviation of log(scale) of real heads about the mean head."""
@@ -54,9 +55,9 @@ class Cloud:
     grid_shape: tuple[int, int, int]
     """Cells along each axis."""
     grid_nearest: Tensor
-    """(cells,) int64, row of a point nearest to the cell."""
+    """(cells,) int32, row of a point nearest to the cell."""
     oriented: Tensor
-    """(N, 6) float32, point and normal side by side."""
+    """(6, N) float32, planes of point and normal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +75,14 @@ class Poses:
         index = torch.as_tensor(rows)
         return Poses(self.scale[index], self.rotation[index], self.translation[index])
 
+    def turn(self, vectors: Tensor) -> Tensor:
+        """(K, 3) → (3, B, K), turned only."""
+        count = len(self.scale)
+        return (self.rotation.transpose(0, 1).reshape(3 * count, 3) @ vectors.T).view(3, count, len(vectors))
+
     def apply(self, points: Tensor) -> Tensor:
-        """(K, 3) → (B, K, 3)."""
-        turned = torch.einsum("bij,kj->bki", self.rotation, points)
-        return turned * self.scale[:, None, None] + self.translation[:, None]
+        """(K, 3) → (3, B, K)."""
+        return self.turn(points) * self.scale[:, None] + self.translation.T[..., None]
 
 
 def join(batches: list[Poses]) -> Poses:
@@ -101,25 +106,30 @@ def make_cloud(points: Float, normals: Float) -> Cloud:
     owner = np.full(shape, -1, dtype=np.int64)
     owner[where[:, 0], where[:, 1], where[:, 2]] = np.arange(len(points))
     nearest = ndimage.distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
-    table = owner[nearest[0], nearest[1], nearest[2]].ravel()
+    table = owner[nearest[0], nearest[1], nearest[2]].ravel().astype(np.int32)
     return Cloud(
         points, normals, float(np.median(gaps[:, 1])), torch.from_numpy(origin.astype(np.float32)), cell,
         (int(shape[0]), int(shape[1]), int(shape[2])), torch.from_numpy(table),
-        torch.from_numpy(np.concatenate([points, normals], 1).astype(np.float32)),
+        _planes(points, normals),
     )  # fmt: skip
+
+
+def _planes(points: Float, normals: Float) -> Tensor:
+    return torch.from_numpy(np.concatenate([points.T, normals.T]).astype(np.float32))
 
 
 def grid_nearest(cloud: Cloud) -> Nearest:
     """Approximate nearest points by one grid look-up: the fast path of the search."""
-    nx, ny, nz = cloud.grid_shape
+    last = torch.tensor(cloud.grid_shape, dtype=torch.float32)[:, None, None] - 1.0
+    _, ny, nz = cloud.grid_shape
+    origin = cloud.grid_origin[:, None, None]
 
     def look_up(at: Tensor) -> tuple[Tensor, Tensor]:
-        cell = ((at - cloud.grid_origin) / cloud.grid_cell_mm).round_()
-        x = cell[..., 0].clamp_(0, nx - 1).long()
-        y = cell[..., 1].clamp_(0, ny - 1).long()
-        z = cell[..., 2].clamp_(0, nz - 1).long()
-        found = cloud.oriented[cloud.grid_nearest[(x * ny + y) * nz + z]]
-        return found[..., :3], found[..., 3:]
+        x, y, z = ((at - origin) / cloud.grid_cell_mm).round_().clamp_(min=0).minimum(last)
+        flat = (x * ny + y) * nz + z  # below 2**24, so exact in single precision
+        row = cloud.grid_nearest.index_select(0, flat.view(-1).int())
+        found = cloud.oriented.index_select(1, row).view(6, *at.shape[1:])
+        return found[:3], found[3:]
 
     return look_up
 
@@ -127,12 +137,12 @@ def grid_nearest(cloud: Cloud) -> Nearest:
 def exact_nearest(points: Float, normals: Float) -> Nearest:
     """Exact nearest points of (N, 3): for the last steps, where the thinning of the cloud would show."""
     tree = cKDTree(points)
-    table = torch.from_numpy(np.concatenate([points, normals], 1).astype(np.float32))
+    table = _planes(points, normals)
 
     def look_up(at: Tensor) -> tuple[Tensor, Tensor]:
-        _, row = tree.query(at.double().numpy())
-        found = table[torch.from_numpy(row)]
-        return found[..., :3], found[..., 3:]
+        _, row = tree.query(at.reshape(3, -1).T.double().numpy())
+        found = table.index_select(1, torch.from_numpy(row)).view(6, *at.shape[1:])
+        return found[:3], found[3:]
 
     return look_up
 
@@ -254,22 +264,20 @@ def refine(
 def _gauss_newton_step(
     nearest: Nearest, face: FacePoints, poses: Poses, reach: float, center_scale: float, scale_sigma: float
 ) -> Poses:
-    at = poses.apply(face.points)
-    facing = torch.einsum("bij,kj->bki", poses.rotation, face.normals)
+    at, facing = poses.apply(face.points), poses.turn(face.normals)
     found, found_normal = nearest(at)
-    cosine = (facing * found_normal).sum(-1)
+    cosine = _dot(facing, found_normal)
     gap = at - found
-    far = gap.square().sum(-1) / reach**2
-    agreement = ((cosine.abs() - 0.3) / 0.7).clamp(min=0)
-    weight = (0.3 + face.relief) * (1 - far).clamp(min=0).square() * agreement
-    along = facing + torch.where(cosine < 0, -1.0, 1.0)[..., None] * found_normal
-    along = along / along.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    residual = (gap * along).sum(-1)
-    middle = at.mean(1, keepdim=True)
+    agreement = ((cosine.abs() - 0.3) / 0.7).clamp_(min=0)
+    weight = (1 - _dot(gap, gap) / reach**2).clamp_(min=0).square_() * agreement * (0.3 + face.relief)
+    along = facing + torch.where(cosine < 0, -1.0, 1.0) * found_normal
+    along = along / _dot(along, along).sqrt_().clamp_(min=1e-6)
+    residual = _dot(gap, along)
+    middle = at.mean(2, keepdim=True)
     arm = at - middle
-    jacobian = torch.cat([torch.linalg.cross(arm, along), along, (arm * along).sum(-1, keepdim=True)], -1)
-    weighted = (jacobian * weight[..., None]).transpose(1, 2)
-    system = weighted @ jacobian
+    jacobian = torch.cat([_cross(arm, along), along, _dot(arm, along)[None]]).transpose(0, 1)
+    weighted = jacobian * weight[:, None]
+    system = weighted @ jacobian.transpose(1, 2)
     right = -(weighted @ residual[..., None])[..., 0]
     mass = weight.sum(1) + 1.0
     # a little damping, in millimetres of motion, keeps sliding directions from running away
@@ -285,9 +293,19 @@ def _gauss_newton_step(
         move = torch.linalg.solve(system[:, :6, :6], right[:, :6])
         growth = torch.ones_like(mass)
     turn = _exponential(move[:, :3])
-    center = middle[:, 0]
+    center = middle[..., 0].T
     moved = growth[:, None] * torch.einsum("bij,bj->bi", turn, poses.translation - center) + center + move[:, 3:6]
     return Poses(poses.scale * growth, turn @ poses.rotation, moved)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """(3, B, K) each → (B, K)."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """(3, B, K) each → (3, B, K)."""
+    return torch.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,15 +326,14 @@ class Marks:
 
 def mark(nearest: Nearest, spacing_mm: float, face: FacePoints, poses: Poses) -> Marks:
     """Agreement of the template's face with the scan, whose points lie `spacing_mm` apart."""
-    at = poses.apply(face.points)
-    facing = torch.einsum("bij,kj->bki", poses.rotation, face.normals)
+    at, facing = poses.apply(face.points), poses.turn(face.normals)
     found, found_normal = nearest(at)
-    cosine = (facing * found_normal).sum(-1)
-    found_normal = found_normal * torch.where(cosine < 0, -1.0, 1.0)[..., None]
+    cosine = _dot(facing, found_normal)
+    found_normal = found_normal * torch.where(cosine < 0, -1.0, 1.0)
     cosine = cosine.abs()
     gap = at - found
-    far = gap.norm(dim=-1)
-    plane = (gap * facing).sum(-1).abs()
+    far = _dot(gap, gap).sqrt()
+    plane = _dot(gap, facing).abs()
     size = poses.scale[:, None]
     reach = max(14.0, 2.5 * spacing_mm)
     near = (far < reach * size).float()
@@ -326,10 +343,10 @@ def mark(nearest: Nearest, spacing_mm: float, face: FacePoints, poses: Poses) ->
     quality = fit.mean(1) / seen.clamp(min=0.05)
     covered = ((plane < 6.0 * size) & (far < reach * size) & (cosine > 0.75)).float().mean(1)
     # is the scan's normal nearer to the face's own or to the egg's? 1 for the first, -1 for the second
-    smooth = torch.einsum("bij,kj->bki", poses.rotation, face.smooth)
+    smooth = poses.turn(face.smooth)
     turn = facing - smooth
-    depth = turn.square().sum(-1)
-    side = 2 * ((found_normal - smooth) * turn).sum(-1) / depth.clamp(min=1e-6) - 1
+    depth = _dot(turn, turn)
+    side = 2 * _dot(found_normal - smooth, turn) / depth.clamp(min=1e-6) - 1
     carving = torch.exp(-((plane / (7.0 * size)) ** 2)) * near * depth
     contrast = (side.clamp(-1, 1) * carving).sum(1) / depth.sum(1)
     agreement = 0.4 * fit.mean(1) + 0.6 * (fit * carved).sum(1)

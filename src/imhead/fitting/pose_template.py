@@ -1,16 +1,15 @@
-"""What the pose finder knows of a head: oriented samples of the mean head and a distance field around them."""
+"""What the pose finder knows of a head: oriented samples of the mean head, and distances to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import trimesh
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
-from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from imhead.conventions import FACE_RADIUS_MM
+from imhead.curation.rays import first_hit, ray_caster
 from imhead.errors import InputError
 from imhead.types import Mesh
 
@@ -25,8 +24,7 @@ _SKY_DIRECTIONS = 48
 _SKY_SHARE = 0.12
 _SMOOTH_RADIUS_MM = 40.0
 _FULL_RELIEF_DEG = 45.0
-_FIELD_STEP_MM = 4.0
-_FIELD_REACH_MM = 40.0
+_REACH_MM = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +47,8 @@ class PoseTemplate:
     """(3,) unit: from the mean of the surface in a ball of `NOSE_RADIUS_MM` to the nose tip."""
     nose_height_mm: float
     """Length of that step: how far the tip stands out."""
-    field_origin_mm: Float
-    """(3,) centre of the first cell of `field_mm`."""
-    field_step_mm: float
-    """Edge of a cell."""
-    field_mm: NDArray[np.float32]
-    """(X, Y, Z) distance to the samples, negative behind the surface, cut off at ±`field_reach_mm`."""
-    field_nearest: NDArray[np.int32]
-    """(X, Y, Z) row of the nearest sample."""
-    field_reach_mm: float
-    """Where distances are cut off."""
+    tree: cKDTree
+    """Of `points`."""
 
     @staticmethod
     def from_mesh(mesh: Mesh, nose_tip_mm: ArrayLike) -> PoseTemplate:
@@ -86,20 +76,17 @@ class PoseTemplate:
         smooth = _smooth_normals(points, normals)
         cosine = np.clip(np.einsum("ni,ni->n", smooth, normals), -1, 1)
         relief = np.clip(np.degrees(np.arccos(cosine)) / _FULL_RELIEF_DEG, 0.0, 1.0)
-        origin, field, nearest = _distance_field(points, normals)
-        return PoseTemplate(
-            points, normals, face, smooth, relief, tip, axis, height, origin, _FIELD_STEP_MM, field, nearest,
-            _FIELD_REACH_MM,
-        )  # fmt: skip
+        return PoseTemplate(points, normals, face, smooth, relief, tip, axis, height, cKDTree(points))
 
-    def lookup(self, points_mm: Float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Signed distance in mm and row of the nearest sample, for (..., 3) points; outside the grid: the reach."""
-        cell = np.rint((points_mm - self.field_origin_mm) / self.field_step_mm).astype(np.int64)
-        shape = np.array(self.field_mm.shape)
-        inside = ((cell >= 0) & (cell < shape)).all(-1)
-        x, y, z = np.moveaxis(np.clip(cell, 0, shape - 1), -1, 0)
-        distance = np.where(inside, self.field_mm[x, y, z], np.float32(self.field_reach_mm))
-        return distance, self.field_nearest[x, y, z]
+    def lookup(self, points_mm: Float) -> tuple[Float, NDArray[np.int64]]:
+        """Distance in mm, negative behind the surface, and row of the nearest sample, for points (N, 3).
+
+        Farther away than 40 mm, the distance is 40 mm and the row any.
+        """
+        distance, nearest = self.tree.query(points_mm, distance_upper_bound=_REACH_MM)
+        nearest = np.minimum(nearest, len(self.points) - 1)
+        side = np.einsum("ni,ni->n", points_mm - self.points[nearest], self.normals[nearest])
+        return np.where(distance < _REACH_MM, np.where(side < 0, -distance, distance), _REACH_MM), nearest
 
 
 def _visible_samples(mesh: Mesh) -> tuple[Float, Float]:
@@ -118,15 +105,14 @@ def _visible_samples(mesh: Mesh) -> tuple[Float, Float]:
     keep = even_subset(points, _SPACING_MM)
     points, normals = points[keep], normals[keep]
 
-    caster = RayMeshIntersector(trimesh.Trimesh(mesh.vertices, mesh.faces, process=False))
+    caster = ray_caster(mesh)
     sky = rng.standard_normal((_SKY_DIRECTIONS, 3))
     sky /= np.linalg.norm(sky, axis=1, keepdims=True)
     open_sky = np.zeros(len(points))
     for direction in sky:
         front = np.flatnonzero(normals @ direction > 0.05)
         rays = np.broadcast_to(direction, (len(front), 3))
-        blocked = caster.intersects_any(points[front] + 0.05 * normals[front], rays)
-        open_sky[front] += ~blocked
+        open_sky[front] += first_hit(caster, points[front] + 0.05 * normals[front], rays) < 0
     seen = open_sky > _SKY_SHARE * _SKY_DIRECTIONS / 2
     return points[seen], normals[seen]
 
@@ -151,14 +137,3 @@ def _smooth_normals(points: Float, normals: Float) -> Float:
         for axis in range(3):
             smooth[:, axis] += np.bincount(here, weights=normals[there, axis], minlength=len(points))
     return smooth / np.linalg.norm(smooth, axis=1, keepdims=True)
-
-
-def _distance_field(points: Float, normals: Float) -> tuple[Float, NDArray[np.float32], NDArray[np.int32]]:
-    low = points.min(0) - _FIELD_REACH_MM
-    shape = np.ceil((np.ptp(points, axis=0) + 2 * _FIELD_REACH_MM) / _FIELD_STEP_MM).astype(int) + 1
-    axes = [low[k] + _FIELD_STEP_MM * np.arange(shape[k]) for k in range(3)]
-    cells = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    distance, nearest = cKDTree(points).query(cells)
-    side = np.einsum("ni,ni->n", cells - points[nearest], normals[nearest])
-    signed = np.minimum(distance, _FIELD_REACH_MM) * np.where(side < 0, -1.0, 1.0)
-    return low, signed.reshape(shape).astype(np.float32), nearest.reshape(shape).astype(np.int32)
