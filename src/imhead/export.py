@@ -32,6 +32,7 @@ def write_mesh(
     metadata: Mapping[str, str] | None = None,
     uv: UvMap | None = None,
     morphs: MorphTargets | None = None,
+    quantized: bool = False,
 ) -> None:
     """Write a mesh to a .ply (binary), .obj, .stl (binary) or .glb file, replacing the file in one step.
 
@@ -43,9 +44,9 @@ def write_mesh(
         unit: mm, cm or m: the unit of `mesh.vertices`, noted in the file beside the metadata.
         colors: (V, 3) uint8 sRGB; not for STL.
         metadata: short texts: comments in PLY and OBJ, the header of an STL (cut at 80 bytes), `asset.extras` of a GLB.
-
         uv: goes into OBJ and GLB; PLY and STL have no place for it, and go without.
         morphs: go into a GLB, as morph targets under their names; the other formats go without.
+        quantized: a GLB with 16-bit places, for the web; the other formats know no such thing and refuse it.
 
     Raises:
         InputError: an unknown extension or unit, colours of the wrong shape or for an STL, no faces, a folder that
@@ -73,6 +74,8 @@ def write_mesh(
             raise InputError(f"{label}: an STL cannot hold colours; write .ply, .obj or .glb, or leave the colours out")
     if uv is not None and uv.faces.shape != mesh.faces.shape:
         raise InputError(f"{label}: the UVs are for {len(uv.faces)} faces, the mesh has {len(mesh.faces)}")
+    if quantized and extension != ".glb":
+        raise InputError(f"{label}: only a .glb can be quantized; write one, or leave it as it is")
     # one line each: a line break would end a comment
     notes = {" ".join(str(k).split()): " ".join(str(v).split()) for k, v in (metadata or {}).items()}
     notes["unit"] = "m" if extension == ".glb" else unit
@@ -83,7 +86,8 @@ def write_mesh(
     elif extension == ".stl":
         data = _stl(mesh, notes)
     else:
-        data = glb_bytes(mesh, UNIT_MM[unit] / GLTF_UNIT_MM, notes, colors=colors, uv=uv, morphs=morphs)
+        metres = UNIT_MM[unit] / GLTF_UNIT_MM
+        data = glb_bytes(mesh, metres, notes, colors=colors, uv=uv, morphs=morphs, quantized=quantized)
     write_atomically(path, data)
 
 

@@ -35,11 +35,12 @@ def built(ict: IctModel) -> tuple[Learner, TemplateSurface]:
     torch.manual_seed(0)
     model = HeadModel(CONFIG.model)
     mean = (ict.mean + ict.canonical_offset).astype(np.float64)
-    start = start_codes(mean, training_offsets(ict, CONFIG, ComposeConfig()), ict.mirror, CONFIG.model)
+    offsets = training_offsets(ict, CONFIG, ComposeConfig())
+    start = start_codes(mean, offsets, ict.mirror, CONFIG.model)
     apply_start(model, start)
     learner = Learner(model, start.z_id)
     learner.eval().requires_grad_(False)
-    return learner, build_template(learner, ict, CONFIG, progress=lambda text: None)
+    return learner, build_template(_model(learner), learner.z_id, ict, offsets, progress=lambda text: None)
 
 
 def test_the_codes_of_training_heads_bring_the_template_near_their_vertices(

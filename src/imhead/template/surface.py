@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from scipy.spatial import cKDTree
 
 from imhead.atomic import write_atomically
 from imhead.checkpoint import Model, check_tensors, read_tensors
@@ -27,13 +28,15 @@ from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
 from imhead.geometry.field import ROWS, HeadField, code_of_weights
 from imhead.regions import REGION_COUNT
-from imhead.template.projection import Field, ProjectionConfig, onto_zero_set
-from imhead.template.topology import LEFT_EYE
+from imhead.template.projection import Field, ProjectionConfig, onto_zero_set, smoothstep
+from imhead.template.topology import LEFT_EYE, SKIN
 from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
 
 TEMPLATE_FORMAT = "imhead-template-1"
 _CHUNK = 8192
-_POSED = ProjectionConfig(reach_mm=1.5, least_cosine=0.4, sure_cosine=0.7)
+_POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
+_NEAR_EYE_MM = 8.0
+_LID_RIM_MM = (1.0, 3.0)  # from the part of a lid that lies behind the eye: there a shape alone says how it moves
 _UNDER_A_LID_MM = (0.5, 0.2)  # an eyeball's vertex this deep inside the head is covered, and stays
 _INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
 
@@ -96,6 +99,15 @@ class TemplateSurface:
         blocks = [self.basis[r].astype(np.float32).transpose(1, 0, 2).reshape(size, -1) for r in rows]
         return [(self.pair_vertex[r], np.ascontiguousarray(block)) for r, block in zip(rows, blocks)]
 
+    @cached_property
+    def _posed_share(self) -> FloatArray:
+        """(V,) `on_surface`, fading at the rims of the lids: where they meet, the field knows but one of them."""
+        skin = self.part == SKIN
+        from_eye = cKDTree(self.mean[self.part >= LEFT_EYE]).query(self.mean)[0]
+        behind = skin & (self.on_surface < 0.5) & (from_eye < _NEAR_EYE_MM)
+        distance = cKDTree(self.mean[behind]).query(self.mean)[0]
+        return np.where(skin, smoothstep(*_LID_RIM_MM, distance), 1.0) * self.on_surface
+
     def canonical(self, field: HeadField) -> FloatArray:
         """Vertices (V, 3) in the canonical pose, on the zero set, mm."""
         start = self.blend(field.model, field.regional.z[0].cpu().numpy())
@@ -118,7 +130,7 @@ class TemplateSurface:
         moved = np.tensordot(wanted, self.shapes, axes=(0, 0))
         start = self.neutral(field) + moved
         rest = self.mean - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")] + moved
-        share = self.on_surface.copy()
+        share = self._posed_share.copy()
         eyes = np.flatnonzero((self.part >= LEFT_EYE) & (share > 0.0))
         depth = -field.sdf(start[eyes])
         deep, shown = _UNDER_A_LID_MM

@@ -3,7 +3,7 @@
 The training heads are registered, so that each vertex's offsets are known, and their codes are in the learner's table.
 What is fitted is Σ_j w_ij B_ij z_j with the same kind of compact weights as the model's own.
 
-Run it as `python -m imhead.training.template RUN ICT` for a run that was trained before.
+Run it as `python -m imhead.training.template RUN ICT MODEL` for the model file of a run that was trained before.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from scipy.sparse import coo_matrix, diags
+from scipy.spatial import cKDTree
 from torch import Tensor
 
-from imhead.checkpoint import Model, weights_hash
-from imhead.config import TrainConfig, train_config_from_dict
+from imhead.checkpoint import Model, load_model
+from imhead.config import train_config_from_dict
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.curation.surface import vertex_normals
+from imhead.errors import InputError
 from imhead.geometry.field import HeadField
 from imhead.model.fusion import wendland
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
 from imhead.sources.compose import ComposeConfig
-from imhead.sources.ict import IctModel, read_ict
+from imhead.sources.ict import IctModel, boundary_loops, read_ict
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
-from imhead.template.surface import TemplateSurface, canonical_field, save_template
+from imhead.template.surface import TemplateSurface, canonical_field, load_template, save_template, template_path
 from imhead.template.topology import Topology, load_topology
-from imhead.training.loop import Learner
 from imhead.training.population import training_offsets
 from imhead.types import FloatArray, IntArray
 
@@ -43,30 +44,39 @@ region whose ball does not hold it on that head."""
 _BARE = 1e-3
 _GAP_MM = (2.5, 7.0)
 """In a gap narrower than the first a vertex stays where the codes put it; in one as wide as the second it need not."""
+_NECK_MM = (4.0, 16.0)
+"""From the cut below the shoulders: so near to it no training point lies, and a vertex stays where the codes put it."""
+_STILL_MM = 0.01
+"""A shape that moves a vertex by less leaves it where it is; a file then need not hold it."""
 _RIDGE = 1e-3
 _CHUNK = 50
 
 
 def build_template(
-    learner: Learner,
+    model: Model,
+    z_id: Tensor,
     ict: IctModel,
-    config: TrainConfig,
+    offsets: Tensor,
     topology: Topology | None = None,
     progress: Callable[[str], None] = print,
 ) -> TemplateSurface:
-    """The template of what a learner has learned; `topology` is the shipped one if none is given."""
+    """The template of a trained model.
+
+    Args:
+        z_id: (M, 256) codes of its training heads.
+        offsets: (M, V, 3) of the same heads, on the common topology, mm.
+        topology: the shipped one if none is given.
+    """
     topology = topology or load_topology()
-    net = learner.model
-    model = Model("trained", weights_hash(net.state_dict()), net, {})
+    net = model.net
     mean = topology.place((ict.mean + ict.canonical_offset).astype(np.float64))
     mean = 0.5 * (mean + mean[topology.twin] * [-1.0, 1.0, 1.0])
     mean, on_surface = _on_mean_head(model, topology, mean)
     vertex, region, weight = _pairs(
         net.keypoint_net.mean.numpy() * MODEL_UNIT_MM, net.radius.numpy() * MODEL_UNIT_MM, mean[: topology.half]
     )
-    offsets = training_offsets(ict, config, ComposeConfig())
     progress(f"template: {len(vertex)} pairs of vertex and region, {len(offsets)} heads")
-    gram, moment = _moments(learner, topology, offsets)
+    gram, moment = _moments(net, z_id, topology, offsets)
     basis = _solve(gram, moment, vertex, region, weight, net.config.region_code_size)
     return TemplateSurface(
         model_hash=model.hash,
@@ -80,8 +90,14 @@ def build_template(
         pair_vertex=vertex,
         pair_region=region,
         basis=basis,
-        shapes=topology.place(ict.expressions),
+        shapes=_shapes(ict, topology),
     )
+
+
+def _shapes(ict: IctModel, topology: Topology) -> FloatArray:
+    """The 52 ARKit shapes (52, V, 3) at the template's vertices, mm."""
+    shapes = topology.place(ict.expressions)
+    return shapes * (np.linalg.norm(shapes, axis=2, keepdims=True) > _STILL_MM)
 
 
 def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -93,6 +109,8 @@ def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[F
     belongs = smoothstep(0.3, 0.6, cosine) * smoothstep(1.5, 0.7, np.abs(value))
     # lips in this pose are so near each other that the field does not tell them apart
     belongs *= smoothstep(*_GAP_MM, _gap(mean, normals, topology.faces))
+    cut = max(boundary_loops(topology.faces), key=len)
+    belongs *= smoothstep(*_NECK_MM, cKDTree(mean[cut]).query(mean)[0])
     belongs = np.minimum(belongs, belongs[topology.twin])
     edges = np.unique(np.sort(topology.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1]])
@@ -127,10 +145,10 @@ def _pairs(centers: FloatArray, radius: FloatArray, points: FloatArray) -> tuple
 
 
 @torch.no_grad()
-def _moments(learner: Learner, topology: Topology, offsets: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(net: HeadModel, z_id: Tensor, topology: Topology, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """ZᵀZ (39·32, 39·32) and ZᵀY (39·32, H·3) over the heads and their mirror images."""
-    net, half = learner.model, topology.half
-    codes = net.decnet(learner.z_id)
+    half = topology.half
+    codes = net.decnet(z_id)
     width = codes[0].numel()
     gram = torch.zeros(width, width, dtype=torch.float64)
     moment = torch.zeros(width, half * 3)
@@ -168,17 +186,38 @@ def _solve(
     return basis
 
 
-def template_of_run(run: Path, ict: IctModel, progress: Callable[[str], None] = print) -> Path:
-    """Write `model.template.safetensors` into the folder of a run, from its last checkpoint."""
-    config = train_config_from_dict(json.loads((run / "config.json").read_text()))
-    folder = run / json.loads((run / "latest.json").read_text())["folder"]
-    learner = Learner(HeadModel(config.model), torch.zeros(config.identities, config.model.identity_size))
-    learner.load_state_dict(load_file(folder / "weights.safetensors"))
-    learner.eval().requires_grad_(False)
-    path = run / "model.template.safetensors"
-    save_template(build_template(learner, ict, config, progress=progress), path)
+def write_template(
+    model_path: Path, z_id: Tensor, ict: IctModel, offsets: Tensor, progress: Callable[[str], None] = print
+) -> Path:
+    """Write the template beside a model file and open it once to check it; its path.
+
+    It is fitted to the weights as they stand in the file, which are rounded, so that it belongs to them exactly.
+
+    Args:
+        z_id: (M, 256) code table of the run that the model came from.
+        offsets: (M, V, 3) of the same training heads, on the common topology, mm.
+
+    Raises:
+        InputError: no such model, or another number of codes than of heads.
+    """
+    if len(z_id) != len(offsets):
+        raise InputError(f"{model_path}: {len(z_id)} codes for {len(offsets)} heads; use the heads of its own run")
+    model = load_model(model_path)
+    path = template_path(model_path)
+    save_template(build_template(model, z_id.detach().cpu(), ict, offsets, progress=progress), path)
+    load_template(path, model)
     return path
 
 
+def code_table(run: Path) -> Tensor:
+    """z_id (M, 256) of a run's training heads, at its last checkpoint."""
+    folder = run / json.loads((run / "latest.json").read_text())["folder"]
+    return load_file(folder / "weights.safetensors")["z_id"]
+
+
 if __name__ == "__main__":
-    print(template_of_run(Path(sys.argv[1]), read_ict(Path(sys.argv[2]))))
+    trained, source, target = map(Path, sys.argv[1:])
+    registered = read_ict(source)
+    settings = train_config_from_dict(json.loads((trained / "config.json").read_text()))
+    drawn = training_offsets(registered, settings, ComposeConfig())
+    print(write_template(target, code_table(trained), registered, drawn))
