@@ -21,7 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("checkpoint",),
     ("geometry",),
     ("template",),
-    ("gltf",),
+    ("gltf", "measure"),
+    ("sight",),
     ("shading", "report_page", "export"),
     ("render",),
     ("report",),
@@ -31,13 +32,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("benchmark",),
     ("api",),
     ("imhead",),  # the package's own __init__: the Python verbs
+    ("studio",),
     ("cli",),
     ("__main__",),
 )
 
 # Pictures, pages and files know surfaces, not networks or codes.
 SURFACES_ONLY: dict[str, frozenset[str]] = {
-    "shading": frozenset({"errors", "conventions", "types", "curation"}),
+    "sight": frozenset({"types"}),
+    "shading": frozenset({"errors", "conventions", "types", "curation", "sight"}),
     "report_page": frozenset({"errors", "conventions", "types"}),
     "export": frozenset({"errors", "atomic", "conventions", "types", "curation", "geometry", "gltf"}),
     "gltf": frozenset({"types", "curation"}),

@@ -33,13 +33,20 @@ def with_bump(mesh: Mesh, height_mm: float, radius_mm: float = 30.0) -> Mesh:
     return Mesh(mesh.vertices + height_mm * near[:, None] ** 2 * outwards, mesh.faces)
 
 
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_comparison_rows", lambda *_: [[np.zeros((8, 8, 3), dtype=np.uint8)]] * 3)
+    monkeypatch.setattr(report, "_turning", lambda *_: [Image.new("RGB", (72, 8))] * 3)
+
+
 @pytest.fixture(scope="module")
 def bumped(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     out = tmp_path_factory.mktemp("compare") / "new" / "folder"
     before = ball()
     result = report.compare_meshes(
         before, with_bump(before, 5.0), region_ball=[(BUMP_MM, 32.0)], out=out, labels=("Ann", "Ann <2>"),
-        region_names=("nose_tip",),
+        region_names=("nose_tip",), volume_by_region_ml={"nose_tip": 2.25, "chin": 0.0},
+        measurements=[report.MeasuredChange("tip_projection", "mm", 21.0, 26.0),
+                      report.MeasuredChange("nasal_length", "mm", 45.0, 45.0)],
     )  # fmt: skip
     return result, out
 
@@ -70,10 +77,32 @@ def test_the_json_file_holds_what_is_returned(bumped: tuple[dict, Path]) -> None
 def test_the_page_is_one_file_that_says_it_predicts_no_surgery(bumped: tuple[dict, Path]) -> None:
     page = (bumped[1] / "report.html").read_text(encoding="utf-8")
     assert "geometric comparison" in page and "not a surgical prediction" in page
-    assert page.count("data:image/png;base64,") == 4
-    assert not re.search(r'(src|href)="(?!data:)', page) and "<script" not in page
+    assert page.count("data:image/png;base64,") == 4 and page.count("data:image/jpeg;base64,") == 3
+    assert not re.search(r'(src|href)="(?!data:)', page) and not re.search(r"url\('(?!data:)", page)
+    assert "fetch(" not in page and "import(" not in page
     assert "Ann &lt;2&gt;" in page and "Ann <2>" not in page
     assert "nose tip" in page and "@media print" in page and " ml</b>" in page
+
+
+def test_the_page_tells_measurements_volumes_of_regions_and_that_nothing_moved_outside(
+    bumped: tuple[dict, Path],
+) -> None:
+    result, out = bumped
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert result["measurements"][0] == {
+        "name": "tip_projection", "unit": "mm", "before": 21.0, "after": 26.0, "change": 5.0,
+    }  # fmt: skip
+    assert result["volume_by_region_ml"] == {"nose_tip": 2.25, "chin": 0.0}
+    text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    assert "tip projection 21.00 26.00 +5.00 mm" in text and "nasal length 45.00 45.00 0.00 mm" in text
+    assert "nose tip +2.25" in text and "chin" not in text
+    assert "Outside the region" in text
+
+
+def test_one_slider_turns_all_three_views_and_is_not_printed(bumped: tuple[dict, Path]) -> None:
+    page = (bumped[1] / "report.html").read_text(encoding="utf-8")
+    assert page.count('type="range"') == 1 and 'max="8"' in page
+    assert ".screen{display:none}" in page and '<div class="screen">' in page
 
 
 def test_the_heat_map_shows_three_views_of_three_states(bumped: tuple[dict, Path]) -> None:
@@ -92,7 +121,7 @@ def test_a_grown_sphere_moved_outwards_by_its_growth(growth_mm: float) -> None:
 
 
 def test_growing_and_shrinking_back_cancel_in_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_comparison_rows", lambda *_: [[np.zeros((8, 8, 3), dtype=np.uint8)]] * 3)
+    without_pictures(monkeypatch)
     there = report.compare_meshes(ball(80.0), ball(82.0), out=tmp_path / "a")
     back = report.compare_meshes(ball(82.0), ball(80.0), out=tmp_path / "b")
     assert there["volume_ml"]["change"] == pytest.approx(-back["volume_ml"]["change"])
@@ -102,14 +131,14 @@ def test_growing_and_shrinking_back_cancel_in_volume(tmp_path: Path, monkeypatch
 
 
 def test_the_same_head_twice_has_not_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_comparison_rows", lambda *_: [[np.zeros((8, 8, 3), dtype=np.uint8)]] * 3)
+    without_pictures(monkeypatch)
     result = report.compare_meshes(ball(), ball(), out=tmp_path)
     assert result["movement_mm"]["all"]["max"] < 1e-9 and result["movement_inside_fraction"] is None
     assert "The two surfaces are the same." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_an_open_mesh_gives_no_volume_and_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_comparison_rows", lambda *_: [[np.zeros((8, 8, 3), dtype=np.uint8)]] * 3)
+    without_pictures(monkeypatch)
     opened = Mesh(ball().vertices, ball().faces[40:])
     result = report.compare_meshes(ball(), opened, out=tmp_path, labels=("scan", "later"))
     assert result["volume_ml"] == {"before": None, "after": None, "change": None}

@@ -12,14 +12,19 @@ import torch
 from imhead import checkpoint, editing
 from imhead.checkpoint import Model
 from imhead.curation.scanfile import read_scan
+from imhead.editing import Reached, Side
 from imhead.errors import InputError
 from imhead.fitting.fit import FitConfig, FitResult, fit_scan
 from imhead.fitting.pose import Units
 from imhead.geometry.field import Ball, HeadField, expression_code, expression_weights
 from imhead.geometry.meshing import extract_mesh
+from imhead.measure.carrier import landmark_points
+from imhead.measure.landmarks import landmark_names
+from imhead.measure.table import values
+from imhead.measure.volumes import volumes
 from imhead.regions import resolve
-from imhead.template.surface import TemplateSurface, arkit_weights, template_of
-from imhead.types import Head, Mesh, MorphTargets, Scan, UvMap
+from imhead.template.surface import TemplateSurface, arkit_weights, template_of, template_path
+from imhead.types import FloatArray, Head, Mesh, MorphTargets, Scan, UvMap
 
 SurfaceKind = Literal["volume", "template"]
 
@@ -74,7 +79,11 @@ class EditableHead:
         *,
         sample: int | None = None,
         source: EditableHead | None = None,
-        direction: int | None = None,
+        blend: list[tuple[EditableHead, float]] | None = None,
+        direction: int | str | None = None,
+        target: dict[str, float] | None = None,
+        symmetry: Side | None = None,
+        plausible: float | None = None,
         strength: float = 1.0,
         mirror: bool = False,
     ) -> EditableHead:
@@ -83,25 +92,71 @@ class EditableHead:
         Args:
             sample: seed of a random draw.
             source: take the regions from this head.
-            direction: step along this principal direction of the regions, `strength` standard deviations.
+            blend: mix the regions with those of other heads, by weights that add up to 1 at most.
+            direction: step along this principal direction of the regions, or along a word such as `wider`, `strength`
+                standard deviations.
+            target: measurement → change in mm or degrees; `by_number` also says what was reached.
+            symmetry: make both sides like the `left`, the `right` or their `average`.
+            plausible: bring regions that lie farther from the mean than so many standard deviations back to there.
             mirror: do the same on the other side.
 
         Raises:
-            InputError: an unknown region, or not exactly one of sample, source and direction.
+            InputError: an unknown region, not exactly one kind of edit, or one that cannot be made.
         """
         chosen = resolve(regions)
-        if sum(kind is not None for kind in (sample, source, direction)) != 1:
-            raise InputError("an edit needs exactly one of: a sample seed, another head, a direction")
+        kinds = (sample, source, blend, direction, target, symmetry, plausible)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise InputError(
+                "an edit needs exactly one of: a sample seed, another head, heads to blend, a direction, targets, "
+                "a side for symmetry, a limit of plausibility"
+            )
         if not np.isfinite(strength) or abs(strength) > 10.0:
             raise InputError(f"strength {strength:g} is outside -10 to 10; 1 is one standard deviation")
+        model, head = self.model, self.codes
         if sample is not None:
-            codes = editing.sample(self.model, self.codes, chosen, sample, strength, mirror)
+            codes = editing.sample(model, head, chosen, sample, strength, mirror)
         elif source is not None:
-            codes = editing.from_other(self.model, self.codes, source.codes, chosen, strength, mirror)
+            codes = editing.from_other(model, head, source.codes, chosen, strength, mirror)
+        elif blend is not None:
+            codes = editing.blend(model, head, [(other.codes, weight) for other, weight in blend], chosen, mirror)
+        elif isinstance(direction, str):
+            codes = editing.along_word(model, head, chosen, direction, strength, mirror)
+        elif direction is not None:
+            codes = editing.along_direction(model, head, chosen, direction, strength, mirror)
+        elif target is not None:
+            codes = editing.reach(model, head, chosen, target, mirror).head
+        elif symmetry is not None:
+            codes = editing.symmetrised(model, head, chosen, symmetry)
         else:
-            assert direction is not None
-            codes = editing.along_direction(self.model, self.codes, chosen, direction, strength, mirror)
+            assert plausible is not None
+            codes = editing.nearest_plausible(model, head, chosen, plausible)
         return replace(self, codes=codes)
+
+    def by_number(self, regions: str | list[str], target: dict[str, float], mirror: bool = False) -> Reached:
+        """Change measurements by so many mm or degrees, and say what was reached, held and moved.
+
+        Raises:
+            InputError: as `edit`; a change out of reach is refused with the nearest value that is reached.
+        """
+        return editing.reach(self.model, self.codes, resolve(regions), target, mirror)
+
+    def landmarks(self) -> dict[str, FloatArray]:
+        """Anthropometric landmarks of the neutral face: name → place (3,), head frame, mm.
+
+        Raises:
+            InputError: a model without a template.
+        """
+        points = landmark_points(self.model).on_head(self.model, self.codes)
+        return dict(zip(landmark_names(), points))
+
+    def measure(self) -> dict[str, float]:
+        """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` says.
+
+        Raises:
+            InputError: a model without a template.
+        """
+        landmarks = landmark_points(self.model).on_head(self.model, self.codes)
+        return values(landmarks) | volumes(self.model, self.codes)
 
     def balls(self, regions: str | list[str]) -> list[Ball]:
         """The balls that bound the influence of the regions, canonical pose, mm."""
@@ -132,6 +187,11 @@ class MorphableModel:
             InputError: the model has none beside its file.
         """
         return template_of(self.model)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether a template lies beside the model's file; without one there are no measurements."""
+        return self.model.path is not None and template_path(self.model.path).is_file()
 
     def neutral(self) -> EditableHead:
         """The mean head."""

@@ -45,8 +45,24 @@ STATEMENT = (
     "healing or function, and must not be used to plan or promise a result."
 )
 _STILL_MM = 1e-6
+_TURNS = (-90.0, -67.5, -45.0, -22.5, 0.0, 22.5, 45.0, 67.5, 90.0)  # azimuths of the synchronised views, degrees
+_TURN_SIZE = 300
 # a scan this far behind the fit is its far side, seen through a hole
 _BEHIND_MM = 15.0
+
+
+@dataclass(frozen=True)
+class MeasuredChange:
+    """One anthropometric measurement of two heads."""
+
+    name: str
+    """What it is called."""
+    unit: str
+    """`mm`, `degrees` or `ml`."""
+    before: float
+    """Its value on the first head."""
+    after: float
+    """Its value on the second."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,8 @@ def compare_meshes(
     out: Path,
     labels: tuple[str, str] = ("before", "after"),
     region_names: Sequence[str] = (),
+    measurements: Sequence[MeasuredChange] = (),
+    volume_by_region_ml: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write `report.json`, `heatmap.png` and `report.html` of what changed between two heads.
 
@@ -105,10 +123,13 @@ def compare_meshes(
         out: folder, made where missing; files of the same names are replaced.
         labels: what to call the two.
         region_names: names of the edited regions, for the text.
+        measurements: measurements of both heads, for the table.
+        volume_by_region_ml: region → ml that it gained; None where that is not known.
 
     Returns:
         What `report.json` holds: `movement_mm` with `inside`, `outside` and `all` (each a `Movement`, null where it has
-        no surface), `movement_inside_fraction`, `volume_ml` (nulls where a mesh is not watertight), `warnings`.
+        no surface), `movement_inside_fraction`, `volume_ml` (nulls where a mesh is not watertight),
+        `volume_by_region_ml` (null where it is not known), `measurements`, `warnings`.
 
     Raises:
         InputError: a mesh without faces, a bad ball, or `out` is a file.
@@ -124,6 +145,8 @@ def compare_meshes(
     inside = in_balls(after.vertices, region_ball) if region_ball else np.zeros(len(moved), dtype=bool)
     result = _figures(before, after, moved, area, inside, labels=labels, region_names=region_names)
     result["has_region"] = bool(region_ball)
+    result["measurements"] = [asdict(row) | {"change": row.after - row.before} for row in measurements]
+    result["volume_by_region_ml"] = None if volume_by_region_ml is None else dict(volume_by_region_ml)
     if region_ball and not inside.any():
         result["warnings"].append("no part of the surface lies in the region; check that both heads are in mm")
     # most of a head stands still under a local edit: the scale is for what moved
@@ -135,7 +158,8 @@ def compare_meshes(
     names = [name for name in (*labels, "movement") for _ in rows[0]]
     sheet = contact_sheet([cell for row in rows for cell in row], names, columns=len(rows[0]))
     stack([sheet, bar]).save(out / "heatmap.png")
-    (out / "report.html").write_text(comparison_page(result, rows, bar), encoding="utf-8")
+    turning = _turning(before, after, moved, area, limit_mm, region_ball)
+    (out / "report.html").write_text(comparison_page(result, rows, bar, turning), encoding="utf-8")
     (out / "report.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return result
 
@@ -275,17 +299,20 @@ def _window(points: FloatArray) -> tuple[tuple[float, float, float], float]:
     return (x, y, z), float(np.clip(0.58 * (high - low).max(), 95.0, 230.0))
 
 
+def _comparison_window(balls: Sequence[Ball] | None) -> tuple[tuple[float, float, float], float]:
+    """Middle and half side of a window: close in where a region is given, else all of the head."""
+    if not balls:
+        return HEAD_CENTER_MM, HEAD_HALF_MM
+    centers, radii = np.array([c for c, _ in balls], dtype=np.float64), np.array([r for _, r in balls])
+    low, high = (centers - radii[:, None]).min(axis=0), (centers + radii[:, None]).max(axis=0)
+    half_mm = float(np.clip(0.8 * (high - low).max(), 72.0, HEAD_HALF_MM))
+    x, y, z = (float(k) for k in (low + high) / 2)
+    return (HEAD_CENTER_MM if half_mm == HEAD_HALF_MM else (x, y, z)), half_mm
+
+
 def _comparison_cameras(after: Mesh, effort: FloatArray, balls: Sequence[Ball] | None) -> list[Camera]:
     """Front, three-quarter and profile, from the side that moved, close in where a region is given."""
-    center_mm: Sequence[float] = HEAD_CENTER_MM
-    half_mm = HEAD_HALF_MM
-    if balls:
-        centers, radii = np.array([c for c, _ in balls], dtype=np.float64), np.array([r for _, r in balls])
-        low, high = (centers - radii[:, None]).min(axis=0), (centers + radii[:, None]).max(axis=0)
-        center_mm = [float(k) for k in (low + high) / 2]
-        half_mm = float(np.clip(0.8 * (high - low).max(), 72.0, HEAD_HALF_MM))
-        if half_mm == HEAD_HALF_MM:
-            center_mm = HEAD_CENTER_MM
+    center_mm, half_mm = _comparison_window(balls)
     middle = effort @ after.vertices / effort.sum() if effort.sum() > 0 else np.zeros(3)
     side = "_right" if middle[0] < -10.0 else ""
     first = "back" if middle[2] < -45.0 else "front"
@@ -305,6 +332,26 @@ def _comparison_rows(
         [shade(after, look, 420) for look in looks],
         [shade(after, look, 420, colors=heat) for look in looks],
     ]
+
+
+def _turning(
+    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball] | None
+) -> list[Image.Image]:
+    """Strips of pictures before, after and of the movement, all from the same directions from right to left."""
+    center_mm, half_mm = _comparison_window(balls)
+    effort = np.abs(moved) * area
+    behind = effort.sum() > 0 and effort @ after.vertices[:, 2] / effort.sum() < -45.0
+    heat = heat_colors(moved, limit_mm)
+    strips = []
+    for mesh, colors in ((before, None), (after, None), (after, heat)):
+        pictures = []
+        for turn in _TURNS:
+            angle = np.radians(turn + (180.0 if behind else 0.0))
+            x, z = float(np.cos(angle)), float(np.sin(angle))
+            look = Camera((x, 0.0, -z), (0.0, 1.0, 0.0), (z, 0.0, x), center_mm, half_mm)
+            pictures.append(shade(mesh, look, _TURN_SIZE, colors=colors))
+        strips.append(Image.fromarray(np.concatenate(pictures, axis=1)))
+    return strips
 
 
 def _over(scan: NDArray[np.uint8], fit: NDArray[np.uint8], shown: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -24,21 +24,41 @@ th:first-child,td:first-child{text-align:left;white-space:nowrap;padding-left:0}
 thead th{border-bottom:1px solid #26262a;font-size:.9rem}
 figure{margin:.8rem 0;break-inside:avoid}figure img{width:100%;display:block;border-radius:3px}
 figcaption{font-size:.9rem;color:#5a5a62;padding-top:.2rem}.bar{max-width:26rem;margin:0 auto}.bar img{width:100%}
-.warn{color:#8a3b12}
+.warn{color:#8a3b12}.changed td{font-weight:bold}.turn{display:grid;grid-template-columns:repeat(3,1fr);gap:.5rem}
+.turn div{aspect-ratio:1;background-size:auto 100%;border-radius:3px;touch-action:pan-y;cursor:ew-resize}
+.turn span{font-size:.9rem;color:#5a5a62;text-align:center}#turn{width:100%;margin:.6rem 0}
 @page{size:A4;margin:14mm}
-@media print{body{margin:0;padding:0;max-width:none;font-size:9.5pt;line-height:1.4}th,td{padding:.25rem .4rem}
-table{break-inside:avoid}h2{margin:1.1rem 0 .3rem;break-after:avoid}.note{margin:.8rem 0}figure{margin:.4rem 0}
+@media print{.screen{display:none}body{margin:0;padding:0;max-width:none;font-size:9.5pt;line-height:1.4}
+th,td{padding:.25rem .4rem}
+tr{break-inside:avoid}h2{margin:1.1rem 0 .3rem;break-after:avoid}.note{margin:.8rem 0}figure{margin:.4rem 0}
 figure img{width:66%}.bar{max-width:15rem;margin:0}}
 """
 
+# one slider, or a drag on any picture, turns all three views at once
+_SCRIPT = """
+const slider=document.getElementById('turn'),views=[...document.querySelectorAll('.turn div')];
+const show=()=>views.forEach(v=>v.style.backgroundPositionX=100*slider.value/slider.max+'%');
+slider.oninput=show;show();
+views.forEach(v=>{let from=null;
+v.onpointerdown=e=>{from=[e.clientX,+slider.value];v.setPointerCapture(e.pointerId)};
+v.onpointerup=v.onpointercancel=()=>from=null;
+v.onpointermove=e=>{if(from){slider.value=from[1]-(e.clientX-from[0])/v.clientWidth*slider.max*.7;show()}}});
+"""
 
-def comparison_page(result: Mapping[str, Any], rows: Sequence[Sequence[NDArray[np.uint8]]], bar: Image.Image) -> str:
+
+def comparison_page(
+    result: Mapping[str, Any],
+    rows: Sequence[Sequence[NDArray[np.uint8]]],
+    bar: Image.Image,
+    turning: Sequence[Image.Image],
+) -> str:
     """One self-contained, printable HTML page.
 
     Args:
         result: what `report.json` holds.
         rows: pictures before, after and of the movement; each row one picture for each view, (H, W, 3).
         bar: the legend of the movement.
+        turning: strips of square pictures before, after and of the movement, all from the same directions.
     """
     first, second = html.escape(result["before"]), html.escape(result["after"])
     regions = ", ".join(html.escape(k.replace("_", " ")) for k in result["regions"])
@@ -53,11 +73,13 @@ def comparison_page(result: Mapping[str, Any], rows: Sequence[Sequence[NDArray[n
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{first} and {second}</title><style>{_STYLE}</style></head><body>"
         f'<h1>{first} <span class="lead">and</span> {second}</h1>'
-        f'<p class="lead">{f"Edited: {regions}." if regions else "The whole head."} {_sentence(result)}</p>{warnings}'
+        f'<p class="lead">{f"Edited: {regions}." if regions else "The whole head."} {_sentence(result)} '
+        f"{_outside(result)}</p>{warnings}"
         f"<h2>How far the surface moved</h2>{_table(result)}{_volumes(result)}"
         f'<p class="note">{html.escape(result["statement"])}</p>'
+        f"{_turntable(turning, (first, second))}"
         f'<h2>Pictures</h2>{figures}<div class="bar"><img src="{_data_uri(bar)}" alt="colour scale in mm">'
-        "</div></body></html>\n"
+        f"</div>{_measurements(result)}<script>{_SCRIPT}</script></body></html>\n"
     )
 
 
@@ -68,6 +90,46 @@ def _sentence(result: Mapping[str, Any]) -> str:
     if not result["has_region"]:
         return "No region was named, so the figures are over the whole surface."
     return f"{100.0 * share:.1f} % of all movement lies inside the region."
+
+
+def _outside(result: Mapping[str, Any]) -> str:
+    outside = result["movement_mm"]["outside"]
+    if not result["has_region"] or outside is None:
+        return ""
+    if outside["max"] == 0.0:
+        return "Outside the region nothing moved: 0 mm."
+    return f"Outside the region the surface moved by {outside['max']:.3g} mm at most."
+
+
+def _measurements(result: Mapping[str, Any]) -> str:
+    rows = result["measurements"]
+    if not rows:
+        return ""
+    body = ""
+    for row in rows:
+        cells = "".join(
+            f"<td>{_number(row[key], signed=key == 'change', digits=2)}</td>" for key in ("before", "after", "change")
+        )
+        name = html.escape(row["name"].replace("_", " "))
+        # what an edit changed stands out from what it left
+        strong = ' class="changed"' if abs(row["change"]) >= 0.05 else ""
+        body += f"<tr{strong}><td>{name}</td>{cells}<td>{html.escape(row['unit'])}</td></tr>"
+    return (
+        "<h2>Measurements</h2><table><caption>On the neutral face. What changed by 0.05 or more is bold.</caption>"
+        "<thead><tr><th></th><th>before</th><th>after</th><th>change</th><th>unit</th></tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _turntable(turning: Sequence[Image.Image], names: tuple[str, str]) -> str:
+    steps = turning[0].width // turning[0].height - 1
+    views = "".join(f"<div style=\"background-image:url('{_data_uri(strip, 'JPEG')}')\"></div>" for strip in turning)
+    told = "".join(f"<span>{name}</span>" for name in (*names, "movement"))
+    return (
+        f'<div class="screen"><h2>Turn all three together</h2><div class="turn">{views}{told}</div>'
+        f'<input id="turn" type="range" min="0" max="{steps}" step="1" value="{steps // 2}" aria-label="direction">'
+        "</div>"
+    )
 
 
 def _table(result: Mapping[str, Any]) -> str:
@@ -94,13 +156,21 @@ def _table(result: Mapping[str, Any]) -> str:
 
 
 def _volumes(result: Mapping[str, Any]) -> str:
-    volume = result["volume_ml"]
-    if volume["change"] is None:
-        return ""
-    return (
-        f"<p>Volume: {volume['before']:,.1f} ml before, {volume['after']:,.1f} ml after, a change of "
-        f"<b>{_number(volume['change'], signed=True, digits=2)} ml</b>.</p>"
-    )
+    volume, regions = result["volume_ml"], result["volume_by_region_ml"]
+    text = ""
+    if volume["change"] is not None:
+        text = (
+            f"<p>Volume: {volume['before']:,.1f} ml before, {volume['after']:,.1f} ml after, a change of "
+            f"<b>{_number(volume['change'], signed=True, digits=2)} ml</b>.</p>"
+        )
+    changed = {name: ml for name, ml in (regions or {}).items() if abs(ml) >= 0.005}
+    if changed:
+        parts = ", ".join(
+            f"{html.escape(name.replace('_', ' '))} {_number(ml, signed=True, digits=2)}"
+            for name, ml in sorted(changed.items(), key=lambda item: -abs(item[1]))
+        )
+        text += f"<p>By region, ml of skin moved outwards (+) or inwards (&minus;): {parts}.</p>"
+    return text
 
 
 def _number(value: float, *, signed: bool, digits: int) -> str:
@@ -116,7 +186,7 @@ def _strip(row: Sequence[NDArray[np.uint8]]) -> Image.Image:
     return Image.fromarray(np.concatenate(parts, axis=1))
 
 
-def _data_uri(picture: Image.Image) -> str:
+def _data_uri(picture: Image.Image, kind: str = "PNG") -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    picture.save(buffer, format=kind)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -8,7 +8,7 @@ import traceback
 
 import typer
 
-from imhead.cli import bench, data, heads, learning, scans
+from imhead.cli import bench, data, heads, learning, scans, studio
 from imhead.errors import InputError
 
 app = typer.Typer(
@@ -17,10 +17,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (heads.sample, scans.fit, heads.regions, heads.edit, heads.mesh, heads.compare, learning.train):
+for command in (
+    heads.sample, scans.fit, heads.regions, heads.edit, heads.mesh, heads.measure, heads.compare, learning.train,
+):  # fmt: skip
     app.command()(command)
 app.command("eval")(learning.evaluate)
 app.command("bench")(bench.bench)
+app.command("studio")(studio.studio)
 app.add_typer(data.app, name="data")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -19,6 +20,13 @@ from imhead.cli.console import (
     say,
 )
 from imhead.errors import InputError
+
+if TYPE_CHECKING:
+    from imhead import EditableHead, MorphableModel
+    from imhead.editing import Change, Side
+    from imhead.report import MeasuredChange
+
+_UNITS = {"mm": "mm", "degrees": "degrees", "degree": "degrees", "deg": "degrees", "°": "degrees"}
 
 
 def sample(
@@ -73,7 +81,11 @@ def edit(
     out: Annotated[Path, typer.Option("--out", help="Head file to write.")],
     draw: Annotated[int | None, typer.Option("--sample", min=0, help="Seed of a random draw.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="Head to take the regions from.")] = None,
-    direction: Annotated[int | None, typer.Option(help="Principal direction of the regions, from 0.")] = None,
+    blend: Annotated[list[str] | None, typer.Option("--blend", help="HEAD=SHARE to mix in; may repeat.")] = None,
+    direction: Annotated[str | None, typer.Option(help="Principal direction from 0, or a word: wider, longer.")] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", help="Measurement=±Xmm; may repeat.")] = None,
+    symmetry: Annotated[str | None, typer.Option(help="Both sides like the left, the right or the average.")] = None,
+    plausible: Annotated[float | None, typer.Option(help="Farthest from the mean, in standard deviations.")] = None,
     strength: Annotated[float, typer.Option(help="How far; 1 is one standard deviation, or all the way.")] = 1.0,
     mirror: Annotated[bool, typer.Option("--mirror", help="The same on the other side.")] = False,
     model: ModelOption = "default",
@@ -85,21 +97,60 @@ def edit(
     from imhead.regions import resolve
 
     chosen = [r.name for r in resolve(region)]
+    changes = _targets(target) if target else None
     opened = load(model, device)
     before = opened.open(head)
-    after = before.edit(
-        chosen,
-        sample=draw,
-        source=None if source is None else opened.open(source),
-        direction=direction,
-        strength=strength,
-        mirror=mirror,
-    )
+    reached = None
+    others = (draw, source, blend, direction, symmetry, plausible)
+    if changes is not None and all(kind is None for kind in others):
+        reached = before.by_number(chosen, changes, mirror)
+        after = replace(before, codes=reached.head)
+    else:
+        after = before.edit(
+            chosen,
+            sample=draw,
+            source=None if source is None else opened.open(source),
+            blend=None if blend is None else [(opened.open(path), share) for path, share in map(_share, blend)],
+            direction=int(direction) if direction and direction.lstrip("-").isdigit() else direction,
+            target=changes,
+            symmetry=None if symmetry is None else cast("Side", symmetry),
+            plausible=plausible,
+            strength=strength,
+            mirror=mirror,
+        )
     check_target(out)
     after.save(out)
     say.print(f"{after.codes.provenance[-1]}, in {out}")
+    result: dict[str, Any] = {"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)}
+    if reached is not None:
+        result |= {
+            "targets": _told(reached.targets), "held": _told(reached.held), "moved": _told(reached.moved),
+            "step_sigma": reached.step_sigma, "sigma": reached.sigma,
+        }  # fmt: skip
+        largest = max((abs(c.after - c.before) for c in reached.held.values()), default=0.0)
+        say.print(f"held within {largest:.2f} mm: {', '.join(reached.held) or 'nothing'}")
     if as_json:
-        print_json({"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)})
+        print_json(result)
+
+
+def measure(
+    head: Annotated[Path, typer.Argument(help="Head file.")],
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Anthropometric distances, angles and volumes of a head's neutral face."""
+    from imhead import load
+    from imhead.measure.table import measurement
+
+    opened = load(model, device).open(head)
+    rows = {name: {"value": value, "unit": measurement(name).unit} for name, value in opened.measure().items()}
+    if as_json:
+        places = {name: place.tolist() for name, place in opened.landmarks().items()}
+        print_json({"head": str(head), "measurements": rows, "landmarks_mm": places})
+        return
+    for name, row in rows.items():
+        print(f"{name:<26}{row['value']:8.1f} {row['unit']}")
 
 
 def mesh(
@@ -157,7 +208,7 @@ def compare(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """What changed between two heads: signed movement in mm, inside and outside a region."""
+    """What changed between two heads: movement in mm inside and outside a region, measurements, volumes."""
     from imhead import load
     from imhead.regions import resolve
     from imhead.report import compare_meshes
@@ -166,6 +217,9 @@ def compare(
     opened = load(model, device)
     first, second = opened.open(before), opened.open(after)
     balls = [ball for head in (first, second) for ball in head.reach(chosen)] if chosen else []
+    measured, volumes = _measured(opened, first, second) if opened.has_template else ([], None)
+    if not opened.has_template:
+        say.print("this model has no template, so the report has no measurements and no volumes of regions")
     result = compare_meshes(
         first.mesh(resolution=resolution),
         second.mesh(resolution=resolution),
@@ -173,6 +227,8 @@ def compare(
         out=out,
         labels=(before.stem, after.stem) if before.stem != after.stem else ("before", "after"),
         region_names=chosen,
+        measurements=measured,
+        volume_by_region_ml=volumes,
     )
     say.print(f"report.html, heatmap.png and report.json in {out}")
     if as_json:
@@ -185,3 +241,57 @@ def _weight(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise InputError(f"--expression {text!r}: write NAME=WEIGHT, for example jawOpen=0.5") from None
+
+
+def _targets(texts: list[str]) -> dict[str, float]:
+    """Measurement → change, from `tip_projection=-2mm`; the unit may be left out, not be another one."""
+    from imhead.measure.table import measurement
+
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, change = text.partition("=")
+        unit = measurement(name).unit
+        number = change.strip()
+        for ending, meant in _UNITS.items():
+            if number.endswith(ending):
+                if meant != unit:
+                    raise InputError(f"--target {text!r}: {name} is measured in {unit}, not in {meant}")
+                number = number.removesuffix(ending)
+                break
+        try:
+            found[name] = float(number)
+        except ValueError:
+            example = "-2mm" if unit == "mm" else "+5degrees"
+            raise InputError(f"--target {text!r}: write a change in {unit}, for example {name}={example}") from None
+    return found
+
+
+def _measured(
+    model: MorphableModel, first: EditableHead, second: EditableHead
+) -> tuple[list[MeasuredChange], dict[str, float]]:
+    """Measurements of two heads, and what each region gained in ml, on the neutral face."""
+    from imhead.measure.table import measurement
+    from imhead.measure.volumes import volume_changes
+    from imhead.report import MeasuredChange
+
+    before, after = first.measure(), second.measure()
+    rows = [MeasuredChange(name, measurement(name).unit, before[name], after[name]) for name in before]
+    surfaces = [head.mesh({}, surface="template").vertices for head in (first, second)]
+    return rows, volume_changes(model.template, model.model, *surfaces)
+
+
+def _share(text: str) -> tuple[Path, float]:
+    path, _, share = text.rpartition("=")
+    try:
+        return Path(path), float(share)
+    except ValueError:
+        raise InputError(f"--blend {text!r}: write HEAD=SHARE, for example other.safetensors=0.3") from None
+
+
+def _told(changes: dict[str, Change]) -> dict[str, Any]:
+    from imhead.measure.table import measurement
+
+    return {
+        name: {"before": c.before, "after": c.after, "change": c.after - c.before, "unit": measurement(name).unit}
+        for name, c in changes.items()
+    }

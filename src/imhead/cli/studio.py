@@ -1,0 +1,32 @@
+"""The browser editor."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from imhead.cli.console import DeviceOption, ModelOption, say
+from imhead.errors import InputError
+
+
+def studio(
+    port: Annotated[int, typer.Option(help="First port that is tried.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to bind to; the default lets only this machine in.")] = "127.0.0.1",
+    resolution: Annotated[int, typer.Option(help="Cells of the view's mesh along the longest side, 32 to 320.")] = 160,
+    model: ModelOption = "default",
+    device: DeviceOption = "auto",
+) -> None:
+    """Edit heads in the browser: click a region, change it."""
+    if find_spec("viser") is None:
+        raise InputError("the studio needs viser; install it with: pip install 'imhead[studio]'")
+    from imhead import load
+    from imhead.studio.server import StudioConfig, start
+
+    server = start(load(model, device).model, StudioConfig(host=host, port=port, resolution=resolution))
+    say.print(f"The studio is open. In a browser on this machine go to\n\n  {server.address}\n\nCtrl-C ends it.")
+    try:
+        server.wait()
+    finally:
+        server.stop()

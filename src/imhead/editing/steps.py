@@ -1,0 +1,159 @@
+"""Steps in region codes: what every edit comes down to. Only the chosen regions' offsets change.
+
+Nothing else of the head is touched, so its field stays the same, bit for bit, outside the chosen regions' old and new
+balls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from imhead.checkpoint import Model
+from imhead.errors import InputError
+from imhead.regions import REGIONS, Region
+from imhead.types import FloatArray, Head
+
+_NEIGHBOUR_SIGMA = 4.0  # how loosely a sampled region must agree with the regions that stay
+Regions = tuple[Region, ...]
+
+
+def region_codes(model: Model, head: Head) -> FloatArray:
+    """The head's 39 region codes (39, 32), offsets included."""
+    codes: FloatArray = np.einsum("i,irc->rc", head.z_id, unfolding(model)) + head.offsets
+    return codes
+
+
+def directions(model: Model, regions: Regions) -> tuple[FloatArray, FloatArray]:
+    """Principal directions of the regions together, over the identities that the model knows.
+
+    Returns:
+        (K, n, 32) steps of one standard deviation each, largest first, and (K,) their share of the variance.
+    """
+    unfold = unfolding(model)[:, rows(regions)].reshape(len(unfolding(model)), -1)
+    _, sigma, basis = np.linalg.svd(unfold, full_matrices=False)
+    steps = (sigma[:, None] * basis).reshape(len(sigma), len(regions), -1)
+    return steps, sigma**2 / (sigma**2).sum()
+
+
+def conditional_steps(model: Model, regions: Regions) -> FloatArray:
+    """(256, n, 32) independent steps of one standard deviation each, while the other regions stay about put."""
+    unfold = unfolding(model)
+    chosen = rows(regions)
+    others = [r.index for r in REGIONS if r.index not in chosen]
+    outside = unfold[:, others].reshape(len(unfold), -1)
+    precision = np.eye(len(unfold)) + outside @ outside.T / (_NEIGHBOUR_SIGMA**2 * max(len(others), 1))
+    # z ~ N(0, precision⁻¹) from its Cholesky factor
+    identities = np.linalg.solve(np.linalg.cholesky(precision).T, np.eye(len(unfold)))
+    steps: FloatArray = np.einsum("ik,irc->krc", identities, unfold[:, chosen])
+    return steps
+
+
+def along_direction(model: Model, head: Head, regions: Regions, index: int, strength: float, mirror: bool) -> Head:
+    """Step `strength` standard deviations along principal direction `index` of the regions.
+
+    Raises:
+        InputError: there is no such direction.
+    """
+    steps, _ = directions(model, regions)
+    count = min(len(steps), 32 * len(regions))
+    if not 0 <= index < count:
+        raise InputError(f"direction {index} is outside 0 to {count - 1} for {names(regions)}")
+    return stepped(model, head, regions, strength * steps[index], mirror, f"direction {index} by {strength:g} sigma")
+
+
+def sample(model: Model, head: Head, regions: Regions, seed: int, strength: float, mirror: bool) -> Head:
+    """Draw the regions anew around where they are, as identities vary them while the other regions stay about put."""
+    steps = conditional_steps(model, regions)
+    drawn = np.random.default_rng(seed).normal(size=len(steps))
+    delta = strength * np.tensordot(drawn, steps, axes=1)
+    return stepped(model, head, regions, delta, mirror, f"sampled with seed {seed}, strength {strength:g}")
+
+
+def from_other(model: Model, head: Head, other: Head, regions: Regions, strength: float, mirror: bool) -> Head:
+    """Take the regions from another head; `strength` 0.5 is half way."""
+    delta = strength * (region_codes(model, other) - region_codes(model, head))[rows(regions)]
+    what = f"taken from a head ({_origin(other)}), strength {strength:g}"
+    return stepped(model, head, regions, delta, mirror, what)
+
+
+def blend(
+    model: Model, head: Head, others: Sequence[tuple[Head, float]], regions: Regions, mirror: bool = False
+) -> Head:
+    """Mix the regions of several heads; what the weights leave of 1 stays the head's own.
+
+    Args:
+        others: heads and their weights, none below 0 and together at most 1.
+
+    Raises:
+        InputError: no head, or weights that are no shares of one.
+    """
+    weights = np.array([weight for _, weight in others], dtype=np.float64)
+    if not len(weights):
+        raise InputError("a blend needs at least one other head and its weight")
+    if not np.isfinite(weights).all() or (weights < 0.0).any() or weights.sum() > 1.0 + 1e-9:
+        given = ", ".join(f"{weight:g}" for weight in weights)
+        raise InputError(f"blend weights {given} are no shares; give numbers from 0 that add up to 1 or less")
+    own = region_codes(model, head)[rows(regions)]
+    delta = sum(weight * (region_codes(model, other)[rows(regions)] - own) for other, weight in others)
+    sources = ", ".join(f"{weight:g} of {_origin(other)}" for other, weight in others)
+    return stepped(model, head, regions, np.asarray(delta), mirror, f"blended: {sources}")
+
+
+def reset(model: Model, head: Head, regions: Regions) -> Head:
+    """Drop the regions' offsets: back to what z_id says."""
+    return stepped(model, head, regions, -np.array(head.offsets[rows(regions)]), False, "reset")
+
+
+def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirror: bool, what: str) -> Head:
+    """The head after a step (n, 32) of its regions' codes, on both sides alike with `mirror`; `what` is told in it."""
+    offsets = np.array(head.offsets)
+    told = names(regions)
+    if mirror:
+        offsets += symmetric(model, regions, delta)
+        told += ", mirrored"
+    else:
+        offsets[rows(regions)] += delta
+    return replace(head, offsets=offsets, provenance=(*head.provenance, f"{told}: {what}"))
+
+
+def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:
+    """A step (…, n, 32) of some regions as one (…, 39, 32) on both sides alike; of two chosen sides the left leads."""
+    full = np.zeros((*delta.shape[:-2], len(REGIONS), delta.shape[-1]))
+    parity = model.net.region_parity.cpu().numpy()
+    chosen = set(rows(regions))
+    for k, region in enumerate(regions):
+        step = delta[..., k, :]
+        if region.side == 0:
+            full[..., region.index, :] = np.where(parity[region.index] > 0, step, 0.0)
+        elif region.side > 0 or region.mirror not in chosen:
+            full[..., region.index, :] = full[..., region.mirror, :] = step
+    return full
+
+
+def unfolding(model: Model) -> FloatArray:
+    """DecNet's weight (256, 39, 32): what one standard deviation of each identity dimension does to the codes."""
+    weight: FloatArray = model.net.decnet.weight.detach().cpu().numpy().astype(np.float64)
+    return weight
+
+
+def rows(regions: Regions) -> list[int]:
+    """Rows of some regions in an array of codes."""
+    return [r.index for r in regions]
+
+
+def with_mirrors(regions: Regions) -> Regions:
+    """Some regions and their mirror images, in region order, each once."""
+    both = {index for region in regions for index in (region.index, region.mirror)}
+    return tuple(r for r in REGIONS if r.index in both)
+
+
+def names(regions: Regions) -> str:
+    """Names of some regions, for a sentence."""
+    return ", ".join(r.name for r in regions)
+
+
+def _origin(head: Head) -> str:
+    return head.provenance[0] if head.provenance else "another head"

@@ -1,0 +1,236 @@
+"""Edits by number: the most plausible step of some regions' codes that changes a measurement by so many millimetres.
+
+    least Σ u² + Σ_soft (Δm / 1 mm)²   such that the targets are reached and the regions' other lengths stay
+
+u are independent steps of one standard deviation each, taken while the other regions stay about put. The template's
+linear blend gives the slopes, a few Newton steps make it true on the zero set itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from imhead.checkpoint import Model
+from imhead.editing.plausibility import whitening
+from imhead.editing.steps import Regions, conditional_steps, names, region_codes, rows, stepped, symmetric, with_mirrors
+from imhead.errors import InputError
+from imhead.geometry.field import HeadField
+from imhead.measure.carrier import SurfacePoints, landmark_points
+from imhead.measure.table import MEASUREMENTS, Measurement, measurement, slope, value
+from imhead.regions import groups
+from imhead.types import FloatArray, Head, IntArray
+
+LIMIT_SIGMA = 4.0
+"""The furthest a region may go from the mean along the way of an edit, in standard deviations."""
+_CLOSE = 0.02  # mm or degrees between what is asked for and what is reached
+_SOFT_MM = 1.0
+_NEWTON_STEPS = 10
+_UNMOVED = 1e-6  # a measurement that one standard deviation moves by less is not this region's
+_NEAREST_TO = 0.05  # mm or degrees
+_TOLD = 1e-3  # mm or degrees: what moved less is not worth a line
+_MARGIN_MM = 20.0  # beyond a ball: heads' keypoints move with their codes
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measurement before and after an edit, mm or degrees."""
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """An edit by number, and what it did."""
+
+    head: Head
+    """The edited head."""
+    targets: dict[str, Change]
+    """The measurements that were asked for."""
+    held: dict[str, Change]
+    """The regions' other lengths, which were to stay."""
+    moved: dict[str, Change]
+    """Everything else that moved, angles and what is tied to the targets among it."""
+    step_sigma: float
+    """How long the step is, in standard deviations."""
+    sigma: float
+    """How far the regions lie from the mean along the way of the edit, in standard deviations."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What stays the same over the Newton steps. K step directions, M hard and S soft measurements."""
+
+    model: Model
+    head: Head
+    regions: Regions
+    """The regions of the codes below: the chosen ones, with their mirror images where both sides step alike."""
+    start: FloatArray
+    """(L, 3) landmarks of the head before the edit."""
+    near: IntArray
+    """Rows of the landmarks that the edit can move."""
+    riding: SurfacePoints
+    """Those landmarks."""
+    codes: FloatArray
+    """(K, n, 32) what each unit of u does to the codes."""
+    moves: FloatArray
+    """(K, L, 3) what it does to the landmarks, by the linear blend."""
+    hard: tuple[Measurement, ...]
+    """The targets first, then those that are held."""
+    soft: tuple[Measurement, ...]
+
+    def edited(self, u: FloatArray, what: str = "") -> Head:
+        """The head after the step u (K,)."""
+        delta = np.tensordot(u, self.codes, axes=1)
+        return stepped(self.model, self.head, self.regions, delta, False, what)
+
+    def landmarks(self, u: FloatArray) -> FloatArray:
+        """Landmarks (L, 3) after the step u (K,)."""
+        points = self.start.copy()
+        points[self.near] = self.riding.on_head(self.model, self.edited(u))
+        return points
+
+
+def reach(model: Model, head: Head, regions: Regions, changes: Mapping[str, float], mirror: bool = False) -> Reached:
+    """Change measurements of the neutral face by so many mm or degrees, in some regions' codes.
+
+    Args:
+        changes: measurement → change, in its own unit.
+        mirror: step on both sides alike.
+
+    Raises:
+        InputError: an unknown measurement, one that these regions do not move, or a change that no plausible head
+            reaches; then the message names the nearest one that is reached.
+    """
+    for name, change in changes.items():
+        if not np.isfinite(change):
+            raise InputError(f"{name}: a change of {change} is no number")
+        if measurement(name) not in MEASUREMENTS:
+            raise InputError(f"{name} is a volume, which is measured but not aimed at; choose a distance or an angle")
+    problem = _problem(model, head, regions, tuple(measurement(name) for name in changes), mirror)
+    wanted = np.array(list(changes.values()), dtype=np.float64)
+    u = _solved(problem, wanted)
+    if u is None:
+        raise InputError(_nearest(problem, wanted))
+    return _told(problem, u, len(wanted))
+
+
+def _problem(model: Model, head: Head, regions: Regions, wanted: tuple[Measurement, ...], mirror: bool) -> _Problem:
+    points = landmark_points(model)
+    codes = conditional_steps(model, regions)
+    if mirror:
+        full = symmetric(model, regions, codes)
+        regions = with_mirrors(regions)
+        codes = full[:, rows(regions)]
+    start = points.on_head(model, head)
+    moves = np.tensordot(codes, points.basis[rows(regions)], axes=2)
+    moved = {m.name for m in MEASUREMENTS if np.abs(_slopes(moves, (m,), start)).max() > _UNMOVED}
+    for m in wanted:
+        if m.name not in moved:
+            group = m.group if m.group in groups() else "chin or mouth"
+            raise InputError(f"{m.name} does not depend on {names(regions)}; edit {group}")
+    tied = {name for m in wanted for name in (m.name, *m.tied)}
+    if mirror:
+        tied |= {_other_side(name) for name in tied}
+    own = {name for name, members in groups().items() if {r.name for r in regions} & set(members)}
+    lengths = tuple(m for m in MEASUREMENTS if m.unit == "mm" and m.name not in tied and m.name in moved)
+    held = tuple(m for m in lengths if m.group in own)
+    near = _in_reach(model, head, regions, points)
+    soft = tuple(m for m in lengths if m not in held)
+    return _Problem(model, head, regions, start, near, points.chosen(near), codes, moves, (*wanted, *held), soft)
+
+
+def _in_reach(model: Model, head: Head, regions: Regions, points: SurfacePoints) -> IntArray:
+    """Rows of the landmarks that an edit of some regions may move."""
+    field = HeadField(model, head)
+    canonical = points.blend(region_codes(model, head))
+    near = np.zeros(len(canonical), dtype=bool)
+    for ball in (field.ball(r.index) for r in regions):
+        near |= np.linalg.norm(canonical - ball.center_mm, axis=1) < ball.radius_mm + _MARGIN_MM
+    return np.flatnonzero(near)
+
+
+def _other_side(name: str) -> str:
+    """The same measurement on the other side."""
+    for side, other in (("left_", "right_"), ("right_", "left_")):
+        if name.startswith(side):
+            return other + name.removeprefix(side)
+    return name
+
+
+def _solved(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
+    """The step u (K,) that changes the targets by `wanted` and leaves the held ones; None where none is plausible."""
+    u = np.zeros(len(problem.codes))
+    points = problem.start
+    goal = _values(problem.hard, points)
+    goal[: len(wanted)] += wanted
+    soft_start = _values(problem.soft, points)
+    for _ in range(_NEWTON_STEPS):
+        missing = goal - _values(problem.hard, points)
+        if np.abs(missing).max() < _CLOSE:
+            break
+        hard, soft = (_slopes(problem.moves, kinds, points) for kinds in (problem.hard, problem.soft))
+        # stationary point of ½uᵀHu - gᵀu under hard · u = missing + hard · u_now
+        h = np.eye(len(u)) + soft.T @ soft / _SOFT_MM**2
+        g = soft.T @ (soft @ u - (_values(problem.soft, points) - soft_start)) / _SOFT_MM**2
+        system = np.block([[h, hard.T], [hard, -1e-9 * np.eye(len(hard))]])
+        u = np.linalg.solve(system, np.concatenate([g, missing + hard @ u]))[: len(u)]
+        if not np.isfinite(u).all() or _sigma_along(problem, u) > 2.0 * LIMIT_SIGMA:
+            return None
+        points = problem.landmarks(u)
+    reached = np.abs(goal - _values(problem.hard, points)).max() < _CLOSE
+    return u if reached and _sigma_along(problem, u) <= LIMIT_SIGMA else None
+
+
+def _values(kinds: tuple[Measurement, ...], points: FloatArray) -> FloatArray:
+    return np.array([value(m, points) for m in kinds], dtype=np.float64)
+
+
+def _slopes(moves: FloatArray, kinds: tuple[Measurement, ...], points: FloatArray) -> FloatArray:
+    """(M, K) how measurements change with u, by the linear blend's moves (K, L, 3)."""
+    found = [np.tensordot(moves, slope(m, points), axes=2) for m in kinds]
+    return np.stack(found) if found else np.zeros((0, len(moves)))
+
+
+def _sigma_along(problem: _Problem, u: FloatArray) -> float:
+    """How far the regions lie from the mean, along the way that u goes and after it, in standard deviations."""
+    white = whitening(problem.model, problem.regions)
+    way = white @ np.tensordot(u, problem.codes, axes=1).ravel()
+    start = white @ region_codes(problem.model, problem.head)[rows(problem.regions)].ravel()
+    length = np.linalg.norm(way)
+    return float((start + way) @ way / length) if length > 0.0 else 0.0
+
+
+def _nearest(problem: _Problem, wanted: FloatArray) -> str:
+    """Say how much of a change that is out of reach can be had."""
+    low, high = 0.0, 1.0
+    while (high - low) * np.abs(wanted).max() > _NEAREST_TO:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if _solved(problem, middle * wanted) is None else (middle, high)
+    reached = np.trunc(10.0 * low * wanted) / 10.0
+    # what is named must itself be reached: at the edge a rounded step can miss what a finer one met
+    while reached.any() and _solved(problem, reached) is None:
+        low -= 0.1 / np.abs(wanted).max()
+        reached = np.trunc(10.0 * max(low, 0.0) * wanted) / 10.0
+    start = _values(problem.hard, problem.start)
+    told = []
+    for m, before, change, nearest in zip(problem.hard, start, wanted, reached):
+        unit = "mm" if m.unit == "mm" else " degrees"
+        told.append(
+            f"{m.name} cannot change by {change:+g}{unit} here; the nearest reachable value is "
+            f"{before + nearest:.1f}{unit}, a change of {nearest:+.1f}{unit}"
+        )
+    return "; ".join(told)
+
+
+def _told(problem: _Problem, u: FloatArray, targets: int) -> Reached:
+    after = landmark_points(problem.model).on_head(problem.model, problem.edited(u))
+    changes = {m.name: Change(value(m, problem.start), value(m, after)) for m in MEASUREMENTS}
+    asked = {m.name: changes[m.name] for m in problem.hard[:targets]}
+    held = {m.name: changes[m.name] for m in problem.hard[targets:]}
+    moved = {k: c for k, c in changes.items() if k not in asked and k not in held and abs(c.after - c.before) > _TOLD}
+    words = ", ".join(f"{k} {c.before:.2f} to {c.after:.2f}" for k, c in asked.items())
+    return Reached(problem.edited(u, words), asked, held, moved, float(np.linalg.norm(u)), _sigma_along(problem, u))

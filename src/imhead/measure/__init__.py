@@ -1,0 +1,1 @@
+"""Anthropometry: named landmarks on the template surface, and distances, angles and volumes between them."""

@@ -1,0 +1,178 @@
+"""The measurements: every distance, angle and volume in one table, with its definition and its source.
+
+All are functions of places on the surface alone, so that moving or turning a head changes none of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from imhead.errors import InputError
+from imhead.measure.landmarks import landmark_names
+from imhead.types import FloatArray
+
+_FARKAS = "Farkas 1994"
+_LEGAN = "Legan and Burstone 1980"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement."""
+
+    name: str
+    """What a command and a JSON file call it."""
+    kind: str
+    """`distance` of two landmarks, `angle` at the middle one of three, or `forward`: how far the second of two lies in
+    front of the first, along the Frankfort plane; or `volume` of a patch."""
+    landmarks: tuple[str, ...]
+    """Names of the landmarks, in the order of the kind; of the patch for a volume."""
+    group: str
+    """Group of regions that it describes and that moves it most; `face` where that is several."""
+    definition: str
+    """What is measured."""
+    source: str
+    """Who defined it."""
+    tied: tuple[str, ...] = ()
+    """Measurements that cannot stay while this one changes: the same landmarks make them up."""
+
+    @property
+    def unit(self) -> str:
+        """`mm`, `degrees` or `ml`."""
+        return {"angle": "degrees", "volume": "ml"}.get(self.kind, "mm")
+
+
+def _pair(name: str, a: str, b: str, group: str, definition: str, *tied: str) -> tuple[Measurement, ...]:
+    """The same distance on both sides; a landmark or group with a `*` in front takes the side's name."""
+
+    def on(side: str, text: str) -> str:
+        return text.replace("*", f"{side}_")
+
+    return tuple(
+        Measurement(
+            on(side, f"*{name}"), "distance", (on(side, a), on(side, b)), on(side, group), f"{definition}, {side}",
+            _FARKAS, tuple(on(side, k) for k in tied),
+        )
+        for side in ("left", "right")
+    )  # fmt: skip
+
+
+def _distance(name: str, a: str, b: str, group: str, definition: str, *tied: str) -> Measurement:
+    return Measurement(name, "distance", (a, b), group, definition, _FARKAS, tied)
+
+
+def _width(name: str, landmark: str, group: str, definition: str, *tied: str) -> Measurement:
+    return _distance(name, f"left_{landmark}", f"right_{landmark}", group, definition, *tied)
+
+
+_FISSURES = ("left_eye_fissure_length", "right_eye_fissure_length")
+
+MEASUREMENTS: tuple[Measurement, ...] = (
+    _distance("nasal_length", "nasion", "pronasale", "nose", "nasion to pronasale, the length of the bridge"),
+    _distance("nasal_height", "nasion", "subnasale", "nose", "nasion to subnasale"),
+    _distance("tip_projection", "subnasale", "pronasale", "nose", "subnasale to pronasale, the protrusion of the tip"),
+    _width("alar_width", "alare", "nose", "between the wings' most lateral points"),
+    _width("alar_base_width", "alar_curvature", "nose", "between the wings' insertions in the cheeks"),
+    Measurement("nasofrontal_angle", "angle", ("glabella", "nasion", "pronasale"), "nose",
+                "glabella, nasion, pronasale", "Powell and Humphreys 1984"),
+    Measurement("nasolabial_angle", "angle", ("columella", "subnasale", "labiale_superius"), "nose",
+                "columella, subnasale, labiale superius", _FARKAS),
+    Measurement("nasal_tip_angle", "angle", ("nasion", "pronasale", "subnasale"), "nose",
+                "nasion, pronasale, subnasale", _FARKAS),
+    _width("intercanthal_distance", "endocanthion", "eyes", "between the inner eye corners", *_FISSURES),
+    _width("biocular_width", "exocanthion", "eyes", "between the outer eye corners", *_FISSURES),
+    *_pair("eye_fissure_length", "*exocanthion", "*endocanthion", "*eye", "inner to outer eye corner",
+           "intercanthal_distance", "biocular_width"),
+    *_pair("eye_fissure_height", "*palpebrale_superius", "*palpebrale_inferius", "*eye", "upper to lower lid margin"),
+    _width("mouth_width", "cheilion", "mouth", "between the corners of the mouth"),
+    _width("philtrum_width", "crista_philtri", "mouth", "between the peaks of Cupid's bow"),
+    _distance("upper_lip_height", "subnasale", "stomion_superius", "mouth", "subnasale to stomion",
+              "philtrum_length", "upper_vermilion_height"),
+    _distance("philtrum_length", "subnasale", "labiale_superius", "mouth", "subnasale to labiale superius",
+              "upper_lip_height", "upper_vermilion_height"),
+    _distance("upper_vermilion_height", "labiale_superius", "stomion_superius", "mouth",
+              "labiale superius to stomion", "philtrum_length", "upper_lip_height"),
+    _distance("lower_vermilion_height", "stomion_inferius", "labiale_inferius", "mouth",
+              "stomion to labiale inferius"),
+    _distance("lower_lip_height", "stomion_inferius", "sublabiale", "mouth", "stomion to sublabiale"),
+    _distance("chin_height", "sublabiale", "gnathion", "chin", "sublabiale to gnathion"),
+    Measurement("chin_projection", "forward", ("nasion", "pogonion"), "chin",
+                "pogonion in front of the meridian through nasion, at right angles to the Frankfort plane",
+                "Gonzalez-Ulloa and Stevens 1968"),
+    Measurement("mentolabial_angle", "angle", ("labiale_inferius", "sublabiale", "pogonion"), "chin",
+                "labiale inferius, sublabiale, pogonion", _LEGAN),
+    _width("bizygomatic_width", "zygion", "temple", "between the zygomatic arches, the width of the face"),
+    _width("bigonial_width", "gonion", "jaw", "between the angles of the jaw"),
+    *_pair("ear_length", "*superaurale", "*subaurale", "*ear", "highest to lowest point of the ear"),
+    *_pair("ear_width", "*preaurale", "*postaurale", "*ear", "front to back of the ear"),
+    _width("forehead_width", "frontotemporale", "temple", "between the temporal crests"),
+    _distance("face_height", "nasion", "gnathion", "face", "nasion to gnathion"),
+    _distance("upper_face_height", "nasion", "stomion_superius", "face", "nasion to stomion"),
+    _distance("lower_face_height", "subnasale", "gnathion", "face", "subnasale to gnathion"),
+    Measurement("facial_convexity", "angle", ("glabella", "subnasale", "pogonion"), "face",
+                "glabella, subnasale, pogonion", _LEGAN),
+    _distance("head_length", "glabella", "opisthocranion", "occiput", "glabella to opisthocranion"),
+    _width("head_width", "euryon", "scalp", "greatest width of the skull"),
+)  # fmt: skip
+
+VOLUMES: tuple[Measurement, ...] = (
+    Measurement("nose_volume", "volume", ("nose",), "nose",
+                "between the skin of the nose and a cone over its border, from nasion to subnasale", "this project"),
+)  # fmt: skip
+
+_INDEX = {name: k for k, name in enumerate(landmark_names())}
+
+
+def measurement(name: str) -> Measurement:
+    """A measurement by name.
+
+    Raises:
+        InputError: there is none of this name; the message lists the nearest ones.
+    """
+    by_name = {m.name: m for m in (*MEASUREMENTS, *VOLUMES)}
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name, n=3, cutoff=0.4) or list(by_name)[:5]
+        raise InputError(f"no measurement is named {name!r}; did you mean {', '.join(near)}?")
+    return by_name[name]
+
+
+def rows(kind: Measurement) -> list[int]:
+    """Rows of all landmarks that a distance or an angle depends on."""
+    names = list(kind.landmarks)
+    if kind.kind == "forward":
+        names += ["left_tragion", "right_tragion", "left_orbitale", "right_orbitale"]
+    return [_INDEX[name] for name in names]
+
+
+def value(kind: Measurement, landmarks: FloatArray) -> float:
+    """A distance or an angle of landmarks (L, 3) in mm: mm or degrees."""
+    points = landmarks[rows(kind)].astype(np.float64)
+    if kind.kind == "distance":
+        return float(np.linalg.norm(points[1] - points[0]))
+    if kind.kind == "angle":
+        first, second = points[0] - points[1], points[2] - points[1]
+        return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(first, second)), first @ second)))
+    start, end, left_t, right_t, left_o, right_o = points
+    across = left_t - right_t
+    forward = left_o + right_o - left_t - right_t
+    forward = forward - across * (forward @ across) / (across @ across)
+    return float((end - start) @ forward / np.linalg.norm(forward))
+
+
+def values(landmarks: FloatArray) -> dict[str, float]:
+    """Every distance and angle of landmarks (L, 3) in mm, by name."""
+    return {m.name: value(m, landmarks) for m in MEASUREMENTS}
+
+
+def slope(kind: Measurement, landmarks: FloatArray, step_mm: float = 1e-3) -> FloatArray:
+    """(L, 3) how a measurement changes with each landmark, in its unit for one mm."""
+    result = np.zeros(landmarks.shape)
+    for row in rows(kind):
+        for axis in range(3):
+            ahead, behind = (np.array(landmarks, dtype=np.float64) for _ in range(2))
+            ahead[row, axis] += step_mm
+            behind[row, axis] -= step_mm
+            result[row, axis] = (value(kind, ahead) - value(kind, behind)) / (2.0 * step_mm)
+    return result

@@ -1,0 +1,115 @@
+"""The commands of measurements and of edits by number: what they print for a program, and what they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from imhead import load
+from imhead.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call `imhead` in this process: exit status, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["imhead", *map(str, words), "--device", "cpu"])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def head_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    opened = load(device="cpu")
+    if not opened.has_template:
+        pytest.skip("the shipped model has no template yet: imhead train writes it, copy it beside the model")
+    path = tmp_path_factory.mktemp("heads") / "head.safetensors"
+    opened.sample(1, seed=3)[0].save(path)
+    return path
+
+
+def test_measure_prints_every_measurement_with_its_unit_as_one_json_object(run: Run, head_file: Path) -> None:
+    code, out, _ = run("measure", head_file, "--json")
+    rows = json.loads(out)["measurements"]
+    assert code == 0 and len(rows) >= 30
+    assert rows["tip_projection"]["unit"] == "mm" and 12.0 < rows["tip_projection"]["value"] < 30.0
+    assert rows["nasolabial_angle"]["unit"] == "degrees" and rows["nose_volume"]["unit"] == "ml"
+
+
+def test_an_edit_by_number_says_what_was_reached_and_measures_so(run: Run, head_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "edited.safetensors"
+    target = ("--target", "tip_projection=-1.5mm")
+    code, said, _ = run("edit", head_file, "--region", "nose", *target, "--out", out, "--json")
+    assert code == 0
+    told = json.loads(said)
+    assert told["targets"]["tip_projection"]["change"] == pytest.approx(-1.5, abs=0.1)
+    assert max(abs(row["change"]) for row in told["held"].values()) < 0.3
+    before, after = (json.loads(run("measure", path, "--json")[1])["measurements"] for path in (head_file, out))
+    assert after["tip_projection"]["value"] - before["tip_projection"]["value"] == pytest.approx(-1.5, abs=0.1)
+    changed = np.flatnonzero((load_file(head_file)["offsets"] != load_file(out)["offsets"]).any(axis=1))
+    assert len(changed) == 4
+
+
+@pytest.mark.parametrize(
+    ("target", "word"),
+    [
+        ("tip_projektion=-2mm", "tip_projection"),
+        ("tip_projection=-2degrees", "measured in mm"),
+        ("tip_projection=less", "for example tip_projection=-2mm"),
+        ("left_ear_length=+1mm", "edit left_ear"),
+    ],
+)
+def test_a_target_that_is_none_gets_one_line(run: Run, head_file: Path, tmp_path: Path, target: str, word: str) -> None:
+    out = tmp_path / "edited.safetensors"
+    code, said, error = run("edit", head_file, "--region", "nose", "--target", target, "--out", out)
+    assert code == 2 and said == "" and word in error.strip().splitlines()[-1]
+    assert not out.exists()
+
+
+def test_the_same_word_and_a_number_are_both_directions(run: Run, head_file: Path, tmp_path: Path) -> None:
+    for direction in ("wider", "0"):
+        out = tmp_path / f"{direction}.safetensors"
+        code, said, _ = run("edit", head_file, "--region", "nose", "--direction", direction, "--out", out, "--json")
+        assert code == 0 and direction in json.loads(said)["provenance"][-1]
+
+
+def test_a_blend_and_a_symmetric_head_are_written(run: Run, head_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    load(device="cpu").sample(1, seed=4)[0].save(other)
+    for kind in (("--blend", f"{other}=0.4"), ("--symmetry", "left"), ("--plausible", 0.5)):
+        out = tmp_path / "out.safetensors"
+        code, said, error = run("edit", head_file, "--region", "ears", *kind, "--out", out, "--json")
+        assert code == 0, error
+        assert load_file(out)["offsets"].any() and json.loads(said)["regions"]
+
+
+def test_compare_tells_measurements_and_volumes_of_regions(run: Run, head_file: Path, tmp_path: Path) -> None:
+    edited = tmp_path / "edited.safetensors"
+    assert run("edit", head_file, "--region", "nose", "--sample", 2, "--strength", 1.5, "--out", edited)[0] == 0
+    words = ("compare", head_file, edited, "--region", "nose", "--resolution", 64, "--out", tmp_path / "r", "--json")
+    code, out, error = run(*words)
+    assert code == 0, error
+    told = json.loads(out)
+    changes = {row["name"]: row["change"] for row in told["measurements"]}
+    assert abs(changes["tip_projection"]) + abs(changes["nasal_length"]) > 0.2
+    assert changes["left_ear_length"] == 0.0 and changes["bigonial_width"] == 0.0
+    volumes = told["volume_by_region_ml"]
+    assert abs(volumes["nose_tip"]) + abs(volumes["nose_bridge"]) > 0.02
+    assert volumes["occiput"] == 0.0
+    assert told["movement_mm"]["outside"]["max"] == 0.0
