@@ -1,0 +1,42 @@
+"""A bound on what a browser may send: viser gathers an upload in memory, of any size, before it hands it over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import viser
+from viser import _messages
+from viser.infra import ClientId
+
+_MOST_PARTS = 4096
+
+
+def bound_uploads(client: viser.ClientHandle, most_bytes: int, refuse: Callable[[str, int], None]) -> None:
+    """Let a client send one file at a time, of at most so many bytes, and no more of it than it announced.
+
+    Args:
+        refuse: told the name and size of a file that is turned away.
+    """
+    gui, connection = client.gui, client._websock_connection
+    sizes = gui._current_file_upload_states
+
+    def begin(client_id: ClientId, message: _messages.FileTransferStartUpload) -> None:
+        if 0 <= message.size_bytes <= most_bytes and 0 <= message.part_count <= _MOST_PARTS and not sizes:
+            gui._handle_file_transfer_start(client_id, message)
+        else:
+            refuse(message.filename, message.size_bytes)
+
+    def take(client_id: ClientId, message: _messages.FileTransferPart) -> None:
+        state = sizes.get(message.transfer_uuid)
+        if state is None:
+            return
+        if state["transferred_bytes"] + len(message.content) > state["total_bytes"]:
+            del sizes[message.transfer_uuid]
+            refuse(state["filename"], state["transferred_bytes"] + len(message.content))
+            return
+        gui._handle_file_transfer_part(client_id, message)
+
+    connection.unregister_handler(_messages.FileTransferStartUpload, gui._handle_file_transfer_start)
+    connection.unregister_handler(_messages.FileTransferPart, gui._handle_file_transfer_part)
+    connection.register_handler(_messages.FileTransferStartUpload, begin)
+    connection.register_handler(_messages.FileTransferPart, take)

@@ -1,0 +1,225 @@
+"""Several pages at once over real WebSockets: each with its own heads, none able to hurt another."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("viser")
+from imhead.checkpoint import Model
+from imhead.errors import InputError
+from imhead.regions import groups
+from imhead.studio.commands import RandomHead
+from imhead.studio.server import StudioConfig, StudioServer, start
+from imhead.studio.studio import Studio
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "studio.py"
+
+
+def _clients() -> Any:
+    spec = importlib.util.spec_from_file_location("studio_clients", BENCHMARK)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CLIENTS = _clients()
+Open = Callable[[int], Any]
+
+
+@pytest.fixture(scope="module")
+def server(model: Model) -> Iterator[StudioServer]:
+    made = start(model, StudioConfig(port=0, resolution=32))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def open_tab(server: StudioServer) -> Iterator[Open]:
+    opened: list[Any] = []
+
+    def make(number: int) -> Any:
+        tab = CLIENTS.Tab(server.address, f"{number:032x}")
+        opened.append(tab)
+        assert tab.wait_for(lambda: tab.meshes > 0)
+        return tab
+
+    yield make
+    for tab in opened:
+        tab.close()
+
+
+def session(server: StudioServer, number: int) -> Any:
+    return server.sessions()[f"{number:032x}"]
+
+
+def test_a_click_on_a_group_and_a_drag_of_a_slider_change_the_head(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(1)
+    mine = session(server, 1)
+    tab.set(tab.find("GuiButtonGroupMessage", "nose"), "nose")
+    assert tab.wait_for(lambda: mine.studio.settings.selection == groups()["nose"])
+    assert mine.wait()
+    seen = tab.meshes
+    tab.set(tab.find("GuiSliderMessage", "shape 1"), 1.5)
+    assert tab.wait_for(lambda: tab.meshes > seen)
+    assert mine.wait()
+    assert "+1.50" in mine.studio.history.steps[-1].label
+    tab.set(tab.find("GuiButtonGroupMessage", "undo"), "undo")
+    assert tab.wait_for(lambda: not mine.studio.history.can_undo)
+
+
+def test_the_region_under_the_pointer_is_named_and_lit(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(11)
+    page = session(server, 11).page
+    lit: list[str] = []
+    page._stage.show_hover = lambda regions, region, normals: lit.append(region.name)
+    named = [page.point(0.5, float(y)) for y in (0.35, 0.5, 0.65)]
+    assert [name.replace("_", " ") for name in lit] == [name for name in dict.fromkeys(named) if name]
+    assert page.point(-1.0, -1.0) is None and page.point(float("nan"), 0.5) is None
+    assert tab.told == []
+
+
+def test_what_one_tab_does_no_other_sees(server: StudioServer, open_tab: Open) -> None:
+    first, second = open_tab(2), open_tab(3)
+    second.quiet(0.5)
+    seen = second.meshes
+    first.set(first.find("GuiButtonMessage", "new random head"), True)
+    assert first.wait_for(lambda: len(session(server, 2).studio.document.heads) == 2)
+    second.quiet(0.5)
+    assert len(session(server, 3).studio.document.heads) == 1
+    assert second.meshes == seen
+
+
+def test_a_reload_comes_back_to_the_same_work(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(4)
+    mine = session(server, 4)
+    mine.do(RandomHead(12))
+    assert mine.wait()
+    tab.close()
+    again = open_tab(4)
+    assert session(server, 4) is mine
+    assert again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 12"
+
+
+def test_a_duplicated_tab_starts_on_its_own(server: StudioServer, open_tab: Open) -> None:
+    open_tab(5)
+    session(server, 5).do(RandomHead(13))
+    assert session(server, 5).wait()
+    copy = open_tab(5)
+    assert copy.widgets[copy.find("GuiDropdownMessage", "mean head")]["value"] == "mean head"
+
+
+def test_a_connection_that_broke_unnoticed_comes_back_to_its_work(server: StudioServer, open_tab: Open) -> None:
+    page = "f" * 32
+    first = CLIENTS.Tab(server.address, f"{10:032x}", page)
+    assert first.wait_for(lambda: first.meshes > 0)
+    mine = session(server, 10)
+    mine.do(RandomHead(14))
+    assert mine.wait()
+    second = CLIENTS.Tab(server.address, f"{10:032x}", page)
+    assert second.wait_for(lambda: second.meshes > 0)
+    assert second.widgets[second.find("GuiDropdownMessage", "mean head")]["value"] == "random 14"
+    first.close()
+    seen = second.meshes
+    second.set(second.find("GuiButtonMessage", "new random head"), True)
+    assert second.wait_for(lambda: second.meshes > seen), "the old connection's end must not take the new one's page"
+    second.close()
+
+
+def test_a_failure_in_one_session_leaves_the_others(
+    server: StudioServer, open_tab: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole = open_tab(6), open_tab(7)
+
+    def fail(_: Studio) -> None:
+        raise ZeroDivisionError("inside")
+
+    with caplog.at_level(logging.CRITICAL):
+        session(server, 6).change(fail)
+        assert broken.wait_for(lambda: any("Something went wrong" in line for line in broken.told))
+    whole.set(whole.find("GuiButtonMessage", "new random head"), True)
+    assert whole.wait_for(lambda: len(session(server, 7).studio.document.heads) == 2)
+    assert whole.told == []
+
+
+def test_an_upload_over_the_limit_is_turned_away_before_it_is_sent(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(8)
+    button = tab.find("GuiUploadButtonMessage", "open scan")
+    tab._send(
+        "FileTransferStartUpload", source_component_uuid=button, transfer_uuid="t", filename="../big.ply",
+        mime_type="", part_count=4000, size_bytes=2 << 30,
+    )  # fmt: skip
+    assert tab.wait_for(lambda: bool(tab.told))
+    assert tab.told[0].startswith("big.ply: has 2048 MB")
+    for k in range(4):
+        tab._send(
+            "FileTransferPart", source_component_uuid=button, transfer_uuid="t", part_index=k, content=bytes(1 << 20)
+        )
+    tab.quiet(0.3)
+    assert session(server, 8).page._client.gui._current_file_upload_states == {}
+
+
+def test_more_than_was_announced_is_not_gathered(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(9)
+    button = tab.find("GuiUploadButtonMessage", "open scan")
+    tab._send(
+        "FileTransferStartUpload", source_component_uuid=button, transfer_uuid="t", filename="x.ply", mime_type="",
+        part_count=3, size_bytes=10,
+    )  # fmt: skip
+    tab._send("FileTransferPart", source_component_uuid=button, transfer_uuid="t", part_index=0, content=bytes(5000))
+    assert tab.wait_for(lambda: bool(tab.told))
+    assert session(server, 9).page._client.gui._current_file_upload_states == {}
+
+
+def test_a_closed_tab_is_forgotten_in_the_end(model: Model) -> None:
+    server = start(model, StudioConfig(port=0, resolution=32, keep_s=0.0))
+    try:
+        tab = CLIENTS.Tab(server.address, f"{1:032x}")
+        assert tab.wait_for(lambda: tab.meshes > 0)
+        assert len(server.sessions()) == 1
+        tab.close()
+        until = time.monotonic() + 30.0
+        while server.sessions() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert server.sessions() == {}
+    finally:
+        server.stop()
+
+
+def test_a_full_studio_says_so(model: Model) -> None:
+    server = start(model, StudioConfig(port=0, resolution=32, most_sessions=1))
+    try:
+        first = CLIENTS.Tab(server.address, f"{1:032x}")
+        assert first.wait_for(lambda: first.meshes > 0)
+        second = CLIENTS.Tab(server.address, f"{2:032x}")
+        assert second.wait_for(lambda: bool(second.told))
+        assert "Close another tab" in second.told[0]
+        first.close()
+        second.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("config", [StudioConfig(port=70000), StudioConfig(resolution=4096)])
+def test_a_setting_that_cannot_be_is_refused(model: Model, config: StudioConfig) -> None:
+    with pytest.raises(InputError):
+        start(model, config)
+
+
+def test_many_random_commands_in_several_tabs_break_nothing(server: StudioServer, open_tab: Open) -> None:
+    numbers = (20, 21, 22)
+    made = [open_tab(number) for number in numbers]
+    for number, tab in zip(numbers, made):
+        CLIENTS.wander(tab, number, 15, pause_s=0.0)
+    for number, tab in zip(numbers, made):
+        assert session(server, number).wait(60.0)
+        assert not any("Something went wrong" in line for line in tab.told)
+    names = [set(session(server, number).studio.document.names()) - {"mean head"} for number in numbers]
+    assert not names[0] & names[1] and not names[1] & names[2]
