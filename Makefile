@@ -72,7 +72,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 
 train-default: $(STAMP)
-	$(BIN)/imhead train default --data "$(ICT)" --out "$(RUN)" --resume
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[anny]"
+	test -f "$(RUN)/data/manifest.json" || $(BIN)/imhead data build --ict "$(ICT)" --out "$(RUN)/data"
+	$(BIN)/imhead train default --data "$(RUN)/data" --ict "$(ICT)" --out "$(RUN)" --resume
 
 evaluate: $(STAMP)
 	@mkdir -p "$(OUT)"

@@ -21,11 +21,10 @@ from imhead.config import TrainConfig, to_dict
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.model.head import HeadModel
-from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
 from imhead.training import losses
 from imhead.training.codes import apply_start, start_codes
-from imhead.training.population import CREASED, Population, build_population, training_offsets
+from imhead.training.population import CREASED, Population, TrainingHeads, build_population
 
 _CREASED = list(CREASED)
 _CANONICAL_CREASE_SHARE, _WARP_CREASE_SHARE = 0.25, 0.5
@@ -73,21 +72,27 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
     of_warp = step >= config.steps
     half = len(heads) if of_warp else len(heads) // 2
 
-    def take(source: np.ndarray, creases: np.ndarray, rows: np.ndarray, creased_share: float) -> Tensor:
+    posed = heads[:half]
+    others = (
+        rng.integers(1, population.posed.shape[1], size=half) if population.posed.shape[1] > 1 else np.zeros(half, int)
+    )
+    expression = np.where(rng.random(half) < config.neutral_fraction, 0, others)
+
+    def take(rows: list[tuple[np.ndarray, np.ndarray]], creased_share: float) -> Tensor:
         picked = []
-        for row in rows:
-            chosen = rng.integers(source.shape[1], size=count)
-            creased = np.flatnonzero(creases[row])
+        for samples, creases in rows:
+            chosen = rng.integers(len(samples), size=count)
+            creased = np.flatnonzero(creases)
             few = int(creased_share * count) if len(creased) else 0
             chosen[:few] = rng.choice(creased, size=few) if few else chosen[:few]
-            picked.append(source[row][rng.permutation(chosen)])
+            picked.append(samples[rng.permutation(chosen)])
         sign = torch.ones(len(rows), 1, 11)
         flip = flipped[: len(rows)]
         sign[flip, :, 0] = sign[flip, :, 4] = sign[flip, :, 7] = -1.0
         values = np.stack(picked) if picked else np.zeros((0, count, 11), dtype=np.float32)
         return torch.from_numpy(values) * sign
 
-    expressions = population.expressions[heads[:half]]
+    expressions = population.expressions[posed, expression]
     expressions = torch.where(flipped[:half, None], expressions[:, swap], expressions)
     keypoints = population.keypoints[heads]
     turned = keypoints[:, mirror] * torch.tensor([-1.0, 1.0, 1.0])
@@ -95,12 +100,13 @@ def draw_batch(population: Population, config: TrainConfig, mirror: Tensor, swap
         heads=torch.from_numpy(heads),
         flipped=flipped,
         canonical=take(
-            population.canonical,
-            population.canonical_creases,
-            heads[:0] if of_warp else heads,
+            [] if of_warp else [(population.canonical[k], population.canonical_creases[k]) for k in heads],
             _CANONICAL_CREASE_SHARE,
         ),
-        posed=take(population.posed, population.posed_creases, heads[:half], _WARP_CREASE_SHARE if of_warp else 0.0),
+        posed=take(
+            [(population.posed[k, e], population.posed_creases[k, e]) for k, e in zip(posed, expression)],
+            _WARP_CREASE_SHARE if of_warp else 0.0,
+        ),
         expressions=expressions,
         keypoints=torch.where(flipped[:, None, None], turned, keypoints),
     )
@@ -195,7 +201,7 @@ def arkit_swap() -> Tensor:
 
 def train(
     config: TrainConfig,
-    ict: IctModel,
+    heads: TrainingHeads,
     run: Path,
     *,
     resume: bool = False,
@@ -206,6 +212,7 @@ def train(
     """Train, or go on training, in the folder `run`.
 
     Args:
+        heads: what is learned.
         stop_after: leave after this many steps in all, as if killed; the schedule is that of the whole run.
 
     Raises:
@@ -220,9 +227,9 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(settings, json.dumps(to_dict(config), indent=1).encode())
     torch.manual_seed(config.seed)
-    offsets = training_offsets(ict, config, ComposeConfig())
-    population = build_population(ict, offsets, config, run / "population", progress)
-    learner = _fresh(config, ict, offsets, run, progress)
+    offsets = heads.offsets()
+    population = build_population(heads, offsets, config, run / "population", progress)
+    learner = _fresh(config, heads.ict, offsets, run, progress)
     del offsets
     started = [p for n, p in learner.named_parameters() if n in _PCA_STARTED]
     warp = list(learner.model.warp.parameters())
@@ -266,7 +273,7 @@ def train(
 def _fresh(config: TrainConfig, ict: IctModel, offsets: Tensor, run: Path, progress: Callable[[str], None]) -> Learner:
     model = HeadModel(config.model)
     if (run / "latest.json").exists():  # everything that the start would set is in the checkpoint
-        return Learner(model, torch.zeros(config.identities, config.model.identity_size))
+        return Learner(model, torch.zeros(len(offsets), config.model.identity_size))
     mean = (ict.mean + ict.canonical_offset).astype(np.float64)
     start = start_codes(mean, offsets, ict.mirror, config.model)
     progress(f"codes started: z_id explains {start.explained:.4f} of the region codes' variance")
