@@ -18,8 +18,12 @@ import torch
 
 from imhead.config import PRESETS, TrainConfig
 from imhead.errors import InputError
-from imhead.training.loop import Learner, arkit_swap, draw_batch, train
-from imhead.training.population import TrainingHeads, build_population
+from imhead.training.batch import arkit_swap, draw_batch
+from imhead.training.learner import Learner
+from imhead.training.loop import train
+from imhead.training.objective import batch_loss
+from imhead.training.population import TrainingHeads, build_population, open_population
+from imhead.training.team import Team
 
 CONFIG = replace(
     PRESETS["tiny"], steps=12, warp_steps=3, checkpoint_steps=3, progress_steps=1, canonical_points=200,
@@ -54,6 +58,10 @@ def silent(_: str) -> None:
 
 def weights(learner: Learner) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in learner.state_dict().items()}
+
+
+def reached(run: Path) -> int:
+    return int(json.loads((run / "latest.json").read_text())["step"])
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +114,13 @@ def test_a_run_that_is_killed_and_resumed_ends_with_the_same_weights_bit_for_bit
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
-        while not (run / "latest.json").exists():
+        while not (run / "checkpoint_0000003").exists() or reached(run) < 3:
             assert child.poll() is None, "the run ended before its first checkpoint"
             time.sleep(0.02)
     finally:
         child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    assert json.loads((run / "latest.json").read_text())["step"] == 3
+    assert reached(run) == 3
     said: list[str] = []
     resumed = train(CONFIG, heads, run, resume=True, progress=said.append)
     assert "resumed at step 3" in said
@@ -190,6 +198,41 @@ def test_a_head_s_expressions_begin_with_neutral_and_go_round_the_others(
         own = heads.data.expressions[identity.index]
         rows = [next(row for row in range(4) if np.array_equal(own[row], weights)) for weights in drawn[k, 1:]]
         assert rows == [1 + (2 * k) % 3, 1 + (2 * k + 1) % 3]
+
+
+def test_two_processes_learn_what_one_learns(heads: TrainingHeads, whole: tuple[Path, Learner], tmp_path: Path) -> None:
+    config = replace(CONFIG, batch_heads=4)
+    both = train(config, heads, tmp_path / "two", progress=silent, stop_after=8, processes=2)
+    alone = train(config, heads, tmp_path / "one", progress=silent, stop_after=8)
+    # a mean over weighted points is taken in each process, and Adam makes much of little: digits differ, the loss does not
+    population = open_population(tmp_path / "one" / "population")
+    batch = draw_batch(population, config, alone.model.mirror, arkit_swap(), 100)
+    values = [
+        sum(getattr(config.loss, name) * float(value) for name, value in batch_loss(learner, batch, config).items())
+        for learner in (alone, both)
+    ]
+    assert values[1] == pytest.approx(values[0], rel=0.02)
+    assert (weights(both)["z_id"] - weights(alone)["z_id"]).abs().max() < 0.01
+
+
+def test_more_processes_than_a_step_has_heads_for_are_refused(heads: TrainingHeads, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot share"):
+        train(CONFIG, heads, tmp_path / "many", progress=silent, processes=2)
+
+
+def test_the_processes_of_a_team_share_a_batch_without_overlap(
+    heads: TrainingHeads, whole: tuple[Path, Learner]
+) -> None:
+    population = open_population(whole[0] / "population")
+    for step in (0, CONFIG.steps):
+        parts = [
+            draw_batch(population, CONFIG, whole[1].model.mirror, arkit_swap(), step, team)
+            for team in (Team(), Team(0, 2), Team(1, 2))
+        ]
+        order = [torch.cat([p.heads for p in parts[1:]]).argsort(), parts[0].heads.argsort()]
+        together = torch.cat([p.canonical if step == 0 else p.posed for p in parts[1:]])
+        whole_batch = parts[0].canonical if step == 0 else parts[0].posed
+        assert torch.equal(together[order[0]], whole_batch[order[1]])
 
 
 def test_part_of_a_batch_is_neutral_and_mirrored_heads_have_mirrored_expressions(

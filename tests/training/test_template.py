@@ -16,7 +16,7 @@ from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import load_topology
 from imhead.training.codes import apply_start, start_codes
-from imhead.training.loop import Learner
+from imhead.training.learner import Learner
 from imhead.training.population import training_offsets
 from imhead.training.template import build_template
 

@@ -27,7 +27,8 @@ def train(
     data: Annotated[Path, typer.Option("--data", help="Folder of a data set, from imhead data build.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads; one is close to as fast as two.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the work; one for each core.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; one is close to as fast as two.")] = 1,
     ict: IctOption = None,
     anny: AnnyOption = None,
 ) -> None:
@@ -49,7 +50,9 @@ def train(
     torch.set_num_threads(threads)
     opened = open_dataset(data)
     heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
-    learner = run_training(config, heads, out, resume=resume, progress=say.print, picture=three_heads)
+    learner = run_training(
+        config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes
+    )
     path = save_run_model(learner, config, out, heads.data.manifest)
     say.print(f"trained model in {path}")
 

@@ -13,7 +13,7 @@ from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.render import camera, contact_sheet, shade
 from imhead.store.manifest import Manifest
-from imhead.training.loop import Learner
+from imhead.training.learner import Learner
 from imhead.types import Head
 
 _WINDOWS = (

@@ -132,21 +132,27 @@ def build_population(
     paths = (folder / "canonical.npy", folder / "posed.npy")
     if not (marker.is_file() and json.loads(marker.read_text())["settings"] == digest):
         folder.mkdir(parents=True, exist_ok=True)
+        shift = torch.from_numpy(keypoint_weights((heads.ict.mean + heads.ict.canonical_offset).astype(np.float64)))
+        moved = torch.einsum("rv,mvc->mrc", shift.float(), offsets)
+        np.save(folder / "keypoints.npy", (torch.from_numpy(CENTERS_MM).float() + moved).numpy() / MODEL_UNIT_MM)
+        expressions = [heads.expressions(k, config.expressions) for k in range(heads.count)]
+        np.save(folder / "expressions.npy", np.stack(expressions).astype(np.float32))
         _draw_all(heads, config, paths, progress, processes)
         write_atomically(marker, json.dumps({"settings": digest}).encode())
-    expressions = np.stack([heads.expressions(k, config.expressions) for k in range(heads.count)])
-    ict = heads.ict
-    shift = torch.from_numpy(keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))).float()
-    moved = torch.einsum("rv,mvc->mrc", shift, offsets)
-    keypoints = (torch.from_numpy(CENTERS_MM).float() + moved) / MODEL_UNIT_MM
-    canonical, posed = (np.load(path, mmap_mode="r") for path in paths)
+    return open_population(folder)
+
+
+def open_population(folder: Path) -> Population:
+    """What `build_population` left in `folder`."""
+    canonical, posed = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("canonical", "posed"))
+    keypoints = np.load(folder / "keypoints.npy")
     return Population(
         canonical=canonical,
         posed=posed,
-        expressions=torch.from_numpy(expressions).float(),
-        keypoints=keypoints,
-        canonical_creases=_at_creases(canonical, keypoints.numpy()),
-        posed_creases=_at_creases(posed, keypoints.numpy()),
+        expressions=torch.from_numpy(np.load(folder / "expressions.npy")),
+        keypoints=torch.from_numpy(keypoints),
+        canonical_creases=_at_creases(canonical, keypoints),
+        posed_creases=_at_creases(posed, keypoints),
     )
 
 

@@ -33,7 +33,7 @@ from imhead.sources.ict import IctModel, read_ict
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
 from imhead.template.surface import TemplateSurface, canonical_field, save_template
 from imhead.template.topology import Topology, load_topology
-from imhead.training.loop import Learner
+from imhead.training.learner import Learner
 from imhead.training.population import training_offsets
 from imhead.types import FloatArray, IntArray
 
