@@ -16,13 +16,14 @@ RUN ?= $(OUT)/runs/default
 SUITE ?= heldout
 DATA ?= $(ICT)
 
-.PHONY: help install demo test test-slow check train-default evaluate clean
+.PHONY: help install demo test test-slow test-browser check train-default evaluate clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo           fit a scan, edit its nose, mesh and compare it   [SCAN=path]"
 	@echo "make test           lint and the fast tests"
 	@echo "make test-slow      the tests that take long"
+	@echo "make test-browser   a person's session in Chromium (apt-get install chromium)"
 	@echo "make check          formatting, lint and types"
 	@echo "make evaluate       accuracy in mm, on unseen heads                     [SUITE, DATA]"
 	@echo "make train-default  train the default model                          [ICT=clone of ICT-FaceKit]"
@@ -31,7 +32,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,studio]"
 	touch $@
 
 install: $(STAMP)
@@ -66,13 +67,19 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/pytest -q -m slow --timeout 1800
 
+test-browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,studio,browser]"
+	$(BIN)/python -m pytest -q -n 0 -m slow tests/browser
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 train-default: $(STAMP)
-	$(BIN)/imhead train default --data "$(ICT)" --out "$(RUN)" --resume
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[anny]"
+	test -f "$(RUN)/data/manifest.json" || $(BIN)/imhead data build --ict "$(ICT)" --out "$(RUN)/data"
+	$(BIN)/imhead train default --data "$(RUN)/data" --ict "$(ICT)" --out "$(RUN)" --resume
 
 evaluate: $(STAMP)
 	@mkdir -p "$(OUT)"

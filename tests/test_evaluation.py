@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import igl
@@ -9,14 +11,18 @@ import numpy as np
 import pytest
 
 from imhead.checkpoint import load_model
-from imhead.config import TrainConfig
 from imhead.curation.virtual_scan import sample_points
 from imhead.evaluation.cases import CaseKind, HeldOut, HeldOutSource, held_out, random_turn, score
 from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.processes import in_processes
 from imhead.fitting.fit import FitConfig, pose_template
 from imhead.regions import REGIONS
+from imhead.sources.anny import AnnyModel
 from imhead.sources.ict import IctModel
+from imhead.store.dataset import build_dataset, open_dataset
+from imhead.store.heads import OpenSources
+from imhead.store.recipe import Recipe
+from imhead.training.population import TrainingHeads
 from imhead.types import Mesh, Scan
 
 
@@ -81,6 +87,17 @@ def test_a_single_view_sees_the_face_and_not_the_back_of_the_head(ict: IctModel)
     assert np.percentile(np.sqrt(squared), 95) < 1.5
 
 
+def test_the_held_out_heads_of_a_data_set_are_its_own_of_every_source(
+    small_ict: IctModel, small_anny: AnnyModel, tmp_path: Path
+) -> None:
+    sources = OpenSources(small_ict, small_anny)
+    build_dataset(Recipe(identities=24, expressions=2, heldout=0.5), sources, tmp_path / "set")
+    source = HeldOutSource.of_data(open_dataset(tmp_path / "set"), sources)
+    assert source.count == 12
+    kinds = {source.head(index).source for index in range(12)}
+    assert kinds == {small_ict, small_anny}
+
+
 def test_noise_spreads_the_points_of_a_scan_by_as_much_as_is_asked(ict: IctModel, case: HeldOut) -> None:
     noisy = held_out(HeldOutSource.of(ict), 3, CaseKind(noise_mm=1.0))
     back = np.linalg.inv(noisy.head_to_scan)
@@ -91,8 +108,8 @@ def test_noise_spreads_the_points_of_a_scan_by_as_much_as_is_asked(ict: IctModel
 
 
 @pytest.fixture(scope="module")
-def peer(ict: IctModel) -> LinearHeads:
-    (heads,) = linear_heads(ict, HeldOutSource.of(ict).visible, (20,), TrainConfig(identities=40))
+def peer(ict: IctModel, training_heads: Callable[[int], TrainingHeads]) -> LinearHeads:
+    (heads,) = linear_heads(ict, HeldOutSource.of(ict).seen_faces(), (20,), training_heads(40).offsets())
     return heads
 
 

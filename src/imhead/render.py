@@ -21,13 +21,13 @@ from imhead.shading import (
     HEAD_HALF_MM,
     VIEW_NAMES,
     ByteImage,
-    Camera,
     Color,
     camera,
     depth_map,
     shade,
     surfels,
 )
+from imhead.sight import Camera
 from imhead.types import FloatArray, Mesh
 
 __all__ = [

@@ -35,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_set_is_built_and_described(run: Run, ict_path: Path, tmp_path: Path) -> None:
-    words = ("--source", "ict=1", "--source", "compose=3", "--identities", 8, "--expressions", 3, "--data", ict_path)
+    words = ("--source", "ict=1", "--source", "compose=3", "--identities", 8, "--expressions", 3, "--ict", ict_path)
     code, out, err = run("build", *words, "--out", tmp_path / "set", "--json")
     assert code == 0, err
     built = json.loads(out)
@@ -56,9 +56,9 @@ def test_the_picture_shows_24_heads(run: Run, ict_path: Path, tmp_path: Path, mo
         return np.zeros((size, size, 3), dtype=np.uint8)
 
     monkeypatch.setattr("imhead.render.shade", shade)
-    words = ("--source", "ict", "--identities", 3, "--expressions", 2, "--data", ict_path)
+    words = ("--source", "ict", "--identities", 3, "--expressions", 2, "--ict", ict_path)
     assert run("build", *words, "--out", tmp_path / "set")[0] == 0
-    code, _, err = run("info", tmp_path / "set", "--picture", tmp_path / "heads.png", "--data", ict_path)
+    code, _, err = run("info", tmp_path / "set", "--picture", tmp_path / "heads.png", "--ict", ict_path)
     assert code == 0, err
     with Image.open(tmp_path / "heads.png") as picture:
         assert picture.width > 6 * 320 and picture.height > 4 * 320
@@ -68,7 +68,7 @@ def test_the_picture_shows_24_heads(run: Run, ict_path: Path, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [(("--source", "scans"), "scans"), (("--source", "ict=many"), "number"), (("--source", "flame"), "flame"),
-     (("--source", "ict=-1"), "positive"), (("--source", "ict", "--data", "nowhere.npz"), "nowhere.npz")],
+     (("--source", "ict=-1"), "positive"), (("--source", "ict", "--ict", "nowhere.npz"), "nowhere.npz")],
 )  # fmt: skip
 def test_what_cannot_be_built_is_refused_in_one_line(
     run: Run, tmp_path: Path, words: tuple[str, ...], said: str

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from imhead.conventions import ARKIT_NAMES
 from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
 from imhead.sources.ict import IctModel
-from imhead.training.population import HELD_OUT_SEED
+from imhead.store.recipe import HELD_OUT_SEED
 
 
 @pytest.fixture(scope="module")

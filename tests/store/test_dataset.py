@@ -108,12 +108,6 @@ def test_held_out_identities_have_seeds_of_their_own_and_share_no_parent(opened:
     assert not rows["train"] & rows["heldout"] and not rows["train"] & rows["validation"]
 
 
-def test_held_out_means_the_same_as_in_training() -> None:
-    from imhead.training import population
-
-    assert population.HELD_OUT_SEED == HELD_OUT_SEED
-
-
 PLACES = st.tuples(st.integers(0, 999), st.sampled_from(SPLITS), st.integers(0, 499_999))
 
 
@@ -160,7 +154,7 @@ def test_a_folder_that_holds_a_set_is_not_written_over(folder: Path, sources: Op
 def test_a_source_that_is_not_open_is_refused_before_anything_is_written(small_ict: IctModel, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="anny"):
         build_dataset(RECIPE, OpenSources(ict=small_ict), tmp_path / "set")
-    with pytest.raises(InputError, match="--data"):
+    with pytest.raises(InputError, match="--ict"):
         build_dataset(RECIPE, OpenSources(), tmp_path / "set")
     assert not (tmp_path / "set").exists()
 

@@ -83,7 +83,7 @@ def test_other_data_than_the_set_was_drawn_from_is_refused(
 
 
 def test_ict_without_its_data_is_refused_with_the_option_that_names_it() -> None:
-    with pytest.raises(InputError, match="--data"):
+    with pytest.raises(InputError, match="--ict"):
         open_sources(("compose",), None, None, lambda _: None)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from imhead.config import PRESETS, TrainConfig
+from imhead.config import PRESETS
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, MIRROR, SIDE
-from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
 from imhead.training.codes import CodeStart, apply_start, keypoint_weights, mirror_offsets, start_codes
-from imhead.training.population import training_offsets
+from imhead.training.population import TrainingHeads
 
 CONFIG = PRESETS["tiny"].model
 HEADS = 12
@@ -26,8 +27,8 @@ def mean(ict: IctModel) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def offsets(ict: IctModel) -> Tensor:
-    return training_offsets(ict, TrainConfig(identities=HEADS), ComposeConfig())
+def offsets(training_heads: Callable[[int], TrainingHeads]) -> Tensor:
+    return training_heads(HEADS).offsets()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from imhead.config import PRESETS
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.regions import MIRROR
 from imhead.training import losses
-from imhead.training.loop import arkit_swap, rates
+from imhead.training.batch import arkit_swap
+from imhead.training.loop import rates
 
 SEED = st.integers(0, 2**31)
 

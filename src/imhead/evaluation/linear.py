@@ -12,16 +12,14 @@ import igl
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
-from imhead.config import TrainConfig
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.fit import FitConfig, point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
 from imhead.fitting.pose_template import PoseTemplate
-from imhead.sources.compose import ComposeConfig
 from imhead.sources.ict import IctModel
-from imhead.training.population import training_offsets
-from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
+from imhead.types import FloatArray, IntArray, Mesh, Scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +50,19 @@ class LinearFit:
     """Wall time."""
 
 
-def linear_heads(ict: IctModel, visible: BoolArray, sizes: tuple[int, ...], config: TrainConfig) -> list[LinearHeads]:
-    """PCAs with `sizes` directions of the identities that a run with `config` learns from."""
-    offsets = training_offsets(ict, config, ComposeConfig())
+def linear_heads(ict: IctModel, seen_faces: IntArray, sizes: tuple[int, ...], offsets: Tensor) -> list[LinearHeads]:
+    """PCAs with `sizes` directions of registered heads.
+
+    Args:
+        offsets: (M, V, 3) `TrainingHeads.offsets()`: the identities that the model learns from.
+    """
     flat = offsets.flatten(1)
     center = flat.mean(dim=0)
     _, sigma, basis = torch.svd_lowrank(flat - center, q=min(max(sizes) + 16, *flat.shape), niter=3)
     scaled = (basis * (sigma / np.sqrt(len(flat)))).T.reshape(-1, *offsets.shape[1:]).numpy()
     mean = ict.mean + center.reshape(-1, 3).numpy()
     faces = np.concatenate([ict.skin_faces, ict.eye_faces])
-    return [LinearHeads(mean, faces, faces[visible], scaled[:size], ict.expressions) for size in sizes]
+    return [LinearHeads(mean, faces, seen_faces, scaled[:size], ict.expressions) for size in sizes]
 
 
 def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: FitConfig) -> LinearFit:

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.evaluation.cases import CaseKind, Fitted, HeldOut, HeldOutSource, held_out, score
-from imhead.evaluation.linear import LinearHeads, fit_linear
+from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.processes import in_processes
 from imhead.fitting.fit import FitConfig, fit_scan, pose_template
 from imhead.types import Scan
@@ -25,6 +26,7 @@ SUITES: dict[str, tuple[CaseKind, ...]] = {
     "noise": tuple(CaseKind(noise_mm=noise) for noise in (0.0, 0.5, 1.0, 2.0)),
 }
 """Name → the kinds of case that it runs, one row each."""
+_LINEAR_SIZES = (256, 100)
 _POSE_FAILURE_DEG = 10.0
 _POSE_FAILURE_MM = 15.0
 _SHOWN = ("name", "refused", "pose_failed", "face_chamfer_mm", "head_chamfer_mm", "pose_error_deg", "seconds")
@@ -64,6 +66,12 @@ def linear(model: Model, heads: LinearHeads, config: FitConfig) -> Competitor:
     return Competitor(f"pca_{size}", size, lambda scan: fit_linear(scan, heads, template, config))
 
 
+def linear_peers(model: Model, source: HeldOutSource, offsets: Tensor, config: FitConfig) -> list[Competitor]:
+    """The linear models that apply, learned from registered heads with `offsets` (M, V, 3)."""
+    heads = linear_heads(source.ict, source.seen_faces(), _LINEAR_SIZES, offsets)
+    return [linear(model, peer, config) for peer in heads]
+
+
 def run_suite(
     suite: str,
     competitors: list[Competitor],
@@ -98,7 +106,7 @@ def _case(competitor: Competitor, source: HeldOutSource, kind: CaseKind, index: 
         return {"name": case.scan.name, "refused": str(error)}
     figures = score(result, case)
     failed = figures["pose_error_deg"] > _POSE_FAILURE_DEG or figures["pose_error_mm"] > _POSE_FAILURE_MM
-    return {"name": case.scan.name, "pose_failed": failed, **figures, "seconds": result.seconds}
+    return {"name": case.scan.name, "source": case.source, "pose_failed": failed, **figures, "seconds": result.seconds}
 
 
 def _row(suite: str, kind: CaseKind, competitor: Competitor, cases: list[dict[str, Any]]) -> dict[str, Any]:

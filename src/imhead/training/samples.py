@@ -16,7 +16,7 @@ import numpy as np
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.curation.surface import vertex_normals
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
-from imhead.sources.ict import IctModel
+from imhead.store.heads import HeadSource
 from imhead.types import BoolArray, FloatArray, IntArray
 
 _EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
@@ -72,14 +72,14 @@ def signed_distance(vertices: FloatArray, faces: IntArray, points: FloatArray) -
     return _Closest(np.sqrt(np.maximum(squared, 0.0)) * np.where(inside, -1.0, 1.0), closest, face)
 
 
-def face_density(ict: IctModel) -> FloatArray:
+def face_density(source: HeadSource) -> FloatArray:
     """`sampling_density` of each face, skin then eyes; the same for every head, so computed once."""
-    faces = np.concatenate([ict.skin_faces, ict.eye_faces])
-    return sampling_density((ict.mean + ict.canonical_offset)[faces].mean(axis=1))
+    faces = np.concatenate([source.skin_faces, source.eye_faces])
+    return sampling_density((source.mean + source.canonical_offset)[faces].mean(axis=1))
 
 
 def head_samples(
-    ict: IctModel,
+    source: HeadSource,
     density: FloatArray,
     posed: FloatArray,
     canonical: FloatArray,
@@ -88,12 +88,12 @@ def head_samples(
 ) -> Samples:
     """Draw `count` samples of the head with vertices `posed` (V, 3); `canonical` are the same vertices at rest.
 
-    The first half lies on the surface. `density` is `face_density(ict)`.
+    The first half lies on the surface. `density` is `face_density(source)`.
     """
     posed = posed.astype(np.float64)
-    faces = np.concatenate([ict.skin_faces, ict.eye_faces])
+    faces = np.concatenate([source.skin_faces, source.eye_faces])
     normals = np.zeros_like(posed)
-    for solid in (ict.skin_faces, ict.eye_faces):
+    for solid in (source.skin_faces, source.eye_faces):
         used = np.unique(solid)
         normals[used] = vertex_normals(posed, solid)[0][used]
     surface = int(count * _SURFACE_SHARE)
@@ -103,7 +103,7 @@ def head_samples(
     corner = posed[faces]
     outward = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
-    hidden = _hidden(ict, posed, seeds, seed_face)
+    hidden = _hidden(source, posed, seeds, seed_face)
     crevice = ~hidden & _in_crevice(posed, faces, seeds, outward[seed_face])
     shut = seeds[crevice] + outward[seed_face[crevice]] * rng.uniform(0.0, _CREVICE_MM, (int(crevice.sum()), 1))
     shut = rng.permutation(np.tile(shut, (_CREVICE_COPIES, 1)))[: int(_CREVICE_SHARE * count)]
@@ -111,7 +111,7 @@ def head_samples(
     kept = np.flatnonzero(~hidden & ~crevice)[:surface]
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
     home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
-    between = _between(ict, posed, seeds, home, int(_BETWEEN_SHARE * count), rng)
+    between = _between(source, posed, seeds, home, int(_BETWEEN_SHARE * count), rng)
 
     free = count - len(seeds) - len(shut) - len(between)
     far = int(count * _FAR_SHARE)
@@ -125,7 +125,7 @@ def head_samples(
             between,
         ]
     )
-    closest = _union_distance(ict, posed, off)
+    closest = _union_distance(source, posed, off)
     away = np.where(np.abs(closest.distance) > 0.05, closest.distance, np.inf)[:, None]
     off_normal = (off - closest.point) / away
 
@@ -188,12 +188,12 @@ def _surface_points(
     return np.einsum("nkc,nk->nc", corner[face], bary), face, bary
 
 
-def _hidden(ict: IctModel, posed: FloatArray, points: FloatArray, face: IntArray) -> BoolArray:
+def _hidden(source: HeadSource, posed: FloatArray, points: FloatArray, face: IntArray) -> BoolArray:
     # a point of one solid that lies inside another is not on the surface of their union
-    skin = face < len(ict.skin_faces)
+    skin = face < len(source.skin_faces)
     hidden = np.zeros(len(points), dtype=bool)
-    near = skin & _near_eyes(ict, posed, points, 3.0)
-    for mask, solid in ((near, ict.eye_faces), (~skin, ict.skin_faces)):
+    near = skin & _near_eyes(source, posed, points, 3.0)
+    for mask, solid in ((near, source.eye_faces), (~skin, source.skin_faces)):
         if mask.any():
             hidden[mask] = igl.fast_winding_number(posed, solid, points[mask]) > 0.5
     return hidden
@@ -207,7 +207,7 @@ def _in_crevice(posed: FloatArray, faces: IntArray, surface: FloatArray, outward
 
 
 def _between(
-    ict: IctModel, posed: FloatArray, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator
+    source: HeadSource, posed: FloatArray, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator
 ) -> FloatArray:
     """Up to `count` outside points on chords from one of the mouth's surface points `seeds` to another.
 
@@ -220,12 +220,12 @@ def _between(
         return np.zeros((0, 3))
     start, end = (seeds[rng.choice(rows, size=_BETWEEN_TRIES * count)] for rows in (moved, mouth))
     points = start + rng.uniform(0.1, 0.9, (len(start), 1)) * (end - start)
-    outside: FloatArray = points[_union_distance(ict, posed, points).distance > _BETWEEN_MM][:count]
+    outside: FloatArray = points[_union_distance(source, posed, points).distance > _BETWEEN_MM][:count]
     return outside
 
 
-def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: float) -> BoolArray:
-    used = np.unique(ict.eye_faces)
+def _near_eyes(source: HeadSource, posed: FloatArray, points: FloatArray, margin_mm: float) -> BoolArray:
+    used = np.unique(source.eye_faces)
     near = np.zeros(len(points), dtype=bool)
     for side in (used[posed[used, 0] > 0], used[posed[used, 0] <= 0]):
         low, high = posed[side].min(axis=0) - margin_mm, posed[side].max(axis=0) + margin_mm
@@ -233,13 +233,13 @@ def _near_eyes(ict: IctModel, posed: FloatArray, points: FloatArray, margin_mm: 
     return near
 
 
-def _union_distance(ict: IctModel, posed: FloatArray, points: FloatArray) -> _Closest:
-    skin = signed_distance(posed, ict.skin_faces, points)
-    near = _near_eyes(ict, posed, points, _EYE_REACH_MM)
-    eye = signed_distance(posed, ict.eye_faces, points[near])
+def _union_distance(source: HeadSource, posed: FloatArray, points: FloatArray) -> _Closest:
+    skin = signed_distance(posed, source.skin_faces, points)
+    near = _near_eyes(source, posed, points, _EYE_REACH_MM)
+    eye = signed_distance(posed, source.eye_faces, points[near])
     distance, point, face = skin.distance.copy(), skin.point.copy(), skin.face.copy()
     closer = eye.distance < distance[near]
     rows = np.flatnonzero(near)[closer]
     distance[rows], point[rows] = eye.distance[closer], eye.point[closer]
-    face[rows] = eye.face[closer] + len(ict.skin_faces)
+    face[rows] = eye.face[closer] + len(source.skin_faces)
     return _Closest(distance, point, face)

@@ -2,27 +2,21 @@
 
 The training heads are registered, so that each vertex's offsets are known, and their codes are in the learner's table.
 What is fitted is Σ_j w_ij B_ij z_j with the same kind of compact weights as the model's own.
-
-Run it as `python -m imhead.training.template RUN ICT MODEL` for the model file of a run that was trained before.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import igl
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from scipy.sparse import coo_matrix, diags
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from imhead.checkpoint import Model, load_model
-from imhead.config import train_config_from_dict
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
@@ -30,12 +24,10 @@ from imhead.geometry.field import HeadField
 from imhead.model.fusion import wendland
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
-from imhead.sources.compose import ComposeConfig
-from imhead.sources.ict import IctModel, boundary_loops, read_ict
+from imhead.sources.ict import IctModel, boundary_loops
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
 from imhead.template.surface import TemplateSurface, canonical_field, load_template, save_template, template_path
 from imhead.template.topology import Topology, load_topology
-from imhead.training.population import training_offsets
 from imhead.types import FloatArray, IntArray
 
 _REACH = 0.9
@@ -207,17 +199,3 @@ def write_template(
     save_template(build_template(model, z_id.detach().cpu(), ict, offsets, progress=progress), path)
     load_template(path, model)
     return path
-
-
-def code_table(run: Path) -> Tensor:
-    """z_id (M, 256) of a run's training heads, at its last checkpoint."""
-    folder = run / json.loads((run / "latest.json").read_text())["folder"]
-    return load_file(folder / "weights.safetensors")["z_id"]
-
-
-if __name__ == "__main__":
-    trained, source, target = map(Path, sys.argv[1:])
-    registered = read_ict(source)
-    settings = train_config_from_dict(json.loads((trained / "config.json").read_text()))
-    drawn = training_offsets(registered, settings, ComposeConfig())
-    print(write_template(target, code_table(trained), registered, drawn))
