@@ -18,7 +18,7 @@ from imhead.curation.virtual_scan import FRONTAL_PHONE, virtual_scan
 from imhead.export import write_mesh
 from imhead.sources.compose import ComposeConfig, draw_identity, group_masks
 from imhead.sources.ict import read_ict
-from imhead.training.population import HELD_OUT_SEED
+from imhead.store.recipe import HELD_OUT_SEED
 from imhead.types import Mesh
 
 IDENTITY = HELD_OUT_SEED + 7_001
