@@ -92,7 +92,7 @@ def main(folder: Path, out: Path) -> None:
         f"- **Training:** {card['training']}; seed {card['seed']}, code at {card['commit']}, {card['date']}.",
         f"- **Limits:** {card['limits']}.",
         "- **Not reproducible to the digit:** schedule and samples changed on the way, as told above."
-        " `make train-default` trains with the final settings from the start, on a data set that holds Anny's heads too:"
+        " `make train-default` trains with the final settings from the start, on a data set that has heads of Anny too:"
         " another model.",
         "",
         "## Held-out heads",
