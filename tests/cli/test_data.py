@@ -10,39 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imhead.cli import main
 from imhead.types import Mesh
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call `imhead data` in this process: exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["imhead", "data", *map(str, words)])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
-
-
 def test_a_set_is_built_and_described(run: Run, ict_path: Path, tmp_path: Path) -> None:
     words = ("--source", "ict=1", "--source", "compose=3", "--identities", 8, "--expressions", 3, "--ict", ict_path)
-    code, out, err = run("build", *words, "--out", tmp_path / "set", "--json")
+    code, out, err = run("data", "build", *words, "--out", tmp_path / "set", "--json")
     assert code == 0, err
     built = json.loads(out)
     assert {record["name"]: record["identities"] for record in built["sources"]} == {"ict": 2, "compose": 6}
-    code, out, err = run("info", tmp_path / "set", "--json")
+    code, out, err = run("data", "info", tmp_path / "set", "--json")
     assert code == 0 and json.loads(out) == built
-    code, out, err = run("info", tmp_path / "set")
+    code, out, err = run("data", "info", tmp_path / "set")
     assert code == 0 and out == ""
     for word in ("8 identities with 3 expressions", "heldout", "MIT", "compose: 6"):
         assert word in err
@@ -57,8 +38,8 @@ def test_the_picture_shows_24_heads(run: Run, ict_path: Path, tmp_path: Path, mo
 
     monkeypatch.setattr("imhead.render.shade", shade)
     words = ("--source", "ict", "--identities", 3, "--expressions", 2, "--ict", ict_path)
-    assert run("build", *words, "--out", tmp_path / "set")[0] == 0
-    code, _, err = run("info", tmp_path / "set", "--picture", tmp_path / "heads.png", "--ict", ict_path)
+    assert run("data", "build", *words, "--out", tmp_path / "set")[0] == 0
+    code, _, err = run("data", "info", tmp_path / "set", "--picture", tmp_path / "heads.png", "--ict", ict_path)
     assert code == 0, err
     with Image.open(tmp_path / "heads.png") as picture:
         assert picture.width > 6 * 320 and picture.height > 4 * 320
@@ -73,11 +54,11 @@ def test_the_picture_shows_24_heads(run: Run, ict_path: Path, tmp_path: Path, mo
 def test_what_cannot_be_built_is_refused_in_one_line(
     run: Run, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    code, out, err = run("build", *words, "--out", tmp_path / "set")
+    code, out, err = run("data", "build", *words, "--out", tmp_path / "set")
     assert code == 2 and out == "" and said in err.strip().splitlines()[-1]
     assert not (tmp_path / "set").exists()
 
 
 def test_a_folder_that_is_no_set_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
-    code, out, err = run("info", tmp_path)
+    code, out, err = run("data", "info", tmp_path)
     assert code == 2 and out == "" and "no data set" in err and len(err.strip().splitlines()) == 1

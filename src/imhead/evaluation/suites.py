@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -33,13 +33,12 @@ _SHOWN = ("name", "refused", "pose_failed", "face_chamfer_mm", "head_chamfer_mm"
 _FIGURES = ("_mm", "_consistency", "_1mm", "_5mm", "_deg", "seconds")
 
 
-class TimedFit(Fitted):
+class TimedFit(Fitted, Protocol):
     """A fit that knows how long it took."""
 
     @property
     def seconds(self) -> float:
         """Wall time."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Competitor:
     name: str
     code_size: int
     """Numbers that describe an identity."""
-    fit: Callable[[Scan], Any]
+    fit: Callable[[Scan], TimedFit]
     """Scan → what `score` reads, with `seconds`."""
 
 

@@ -86,6 +86,7 @@ class Poses:
 
 
 def join(batches: list[Poses]) -> Poses:
+    """One batch of all poses, in order."""
     return Poses(
         torch.cat([b.scale for b in batches]),
         torch.cat([b.rotation for b in batches]),
