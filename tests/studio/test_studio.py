@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
@@ -307,7 +308,6 @@ def test_a_project_gives_back_every_step_bit_for_bit(studio: Studio, tmp_path: P
 
 
 def test_a_project_that_is_damaged_is_refused_in_one_line(studio: Studio, tmp_path: Path) -> None:
-    from safetensors.numpy import load, save
 
     good = project_bytes(studio)
     bad = {
