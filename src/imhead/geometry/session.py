@@ -124,10 +124,8 @@ class HeadSession:
         self._samples.forget(stale)
         left = self._surface.leave(stale)
         removed = self._component.rows(self._surface.case)
-        seeds = [left, self._surface.aim(left)]
-        if 8 * len(removed[0]) > len(self._component.mesh.faces):
-            # so much went that a component of which nothing was known might be the largest one now
-            seeds.append(refine(self._samples, coarsest_cells(self._lattice)))
+        # everywhere: an edit may bring up a component that nothing known leads to
+        seeds = [left, self._surface.aim(left), refine(self._samples, coarsest_cells(self._lattice))]
         rows = self._replace(removed, self._surface.follow(np.concatenate(seeds)))
         if len(self._cache) > _CACHE_GROWTH * self._first_count:
             self._cache.keep(np.flatnonzero(self._samples.known))
