@@ -1,9 +1,11 @@
 """Measure with `imhead bench`, and write `docs/performance.md` from the figures, so that they cannot disagree.
 
-    python benchmarks/performance.py docs --threads 2         (more options go to `imhead bench`)
-    python benchmarks/performance.py docs --page-only         (from figures that are there already)
+    python benchmarks/performance.py docs --threads 2              (all benchmarks; options go to `imhead bench`)
+    python benchmarks/performance.py docs mesh --threads 2         (only this one)
+    python benchmarks/performance.py docs --page-only              (from figures that are there already)
 
-Figures of a CPU go to `docs/results/performance.json`, those of a GPU (`--device cuda`) to `performance_cuda.json`.
+Figures of a CPU go to `docs/results/bench_mesh.json` and so on, those of a GPU (`--device cuda`) to
+`bench_mesh_cuda.json`. The page says of a benchmark without figures that it was not measured.
 """
 
 from __future__ import annotations
@@ -11,30 +13,47 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 
-_TITLES = {
-    "mesh": "Whole mesh",
-    "remesh_median": "After an edit, median region",
-    "remesh_largest": "After an edit, slowest region",
-    "fit": "Fit of a scan",
-    "train": "Training step",
+NAMES = ("mesh", "remesh", "fit", "train")
+_ROWS = {
+    "mesh": {"mesh": "Whole mesh"},
+    "remesh": {
+        "remesh_median": "After an edit, median region",
+        "remesh_largest": "After an edit, slowest region",
+    },
+    "fit": {"fit": "Fit of a scan"},
+    "train": {"train": "Training step"},
 }
+_SECTIONS = {"mesh": "Whole mesh", "remesh": "After an edit", "fit": "Fit", "train": "Training step"}
+_NOT_MEASURED = "Not measured."
 
 
-def measure(results: Path, options: list[str]) -> None:
-    """Run all benchmarks and keep their figures."""
-    command = [sys.executable, "-m", "imhead", "bench", "--json", *options]
+def measure(results: Path, name: str, options: list[str]) -> None:
+    """Run one benchmark and keep its figures."""
+    command = [sys.executable, "-m", "imhead", "bench", name, "--json", *options]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = json.loads(said)["rows"]
     if any(row["quick"] for row in rows):
         raise SystemExit("figures of --quick mean nothing; measure without it")
-    name = "performance.json" if rows[0]["device"] == "cpu" else f"performance_{rows[0]['device']}.json"
     results.mkdir(parents=True, exist_ok=True)
-    (results / name).write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    path = figures(results, name, rows[0]["device"])
+    path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def figures(results: Path, name: str, device: str) -> Path:
+    """Where the figures of a benchmark on a device are."""
+    return results / (f"bench_{name}.json" if device == "cpu" else f"bench_{name}_{device}.json")
+
+
+def measured(results: Path, device: str) -> dict[str, list[Row]]:
+    """The rows of all benchmarks that were run on a device."""
+    paths = {name: figures(results, name, device) for name in NAMES}
+    return {name: json.loads(p.read_text(encoding="utf-8"))["rows"] for name, p in paths.items() if p.is_file()}
 
 
 def duration(seconds: float) -> str:
@@ -50,19 +69,34 @@ def checked(row: Row) -> str:
     return words[row["equal_to_reference"]]
 
 
-def summary(rows: list[Row]) -> list[str]:
-    """One line for each row."""
+def summary(found: dict[str, list[Row]]) -> list[str]:
+    """One line for each row, also for those that are missing."""
     lines = [
         "| | ours | processor time | peer | ratio | evaluations | floor | equal |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        lines.append(
-            f"| {_TITLES[row['name']]} | {duration(row['ours_seconds'])} | {duration(row['ours_cpu_seconds'])} "
-            f"| {duration(row['peer_seconds'])} | {row['ratio']:,.1f} | {row['evaluations']:,} "
-            f"| {duration(row['floor']['seconds'])} | {checked(row)} |"
-        )
+    for name in NAMES:
+        by_name = {row["name"]: row for row in found.get(name, [])}
+        for key, title in _ROWS[name].items():
+            lines.append(_line(title, by_name[key]) if key in by_name else f"| {title} | not measured | | | | | | |")
     return lines
+
+
+def _line(title: str, row: Row) -> str:
+    return (
+        f"| {title} | {duration(row['ours_seconds'])} | {duration(row['ours_cpu_seconds'])} "
+        f"| {duration(row['peer_seconds'])} | {row['ratio']:,.1f} | {row['evaluations']:,} "
+        f"| {duration(row['floor']['seconds'])} | {checked(row)} |"
+    )
+
+
+def conditions(row: Row) -> str:
+    """Where a row was measured, and what else ran there."""
+    return (
+        f"Model `{row['model']}` ({row['model_hash']}), torch {row['torch']}, {row['device']} ({row['chip']}), "
+        f"{row['threads']} threads on {row['cores']} cores, {row['runs']} runs. "
+        f"Processes that wanted a core just before: {row['load']:.1f} (load average of a minute)."
+    )
 
 
 def mesh_notes(row: Row) -> list[str]:
@@ -73,7 +107,6 @@ def mesh_notes(row: Row) -> list[str]:
     farthest = max((c["largest_mm"] for c in row["reference"]), default=float("nan"))
     equal = f"{compared} of them compared with our own marching cubes on the dense grid of {row['dense_evaluations']:,}"
     return [
-        "## Whole mesh",
         f"{row['heads']} heads at {row['resolution']} cells: the mean head, and drawn ones with an edit and an",
         f"expression; {equal} points. Equal: {checked(row)}; farthest vertex {farthest:.2g} mm.",
         f"scikit-image's marching cubes of the same grid, as a control: equal for {library} of {compared}.",
@@ -95,7 +128,6 @@ def mesh_notes(row: Row) -> list[str]:
 def remesh_notes(median: Row, slowest: Row) -> list[str]:
     """Edits: each region."""
     lines = [
-        "## After an edit",
         f"Each region drawn anew at strength {median['edit_strength']:g} and taken back, by turns, up to the new mesh. "
         f"The peer is {median['peer']}, in the same run.",
         f"Slowest: `{slowest['region']}`. Regions for which everything was made anew: {median['rebuilt']}.",
@@ -115,7 +147,6 @@ def fit_notes(row: Row) -> list[str]:
     """The fit, with the error that it reached."""
     ours, peer = row["ours_error_mm"], row["peer_error_mm"]
     return [
-        "## Fit",
         f"{row['scan_points']:,} points without normals, drawn from `{row['scan']}`. Error: distance of all points of",
         "the whole scan on the face to the fitted surface, over those nearer than 3 mm.",
         "",
@@ -138,7 +169,6 @@ def fit_notes(row: Row) -> list[str]:
 def train_notes(row: Row) -> list[str]:
     """The training step."""
     return [
-        "## Training step",
         f"{row['points']:,} points of {row['heads']} heads.",
         "",
         f"- Points a second: ours {row['ours_points_per_second']:,.0f}, peer {row['peer_points_per_second']:,.0f}.",
@@ -148,24 +178,20 @@ def train_notes(row: Row) -> list[str]:
     ]
 
 
-def section(rows: list[Row]) -> list[str]:
+def section(found: dict[str, list[Row]]) -> list[str]:
     """All that was measured on one device."""
-    first, by_name = rows[0], {row["name"]: row for row in rows}
-    notes = {
-        "mesh": lambda: mesh_notes(by_name["mesh"]),
-        "remesh_median": lambda: remesh_notes(by_name["remesh_median"], by_name["remesh_largest"]),
-        "fit": lambda: fit_notes(by_name["fit"]),
-        "train": lambda: train_notes(by_name["train"]),
-    }
-    lines = [
-        f"Model `{first['model']}` ({first['model_hash']}), torch {first['torch']}, {first['device']} "
-        f"({first['chip']}), {first['threads']} threads, {first['runs']} runs.",
-        "",
-        *summary(rows),
-    ]
-    for name, write in notes.items():
-        if name in by_name:
-            lines += ["", *write()]
+    if not found:
+        return [_NOT_MEASURED]
+    write: dict[str, Callable[..., list[str]]] = {
+        "mesh": mesh_notes, "remesh": remesh_notes, "fit": fit_notes, "train": train_notes,
+    }  # fmt: skip
+    lines = summary(found)
+    for name in NAMES:
+        lines += ["", f"## {_SECTIONS[name]}"]
+        if name in found:
+            lines += [conditions(found[name][0]), "", *write[name](*found[name])]
+        else:
+            lines.append(_NOT_MEASURED)
     return lines
 
 
@@ -180,20 +206,21 @@ def page(results: Path) -> str:
         "",
         "# On a CPU",
         "",
-        *section(json.loads((results / "performance.json").read_text(encoding="utf-8"))["rows"]),
+        *section(measured(results, "cpu")),
         "",
         "# On a GPU",
         "",
+        *section(measured(results, "cuda")),
     ]
-    gpu = results / "performance_cuda.json"
-    measured = section(json.loads(gpu.read_text(encoding="utf-8"))["rows"]) if gpu.is_file() else ["Not measured."]
-    return "\n".join([*lines, *measured]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def main(docs: Path, options: list[str]) -> None:
-    """Measure, unless `--page-only` is among the options, and write the page."""
-    if "--page-only" not in options:
-        measure(docs / "results", options)
+def main(docs: Path, words: list[str]) -> None:
+    """Measure, unless `--page-only` is among the words, and write the page."""
+    if "--page-only" not in words:
+        chosen = [word for word in words if word in NAMES]
+        for name in chosen or NAMES:
+            measure(docs / "results", name, [word for word in words if word not in NAMES])
     (docs / "performance.md").write_text(page(docs / "results"), encoding="utf-8")
 
 

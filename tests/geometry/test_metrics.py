@@ -45,8 +45,13 @@ def moved(mesh: Mesh, turn: np.ndarray, shift: np.ndarray) -> Mesh:
     return Mesh(mesh.vertices @ turn.T + shift, mesh.faces)
 
 
+def off_the_thresholds(shift_mm: float) -> bool:
+    """At a threshold of the F-score itself, rounding decides."""
+    return all(abs(abs(shift_mm) - threshold_mm) > 1e-6 for threshold_mm in (1.0, 5.0))
+
+
 @settings(max_examples=25, deadline=None)
-@given(shift_mm=st.floats(-20.0, 20.0))
+@given(shift_mm=st.floats(-20.0, 20.0).filter(off_the_thresholds))
 def test_a_shifted_plane_is_as_far_away_as_its_shift(shift_mm: float) -> None:
     result = surface_metrics(plane(shift_mm), plane(0.0), samples=400, seed=1)
     assert result.chamfer_mm == pytest.approx(abs(shift_mm), abs=1e-9)

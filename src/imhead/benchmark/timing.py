@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -116,7 +117,10 @@ def result_row(
 def conditions(device: torch.device) -> dict[str, Any]:
     """What the figures depend on besides the work."""
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "device": device.type, "chip": chip}
+    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    return {
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "device": device.type, "chip": chip, **machine,
+    }  # fmt: skip
 
 
 def _clocked(work: Callable[[], object], device: torch.device) -> tuple[float, float]:

@@ -123,7 +123,8 @@ def extract_mesh(field: Field, resolution: int = 256) -> Mesh:
     """The surface of a head's field; one closed component.
 
     It is the largest component of the dense grid's surface, whole and exact if refinement finds one cell of it: from
-    there it is followed, however steep the field. Voids and specks thinner than two spacings are not looked for.
+    there it is followed, however steep the field. Voids and specks thinner than 7 mm, or than two spacings where those
+    are longer, are not looked for.
     """
     lattice = lattice_of(resolution)
     samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))

@@ -1,8 +1,9 @@
 """Where a field's surface lies, coarse to fine: which cells may hold it, and the cells that it really passes.
 
-Two rules find cells. A coarse cell hands on those of its eight parts that the surface can reach, given the values at
-its corners and the steepest slope a field may have. And from a cell that the surface passes it is followed into the
-neighbours that it enters, whatever the slope.
+Three rules find cells. A coarse cell hands on those of its eight parts that the surface can reach, given the values at
+its corners and the steepest slope a field may have. An edge of the last parts whose ends differ in sign is halved until
+a finest cell is left. And from a cell that the surface passes it is followed into the neighbours that it enters,
+whatever the slope.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ SLOPE_BOUND = 1.3
 """Steepest change of the field, mm per mm, that refinement allows for. The warp that shuts the lips is the steepest."""
 LEVELS = 3
 """The coarsest cells are 2^LEVELS times as long as the finest."""
+SEARCH_MM = 7.0
+"""A component of the surface that fits between points so far apart may be missed, where two spacings are less."""
 
-_FAR = 64.0  # cells; no guess goes farther
 # _RULED_OUT[d][corners]: the parts that corners rule out whose own corner differs from them in d axes; both as bits
 _APART = np.array([[bin(a ^ b).count("1") for b in range(8)] for a in range(8)])
 _RULED_OUT = np.zeros((4, 256), dtype=np.uint8)
@@ -68,40 +70,87 @@ def coarsest_cells(lattice: Lattice) -> IntArray:
     return np.ravel_multi_index(np.meshgrid(*first, indexing="ij"), lattice.shape).reshape(-1)
 
 
-def refine(samples: Samples, cells: IntArray) -> IntArray:
-    """Finest cells within the coarsest `cells` where a surface shows; the values at their corners are known.
+def touching_cells(points: IntArray, lattice: Lattice) -> IntArray:
+    """Lowest corners of the coarsest cells that hold `points` (N,), on their faces too; each once."""
+    step = 2**LEVELS
+    # one layer more on each axis, for points on the last face
+    layers = np.array(lattice.shape) // step + 1
+    strides = (int(layers[1] * layers[2]), int(layers[2]), 1)
+    place = np.unravel_index(points.astype(np.int32), lattice.shape)
+    cell = sum(along // step * stride for along, stride in zip(place, strides))
+    # on a face a point belongs to the cell on either side
+    on_face = np.stack([(along % step == 0) & (along > 0) for along in place])
+    for axis, stride in enumerate(strides):
+        more = np.flatnonzero(on_face[axis])
+        cell = np.concatenate([cell, cell[more] - stride])
+        on_face = np.concatenate([on_face, on_face[:, more]], axis=1)
+    touched = np.zeros(layers, dtype=bool)
+    touched.reshape(-1)[cell] = True
+    return np.argwhere(touched[:-1, :-1, :-1]) * step @ lattice.strides
 
-    A cell hands on those of its parts that the surface can reach; at the last halving, only if its corners differ in
-    sign. What is thinner than two spacings is left out: `Surface.follow` finds it where it belongs to something larger.
+
+def refine(samples: Samples, cells: IntArray) -> IntArray:
+    """Finest cells that the surface passes, at least one on each edge of a search cell whose ends differ in sign.
+
+    Search cells are the parts of the coarsest `cells` that the surface can reach, halved until they are not longer
+    than SEARCH_MM or two spacings. What fits between their corners is left out: `Surface.follow` finds it where it
+    belongs to something larger. No value depends on anything outside the coarsest cells, their faces included.
     """
     lattice = samples.lattice
-    for level in range(LEVELS, 0, -1):
-        step = 2**level
+    step, least = 2**LEVELS, _search_step(lattice)
+    while step > least:
         corners = cells[:, None] + lattice.corners(step)
         samples.need(corners.reshape(-1))
-        parts = _reachable_parts(samples.values[corners], step * lattice.spacing_mm, unsure=level > 1)
+        parts = _reachable_parts(samples.values[corners], step * lattice.spacing_mm)
         kept = (parts[:, None] >> np.arange(8, dtype=np.uint8) & 1).astype(bool)
-        cells = (cells[:, None] + lattice.corners(step // 2))[kept]
-    samples.need((cells[:, None] + lattice.corners()).reshape(-1))
-    return cells
+        step //= 2
+        cells = (cells[:, None] + lattice.corners(step))[kept]
+    samples.need((cells[:, None] + lattice.corners(step)).reshape(-1))
+    return _crossings(samples, cells, step)
 
 
-def _reachable_parts(values: FloatArray, length_mm: float, unsure: bool) -> IntArray:
-    """(N,) bits of the parts that the surface can reach, from the values (N, 8) at a cell's corners.
+def search_points(points: IntArray, lattice: Lattice) -> IntArray:
+    """Those of `points` (N,) at which `refine` asks for values before it has found a search cell."""
+    return points[(lattice.coordinates(points) % _search_step(lattice) == 0).all(axis=1)]
 
-    Args:
-        unsure: also where all corners have one sign.
-    """
+
+def _search_step(lattice: Lattice) -> int:
+    """Length of the search cells, in spacings."""
+    step = 2**LEVELS
+    while step > 2 and step * lattice.spacing_mm > SEARCH_MM:
+        step //= 2
+    return step
+
+
+def _crossings(samples: Samples, cells: IntArray, step: int) -> IntArray:
+    """Finest cells at the crossings of those edges of cells `step` long whose ends differ in sign; may repeat."""
+    lattice = samples.lattice
+    inside = samples.values[cells[:, None] + lattice.corners(step)] <= 0.0
+    starts, strides = [], []
+    for axis, stride in enumerate(lattice.strides):
+        near = CORNERS[:, axis] == 0
+        crossed = inside[:, near] != inside[:, ~near]
+        starts.append(samples.numbering.distinct((cells[:, None] + lattice.corners(step)[near])[crossed]))
+        strides.append(np.full(len(starts[-1]), stride))
+    start, along = np.concatenate(starts), np.concatenate(strides)
+    while step > 1:
+        step //= 2
+        middle = start + step * along
+        samples.need(middle)
+        start = np.where((samples.values[start] <= 0.0) != (samples.values[middle] <= 0.0), start, middle)
+    # an edge on the last layer of an axis has its cells on the other side
+    return start - (lattice.coordinates(start) == np.array(lattice.shape) - 1) @ lattice.strides
+
+
+def _reachable_parts(values: FloatArray, length_mm: float) -> IntArray:
+    """(N,) bits of the parts that the surface can reach, from the values (N, 8) at a cell's corners."""
     inside = np.packbits(values <= 0.0, axis=1, bitorder="little")[:, 0]
-    mixed = (inside != 0) & (inside != 255)
-    if not unsure:
-        return np.where(mixed, np.uint8(255), np.uint8(0))
     distance = np.abs(values)
     ruled_out = np.zeros(len(values), dtype=np.uint8)
     for apart, farthest in enumerate(_FARTHEST):
         too_far = np.packbits(distance > SLOPE_BOUND * farthest * length_mm, axis=1, bitorder="little")[:, 0]
         ruled_out |= _RULED_OUT[apart, too_far]
-    ruled_out[mixed] = 0  # the surface is there, however steep the field
+    ruled_out[(inside != 0) & (inside != 255)] = 0  # the surface is there, however steep the field
     return ~ruled_out
 
 
@@ -127,18 +176,11 @@ class Surface:
             self.case[left[-1]] = 0
         return np.concatenate(left)
 
-    def aim(self, cells: IntArray) -> IntArray:
-        """Where the surface should lie that has left cells (N,): one Newton step from each that it passes no longer."""
-        lattice = self.samples.lattice
-        corners = cells[:, None] + lattice.corners()
-        self.samples.need(corners.reshape(-1))
-        values = self.samples.values[corners].astype(np.float64)
-        gone = (values > 0.0).all(axis=1) | (values <= 0.0).all(axis=1)
-        values, places = values[gone], lattice.coordinates(cells[gone])
-        slope = values @ (CORNERS - 0.5) / 2.0
-        step = values.mean(axis=1, keepdims=True) * slope / np.maximum((slope**2).sum(axis=1, keepdims=True), 1e-12)
-        aimed = np.clip(np.rint(places - np.clip(step, -_FAR, _FAR)), 0, np.array(lattice.shape) - 2).astype(np.int64)
-        return aimed @ lattice.strides
+    def bound(self, cells: IntArray) -> IntArray:
+        """Those of the cells (N,) that the surface passes whatever the values that are not known."""
+        corners = cells[:, None] + self.samples.lattice.corners()
+        known, inside = self.samples.known[corners], self.samples.values[corners] <= 0.0
+        return cells[(known & inside).any(axis=1) & (known & ~inside).any(axis=1)]
 
     def follow(self, cells: IntArray) -> IntArray:
         """Look at cells (N,) and follow the surface from those it passes; the cells found, each once.

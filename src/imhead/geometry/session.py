@@ -13,12 +13,13 @@ from imhead.geometry.cells import triangles_of, vertices_of
 from imhead.geometry.feature_cache import FeatureCache
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import NO_SURFACE, lattice_of
-from imhead.geometry.refinement import Samples, Surface, coarsest_cells, refine
+from imhead.geometry.refinement import Samples, Surface, coarsest_cells, refine, search_points, touching_cells
 from imhead.geometry.splicing import LargestComponent, Rows
 from imhead.regions import REGIONS
 from imhead.types import FloatArray, Head, IntArray, Mesh
 
 _CACHE_GROWTH = 3  # when so many times the first mesh's points are held, those without a value are let go
+_SMALL = 8192  # cells; of fewer it costs less to ask for too much than to ask often
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +125,21 @@ class HeadSession:
         self._samples.forget(stale)
         left = self._surface.leave(stale)
         removed = self._component.rows(self._surface.case)
-        # everywhere: an edit may bring up a component that nothing known leads to
-        seeds = [left, self._surface.aim(left), refine(self._samples, coarsest_cells(self._lattice))]
-        rows = self._replace(removed, self._surface.follow(np.concatenate(seeds)))
+        self._ask_at_once(stale, left)
+        # in a coarsest cell without a stale value the search would ask what it asked before and find the same; the
+        # surface that stays enters the cells that were left through faces whose corners are known
+        again = refine(self._samples, touching_cells(stale, self._lattice))
+        rows = self._replace(removed, self._surface.follow(np.concatenate([self._surface.bound(left), again])))
         if len(self._cache) > _CACHE_GROWTH * self._first_count:
             self._cache.keep(np.flatnonzero(self._samples.known))
         return rows
+
+    def _ask_at_once(self, stale: IntArray, left: IntArray) -> None:
+        """Ask together for what the search will ask; of a small edit also where the surface was, needed or not."""
+        wanted = [search_points(stale, self._lattice)]
+        if len(left) < _SMALL:
+            wanted.append((left[:, None] + self._lattice.corners()).reshape(-1))
+        self._samples.need(np.concatenate(wanted))
 
     def _replace(self, removed: list[IntArray], cells: IntArray) -> Rows:
         values, lattice = self._samples.values, self._lattice
