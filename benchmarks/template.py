@@ -1,6 +1,7 @@
 """The template surface on drawn heads: its figures as JSON, and the pictures of `docs/images`.
 
     python benchmarks/template.py docs/images [HEADS]
+    python benchmarks/template.py - [HEADS]          # figures only
 
 Figures: time of an edit's preview, distance to the zero set, ARKit shapes against the model's own expressions, and
 edges of the skin that pass through other faces of it.
@@ -19,7 +20,7 @@ from PIL import Image
 
 import imhead
 from imhead.conventions import ARKIT_NAMES
-from imhead.evaluation.correspondence import crossing_edges, surface_figures
+from imhead.evaluation.correspondence import crossing_edges, morph_distance, surface_figures
 from imhead.geometry.field import expression_weights
 from imhead.render import camera, contact_sheet, shade
 from imhead.template.surface import TemplateSurface
@@ -35,6 +36,8 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "eyeBlink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     "mouthSmile": {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0},
 }
+NAMED = ("jawOpen", "eyeBlinkLeft", "mouthSmileRight")
+"""Shapes that get figures of their own."""
 WINDOWS = (
     ("three_quarter", (0.0, -10.0, 0.0), 150.0),
     ("front", (0.0, 28.0, 85.0), 50.0),
@@ -62,9 +65,9 @@ def checkerboard(model: imhead.MorphableModel, out: Path) -> None:
     cells = []
     for head in model.sample(6, seed=4):
         mesh, colors = checkered(model.template, head.mesh(surface="template").vertices)
-        views = [camera(view, center_mm=(0.0, -10.0, 0.0), half_mm=150.0) for view in ("front", "three_quarter")]
-        cells.append(np.concatenate([shade(mesh, v, 440, colors=colors, occlusion=False) for v in views], axis=1))
-    contact_sheet(cells, [f"sample {k}" for k in range(6)], columns=2).save(out / "template_uv.png")
+        views = [camera(view, center_mm=(0.0, -10.0, 0.0), half_mm=165.0) for view in ("front", "three_quarter")]
+        cells.append(np.concatenate([shade(mesh, v, 360, colors=colors, occlusion=False) for v in views], axis=1))
+    contact_sheet(cells, [f"sample {k}" for k in range(6)], columns=2).save(out / "checkerboard.png", optimize=True)
 
 
 def expressions(model: imhead.MorphableModel, out: Path) -> None:
@@ -86,6 +89,7 @@ def figures(model: imhead.MorphableModel, heads: int) -> dict[str, Any]:
     shapes = [k for k, name in enumerate(ARKIT_NAMES) if name != "tongueOut"]
     rows, seconds = [], []
     crossings: dict[str, list[int]] = {name: [] for name in EXPRESSIONS}
+    named: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMED}
     for head in model.sample(heads, seed=11):
         z = head.field().regional.z[0].cpu().numpy()
         for _ in range(20):
@@ -93,18 +97,25 @@ def figures(model: imhead.MorphableModel, heads: int) -> dict[str, Any]:
             template.blend(model.model, z)
             seconds.append(time.perf_counter() - start)
         rows.append(surface_figures(model.model, template, head.codes, shapes))
+        neutral = template.posed(model.model, head.codes, expression_weights({}))
+        for name in NAMED:
+            every, moved = morph_distance(model.model, template, head.codes, neutral, ARKIT_NAMES.index(name))
+            assert moved is not None
+            named[name].append((every, moved))
         for name, weights in EXPRESSIONS.items():
             posed = template.posed(model.model, head.codes, expression_weights(weights))
             crossings[name].append(len(crossing_edges(posed, skin)))
     found: dict[str, Any] = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
     found |= {"heads": heads, "vertices": len(template.part), "preview_ms": round(1e3 * float(np.median(seconds)), 2)}
     found["preview_best_ms"] = round(1e3 * min(seconds), 2)
+    for name, pairs in named.items():
+        found[name] = dict(zip(("morph_mm", "morph_moved_mm"), np.mean(pairs, axis=0).round(4).tolist()))
     return found | {"crossing_edges": {name: float(np.mean(counts)) for name, counts in crossings.items()}}
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
     opened = imhead.load(device="cpu")
-    checkerboard(opened, folder)
-    expressions(opened, folder)
+    if sys.argv[1] != "-":
+        checkerboard(opened, Path(sys.argv[1]))
+        expressions(opened, Path(sys.argv[1]))
     print(json.dumps(figures(opened, int(sys.argv[2]) if len(sys.argv) > 2 else 3)))

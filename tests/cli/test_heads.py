@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from safetensors.numpy import load_file
 
 from imhead import load
@@ -94,3 +95,34 @@ def test_compare_tells_measurements_and_volumes_of_regions(run: Run, head_file: 
     assert abs(volumes["nose_tip"]) + abs(volumes["nose_bridge"]) > 0.02
     assert volumes["occiput"] == 0.0
     assert told["movement_mm"]["outside"]["max"] == 0.0
+
+
+def test_an_edited_head_as_an_stl_is_closed_and_can_be_printed(run: Run, head_file: Path, tmp_path: Path) -> None:
+    edited, out = tmp_path / "edited.safetensors", tmp_path / "edited.stl"
+    assert run("edit", head_file, "--region", "nose", "--sample", 5, "--strength", 1.5, "--out", edited)[0] == 0
+    assert run("mesh", edited, "--out", out, "--resolution", 64)[0] == 0
+    mesh = trimesh.load(out, force="mesh")
+    _, uses = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
+    assert (uses == 2).all(), "an edge that is not shared by two faces is open"
+    assert mesh.is_watertight and mesh.is_winding_consistent and mesh.body_count == 1
+    assert 1e6 < mesh.volume < 2e7  # 1 to 20 litres, so it is in mm and not inside out
+
+
+def test_a_quantized_glb_is_smaller_and_the_same_head(run: Run, head_file: Path, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.glb" for name in ("floats", "quantized")}
+    for name, out in files.items():
+        flag = ["--quantized"] if name == "quantized" else []
+        assert run("mesh", head_file, "--surface", "template", "--out", out, *flag)[0] == 0
+    floats, quantized = (out.read_bytes() for out in files.values())
+    assert b'"extensionsRequired":["KHR_mesh_quantization"]' in quantized
+    assert b"KHR_mesh_quantization" not in floats
+    assert len(quantized) < 0.65 * len(floats)
+    assert b'"targetNames":["eyeBlinkLeft"' in quantized
+
+
+@pytest.mark.parametrize("kind", ["ply", "obj", "stl"])
+def test_only_a_glb_can_be_quantized(run: Run, head_file: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / f"head.{kind}"
+    code, said, error = run("mesh", head_file, "--out", out, "--quantized")
+    assert code == 2 and said == "" and "only a .glb can be quantized" in error.strip().splitlines()[-1]
+    assert not out.exists()

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from imhead.checkpoint import Model, weights_hash
 from imhead.config import ModelConfig, TrainConfig
+from imhead.conventions import MODEL_UNIT_MM
 from imhead.geometry.field import HeadField
 from imhead.model.head import HeadModel
-from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.regions import RADII_MM
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import load_topology
@@ -65,11 +66,18 @@ def test_the_codes_of_training_heads_bring_the_template_near_their_vertices(
     assert left < 0.6 * whole
 
 
-def test_a_vertex_is_held_only_by_regions_whose_ball_holds_it(built: tuple[Learner, TemplateSurface]) -> None:
-    _, template = built
-    away = np.linalg.norm(template.mean[template.pair_vertex] - CENTERS_MM[template.pair_region], axis=1)
-    # the mean moves by up to 3 mm after the pairs were found
-    assert (away < RADII_MM[template.pair_region] + 3.0).all()
+def test_a_vertex_is_held_only_by_regions_whose_ball_holds_it_on_every_training_head(
+    built: tuple[Learner, TemplateSurface], ict: IctModel, offsets: Tensor
+) -> None:
+    learner, template = built
+    topology = load_topology()
+    known = topology.place(ict.mean + ict.canonical_offset + offsets.numpy())[:, template.pair_vertex]
+    keypoints = learner.model.keypoint_net(learner.model.decnet(learner.z_id)).numpy() * MODEL_UNIT_MM
+    away = np.linalg.norm(known - keypoints[:, template.pair_region], axis=2) / RADII_MM[template.pair_region]
+    lost = np.unique(template.pair_vertex[away.max(axis=0) >= 1.0])
+    # a few at the nape above the cut and in the palate lie in no ball on some head, and still need a region
+    assert len(lost) < 0.01 * template.half
+    assert away.max() < 1.3
     assert np.array_equal(np.unique(template.pair_vertex), np.arange(template.half))
 
 

@@ -159,6 +159,7 @@ def mesh(
     expression: Annotated[list[str] | None, typer.Option("--expression", help="ARKit name=weight; may repeat.")] = None,
     surface: Annotated[str, typer.Option(help="volume (watertight), or template (one topology, UVs).")] = "volume",
     resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds, 16 to 1024.")] = 256,
+    quantized: Annotated[bool, typer.Option("--quantized", help="Half the size: a .glb with 16-bit places.")] = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -174,6 +175,8 @@ def mesh(
             f"{out}: the template is open behind the lids and below the shoulders, so it cannot be printed; "
             "write an STL with --surface volume"
         )
+    if quantized and out.suffix.lower() != ".glb":
+        raise InputError(f"{out}: only a .glb can be quantized; write one, or leave --quantized out")
     weights = None if not expression else dict(_weight(text) for text in expression)
     source = load(model, device)
     opened = source.open(head)
@@ -192,7 +195,7 @@ def mesh(
     else:
         drawn, uv = opened.mesh(weights, surface="template"), source.template.uv_map
     check_target(out, suffix=None)
-    write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs)
+    write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs, quantized=quantized)
     say.print(f"{len(drawn.vertices)} vertices, {len(drawn.faces)} faces, in {out}")
     if as_json:
         print_json({"out": str(out), "vertices": len(drawn.vertices), "faces": len(drawn.faces), "surface": surface})

@@ -85,19 +85,28 @@ def surface_figures(model: Model, template: TemplateSurface, head: Head, shapes:
     rest = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
     neutral = template.posed(model, head, rest)
     distance = np.abs(HeadField(model, head, code_of_weights(model, rest)).sdf(neutral[visible]))
-    every, moved = [], []
-    for shape in shapes:
-        weights = rest.copy()
-        weights[shape] = 1.0
-        field = HeadField(model, head, code_of_weights(model, weights))
-        shown = visible & ~covered_eyes(template, neutral + template.shapes[shape], field)
-        off = np.abs(field.sdf((neutral + template.shapes[shape])[shown]))
-        every.append(float(off.mean()))
-        far = np.linalg.norm(template.shapes[shape][shown], axis=1) > _MOVED_MM
-        if far.any():
-            moved.append(float(off[far].mean()))
+    found = [morph_distance(model, template, head, neutral, shape) for shape in shapes]
+    every, moved = [e for e, _ in found], [m for _, m in found if m is not None]
     figures = {"zero_set_mm": float(distance.mean()), "morph_mm": float(np.mean(every))}
     return figures | {"morph_moved_mm": float(np.mean(moved or [0.0]))}
+
+
+def morph_distance(
+    model: Model, template: TemplateSurface, head: Head, neutral: FloatArray, shape: int
+) -> tuple[float, float | None]:
+    """Mean distance of the neutral vertices (V, 3) plus one ARKit shape to the model's own surface with it, mm.
+
+    Returns:
+        Over every visible vertex, and over those that the shape moves by half a millimetre, if there are any.
+    """
+    weights = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
+    weights[shape] = 1.0
+    field = HeadField(model, head, code_of_weights(model, weights))
+    vertices = neutral + template.shapes[shape]
+    shown = (template.on_surface > _VISIBLE) & ~covered_eyes(template, vertices, field)
+    off = np.abs(field.sdf(vertices[shown]))
+    far = np.linalg.norm(template.shapes[shape][shown], axis=1) > _MOVED_MM
+    return float(off.mean()), float(off[far].mean()) if far.any() else None
 
 
 def covered_eyes(template: TemplateSurface, vertices: FloatArray, field: HeadField) -> BoolArray:

@@ -30,10 +30,11 @@ from imhead.template.surface import TemplateSurface, canonical_field, load_templ
 from imhead.template.topology import Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
-_REACH = 0.9
-"""Share of a ball's radius within which its region moves vertices: heads differ, and a vertex is not to be moved by a
-region whose ball does not hold it on that head."""
-_BARE = 1e-3
+_REACH = 0.97
+"""A region moves the vertices that lie within this share of its ball's radius on every training head: heads differ, and
+nothing is to be moved by a region whose ball does not hold it on that head."""
+_LEAST_LOST = 1.02
+"""Where no ball holds a vertex on every head, those move it that lose it by no more than this times the best one."""
 _GAP_MM = (2.5, 7.0)
 """In a gap narrower than the first a vertex stays where the codes put it; in one as wide as the second it need not."""
 _NECK_MM = (4.0, 16.0)
@@ -61,12 +62,10 @@ def build_template(
     """
     topology = topology or load_topology()
     net = model.net
-    mean = topology.place((ict.mean + ict.canonical_offset).astype(np.float64))
-    mean = 0.5 * (mean + mean[topology.twin] * [-1.0, 1.0, 1.0])
+    source_mean = topology.place((ict.mean + ict.canonical_offset).astype(np.float64))
+    mean: FloatArray = 0.5 * (source_mean + source_mean[topology.twin] * [-1.0, 1.0, 1.0])
     mean, on_surface = _on_mean_head(model, topology, mean)
-    vertex, region, weight = _pairs(
-        net.keypoint_net.mean.numpy() * MODEL_UNIT_MM, net.radius.numpy() * MODEL_UNIT_MM, mean[: topology.half]
-    )
+    vertex, region, weight = _pairs(_farthest(net, z_id, topology, source_mean, offsets))
     progress(f"template: {len(vertex)} pairs of vertex and region, {len(offsets)} heads")
     gram, moment = _moments(net, z_id, topology, offsets)
     basis = _solve(gram, moment, vertex, region, weight, net.config.region_code_size)
@@ -125,12 +124,34 @@ def _gap(points: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray
     return gap
 
 
-def _pairs(centers: FloatArray, radius: FloatArray, points: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
-    """Pairs of vertex and region with a weight, sorted by region, and the normalised weights."""
-    distance = torch.from_numpy(np.linalg.norm(points[:, None] - centers, axis=2) / radius)
-    weight = wendland(distance / _REACH).numpy()
-    bare = weight.sum(axis=1) < _BARE  # a few places at the rims: there the whole ball counts
-    weight[bare] = wendland(distance[torch.from_numpy(bare)]).numpy()
+@torch.no_grad()
+def _farthest(net: HeadModel, z_id: Tensor, topology: Topology, mean: FloatArray, offsets: Tensor) -> FloatArray:
+    """(H, 39) the largest distance from a keypoint on any head or its mirror image, in radii of the keypoint's ball."""
+    half, flip = topology.half, np.array([-1.0, 1.0, 1.0], dtype=np.float32)
+    twin, mirror = topology.twin[:half], net.mirror.numpy()
+    codes = net.decnet(z_id)
+    keypoints = net.keypoint_net(codes).numpy() * MODEL_UNIT_MM
+    radius = net.radius.numpy() * MODEL_UNIT_MM
+    start = np.linalg.norm(mean[:half, None] - net.keypoint_net.mean.numpy() * MODEL_UNIT_MM, axis=2) / radius
+    near = [np.flatnonzero(column < 1.0) for column in start.T]
+    farthest = np.where(start < 1.0, start, np.inf)
+    for first in range(0, len(codes), _CHUNK):
+        y = (mean + topology.place(offsets[first : first + _CHUNK].numpy())).astype(np.float32)
+        centers = keypoints[first : first + _CHUNK]
+        for points, found in ((y[:, :half], centers), (y[:, twin] * flip, centers[:, mirror] * flip)):
+            for region, vertices in enumerate(near):
+                away = np.linalg.norm(points[:, vertices] - found[:, None, region], axis=2).max(axis=0) / radius[region]
+                farthest[vertices, region] = np.maximum(farthest[vertices, region], away)
+    return farthest
+
+
+def _pairs(farthest: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Pairs of vertex and region with a weight, sorted by region; the weights of a vertex add up to 1.
+
+    Every vertex gets a region: where none holds it on all heads, those whose balls it leaves the least.
+    """
+    share = farthest / np.maximum(_REACH, _LEAST_LOST * farthest.min(axis=1, keepdims=True))
+    weight = wendland(torch.from_numpy(np.minimum(share, 1.0))).numpy()
     weight = weight / weight.sum(axis=1, keepdims=True)
     region, vertex = np.nonzero(weight.T > 1e-4)
     return vertex, region, weight[vertex, region]
