@@ -51,15 +51,20 @@ def placed(case: HeldOut, mesh: Mesh, scan_to_head: np.ndarray) -> Mesh:
 
 
 def reconstructions(model: imhead.MorphableModel, source: Path, out: Path) -> None:
-    """Four held-out heads, each above its reconstruction from 5 000 points: head, eyes, mouth, ear."""
+    """Four held-out heads, each above its reconstruction from 5 000 points, as volume and as template.
+
+    The volume's cells are half as long as a fit's own, so that it is the field that is seen.
+    """
     ict = read_ict(source)
     heads = HeldOutSource.of(ict)
     cells, labels = [], []
     for index in range(4):
         case = held_out(heads, index)
         result = fit_scan(case.scan, model.model)
-        fitted = placed(case, result.mesh, result.scan_to_head)
-        for name, mesh in (("original", case.truth), ("reconstruction", fitted)):
+        head = imhead.EditableHead(result.head, model.model)
+        surfaces = {"reconstruction": head.mesh(resolution=512), "its template": head.mesh(surface="template")}
+        fitted = {name: placed(case, mesh, result.scan_to_head) for name, mesh in surfaces.items()}
+        for name, mesh in {"original": case.truth, **fitted}.items():
             for view, center, half in WINDOWS:
                 cells.append(shade(mesh, camera(view, center_mm=center, half_mm=half), 300))
                 labels.append(f"head {index}, {name}")

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("checkpoint",),
     ("geometry",),
-    ("template",),
+    ("template", "encoding"),
     ("gltf", "measure"),
     ("sight",),
     ("shading", "report_page", "export"),

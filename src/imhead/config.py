@@ -93,6 +93,41 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    """The encoder, its training scans and its schedule."""
+
+    face_places: int = 1100
+    """Basis points on the face."""
+    other_places: int = 436
+    """Basis points on the rest of the head."""
+    width: int = 512
+    """Hidden width."""
+    depth: int = 3
+    """Residual layers."""
+    scans: int = 40_000
+    """Scans drawn; each is also seen mirrored."""
+    epochs: int = 12
+    """Times that each is seen."""
+    batch: int = 128
+    """Scans in a step."""
+    learning_rate: float = 1e-3
+    """Peak rate of Adam; one cycle."""
+    weight_decay: float = 1e-4
+    """Decoupled decay of the weights."""
+    neutral_share: float = 0.5
+    """Part of the scans without an expression."""
+    seed: int = 0
+    """Seed of places, scans and weights."""
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, low=0.0, high=1e9)
+        if min(self.face_places, self.other_places) < 2 or min(self.width, self.epochs, self.batch) < 1:
+            raise InputError("EncoderConfig: two places of each kind, width, epochs and batch of at least 1 are needed")
+        if self.scans < 2:
+            raise InputError("EncoderConfig.scans is below 2; one scan at least is kept apart")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run, from data to schedule."""
 
@@ -100,6 +135,8 @@ class TrainConfig:
     """The network."""
     loss: LossWeights = field(default_factory=LossWeights)
     """The loss."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The encoder, trained when the model is."""
     identities: int = 4000
     """Most identities of the data set that are learned from; each is also seen mirrored."""
     canonical_points: int = 3000
@@ -154,6 +191,7 @@ PRESETS: dict[str, TrainConfig] = {
     "paper": TrainConfig(model=ModelConfig(blend="paper")),
     "tiny": TrainConfig(
         model=ModelConfig(local_width=16, local_hidden=2, fusion_width=16, warp_width=24, feature_size=8),
+        encoder=EncoderConfig(face_places=60, other_places=20, width=16, depth=1, scans=64, epochs=1, batch=32),
         identities=8, canonical_points=600, expression_points=300, steps=30, warp_steps=10,
         batch_heads=4, batch_points=64,
         warmup_steps=5, progress_steps=5, checkpoint_steps=10, picture_steps=1000,
@@ -186,7 +224,7 @@ def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
         InputError: an unknown key, a section that is no object, or a value out of range.
     """
     sections: dict[str, Any] = {}
-    for kind, name in ((TrainConfig, ""), (ModelConfig, "model"), (LossWeights, "loss")):
+    for kind, name in ((TrainConfig, ""), (ModelConfig, "model"), (LossWeights, "loss"), (EncoderConfig, "encoder")):
         part = values.get(name, {}) if name and isinstance(values, dict) else values
         if not isinstance(part, dict):
             raise InputError(f"{kind.__name__} settings are {type(part).__name__}; expected a JSON object")
@@ -194,5 +232,10 @@ def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
         if unknown:
             raise InputError(f"unknown setting in {kind.__name__}: {', '.join(unknown)}")
         sections[name] = part
-    rest = {key: value for key, value in values.items() if key not in ("model", "loss")}
-    return TrainConfig(model=ModelConfig(**sections["model"]), loss=LossWeights(**sections["loss"]), **rest)
+    rest = {key: value for key, value in values.items() if key not in ("model", "loss", "encoder")}
+    return TrainConfig(
+        model=ModelConfig(**sections["model"]),
+        loss=LossWeights(**sections["loss"]),
+        encoder=EncoderConfig(**sections["encoder"]),
+        **rest,
+    )

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model, load_model
 from imhead.curation.scanfile import read_scan
+from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
-from imhead.fitting.fit import FitConfig, FitResult, fit_scan
+from imhead.fitting.fit import FitConfig, FitResult, fit_scan, point_weights
 from imhead.geometry.metrics import point_to_surface
 from imhead.types import Scan
 
@@ -78,3 +80,40 @@ def test_a_wrong_unit_is_refused_or_doubted(scan: Scan, shipped: Model) -> None:
         assert "\n" not in str(refused)
     else:
         assert wrong.warnings
+
+
+def test_a_fit_says_what_it_started_from_and_how_far_that_was(result: FitResult, scan: Scan, shipped: Model) -> None:
+    report = result.report()
+    assert report["start"] == "encoder"
+    bare = fit_scan(scan, shipped, replace(COARSE, encoder=False, robust_mm=(), detail=False))
+    assert bare.report()["start"] == "mean head" and not bare.head.z_id.any()
+    assert result.start_distance_mm is not None and bare.start_distance_mm is not None
+    assert result.start_distance_mm < 0.7 * bare.start_distance_mm
+    assert float(np.median(result.distance_mm[result.face])) < 0.8 * result.start_distance_mm
+
+
+def test_the_encoder_forgives_what_is_left_of_the_pose(result: FitResult, shipped: Model) -> None:
+    encoder = encoder_of(shipped)
+    assert encoder is not None
+    turn = Rotation.from_rotvec([0.03, -0.04, 0.02]).as_matrix()
+    moved = (result.points_mm - [0.0, 0.0, 60.0]) @ turn.T + [3.0, -3.0, 62.0]
+    motion = estimate(encoder, moved).motion
+    left = np.linalg.norm(moved @ motion[:3, :3].T + motion[:3, 3] - result.points_mm, axis=1)
+    assert np.median(left) < 0.6 * np.median(np.linalg.norm(moved - result.points_mm, axis=1))
+
+
+def test_a_scan_that_no_head_explains_gives_a_plausible_head(scan: Scan, shipped: Model) -> None:
+    # cm: waves of 1.5 mm, 2.5 cm long
+    wavy = replace(scan, points=scan.points + 0.15 * np.sin(2.5 * scan.points[:, [1, 2, 0]]))
+    found = fit_scan(wavy, shipped, replace(COARSE, detail=False))
+    limit = COARSE.identity_limit
+    assert float(np.sqrt(np.square(found.head.z_id).mean())) < 1.15 * limit
+    free = fit_scan(wavy, shipped, replace(COARSE, detail=False, identity_limit=100.0))
+    assert float(np.sqrt(np.square(free.head.z_id).mean())) > 1.3 * limit
+
+
+def test_a_noisier_scan_counts_less_against_the_prior() -> None:
+    importance = torch.ones(1000)
+    sizes = torch.linspace(0.0, 1.0, 1000)
+    weights = [float(point_weights(noise * sizes, importance, 1.5, COARSE).sum()) for noise in (0.01, 1.0, 2.0)]
+    assert weights[0] > 2.0 * weights[1] > 4.0 * weights[2]

@@ -25,6 +25,7 @@ from imhead.benchmark.timing import Task, interleaved, result_row
 from imhead.checkpoint import Model, save_model
 from imhead.conventions import FACE_RADIUS_MM
 from imhead.curation.scanfile import read_scan
+from imhead.encoding.encoder import encoder_of, encoder_path, save_encoder
 from imhead.fit_folder import write_fit
 from imhead.fitting.fit import FitConfig, FitResult, fit_scan, nose_tip_mm
 from imhead.geometry.field import HeadField
@@ -98,8 +99,12 @@ def fit_rows(model: Model, config: BenchConfig, progress: Callable[[str], None])
 def fresh_process_seconds(model: Model, scan: Path, folder: Path, settings: FitConfig) -> float:
     """Seconds of one `imhead fit` from the start of its process to its end: with imports and everything that is made
     once for a model."""
-    save_model(model.net, folder / "model.safetensors", model.name, model.card)
-    words = {"--out": folder, "--model": folder / "model.safetensors", "--device": model.device.type}
+    path = folder / "model.safetensors"
+    save_model(model.net, path, model.name, model.card)
+    encoder = encoder_of(model)
+    if encoder is not None:
+        save_encoder(encoder, model.hash, encoder_path(path))
+    words = {"--out": folder, "--model": path, "--device": model.device.type}
     words |= {"--resolution": settings.resolution, "--seed": settings.seed}
     command = [sys.executable, "-m", "imhead", "fit", str(scan)] + [str(w) for pair in words.items() for w in pair]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}

@@ -37,6 +37,7 @@ def train(
 
     from imhead.config import PRESETS, train_config_from_dict
     from imhead.store.dataset import open_dataset
+    from imhead.training.encoder import write_encoder
     from imhead.training.loop import train as run_training
     from imhead.training.pictures import save_run_model, three_heads
     from imhead.training.population import TrainingHeads
@@ -55,8 +56,10 @@ def train(
         config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes
     )
     path = save_run_model(learner, config, out, heads.data.manifest)
-    template = write_template(path, learner.z_id, heads.ict, heads.offsets(), say.print)
-    say.print(f"trained model in {path}, its template in {template}")
+    offsets = heads.offsets()
+    template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
+    encoder = write_encoder(path, learner.z_id, heads.ict, offsets, heads.all_expressions(), config.encoder, say.print)
+    say.print(f"trained model in {path}, its template in {template}, its encoder in {encoder}")
 
 
 def evaluate(
@@ -69,6 +72,7 @@ def evaluate(
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
+    refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Or score the encoder's first guess.")] = True,
     baselines: Annotated[bool, typer.Option("--baselines", help="Linear models on the same scans, too.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Fits side by side.")] = 2,
     ict: IctOption = None,
@@ -98,7 +102,7 @@ def evaluate(
     found = data or Path("../shared") / ("scans" if suite == "real" else "ict/ict_facekit_light.npz")
     if suite != "locality" and not found.exists():
         raise InputError(f"{found}: no such data; name it with --data")
-    tested, config = load(model, device).model, FitConfig(detail=detail)
+    tested, config = load(model, device).model, FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
     progress: Callable[[str], None] = say.print
     if suite == "real":
         rows = real_suite(tested, found, turns, config, progress, processes)

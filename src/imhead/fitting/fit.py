@@ -1,10 +1,13 @@
-"""From a scan to a head: pose, then codes, then region offsets, each by damped Gauss-Newton on signed distances."""
+"""From a scan to a head: pose, a first guess of the codes by the encoder, then codes and region offsets by damped
+Gauss-Newton on signed distances."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import igl
 import numpy as np
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
+from imhead.encoding.encoder import encoder_of, estimate
 from imhead.fitting.objective import Codes, geman_mcclure, normal_equations, sensitivity
 from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_template import PoseTemplate
@@ -22,6 +26,7 @@ from imhead.geometry.meshing import extract_mesh
 from imhead.regions import REGIONS
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, Scan
 
+Start = Literal["encoder", "mean head"]
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
 
@@ -35,9 +40,9 @@ class FitConfig:
     """Part of them drawn from the face, where the scan has that many."""
     early_points: int = 2000
     """How many of them enter while the robust loss is wider than at the end: a coarse goal needs no more."""
-    sigma_mm: float = 0.4
-    """Spread of an inlier's residual: scan noise and model error. Early iterations trust the scan less."""
-    effective_points: float = 500.0
+    sigma_mm: float = 0.25
+    """Least spread of an inlier's residual: model error. A noisier scan, and early iterations, are trusted less."""
+    effective_points: float = 1000.0
     """Independent measurements that the points count as; neighbours repeat each other's errors."""
     elsewhere_weight: float = 0.15
     """Weight of a point off the face, where hair and clothes are, against one on it."""
@@ -45,8 +50,11 @@ class FitConfig:
     """Scale of the robust loss in each iteration of pose and codes."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
     """The same for the iterations that also free the region offsets."""
-    identity_prior: float = 0.15
-    """Weight of |z_id|²."""
+    identity_prior: float = 0.05
+    """Weight of |z_id|² at first, and at least."""
+    identity_limit: float = 1.3
+    """Length of z_id, in standard deviations, over which that weight grows from iteration to iteration: a scan that
+    the model cannot explain is not to be explained by an implausible head."""
     expression_sigma: float = 0.08
     """Prior spread of an ARKit weight. Gaze is not fitted: a scan hardly shows it."""
     offset_prior: float = 3.0
@@ -55,6 +63,8 @@ class FitConfig:
     """Least cosine between a point's normal and the surface's for the point to count."""
     detail: bool = True
     """Whether region offsets are fitted at all."""
+    encoder: bool = True
+    """Whether the model's encoder makes the first guess, where it has one; else the fit starts from the mean head."""
     resolution: int = 256
     """Cells of the mesh along the longest side of the bounds."""
     seed: int = 0
@@ -81,6 +91,9 @@ class FitResult:
     """(N,) bool: scan points on the face."""
     expression: dict[str, float]
     """ARKit weights, the non-zero ones."""
+    start: Start
+    start_distance_mm: float | None
+    """Median unsigned distance of the face's points to the head that the fit started from; None without such points."""
     iterations: int
     seconds: float
     warnings: tuple[str, ...]
@@ -99,6 +112,8 @@ class FitResult:
             "identity_sigma": float(np.linalg.norm(z) / np.sqrt(len(z))),
             "detail_offset": float(np.abs(self.head.offsets).mean()),
             "expression": self.expression,
+            "start": self.start,
+            "start_to_head_face_mm": self.start_distance_mm,
             "iterations": self.iterations,
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
@@ -161,7 +176,8 @@ def fit_scan(
         source, source_normals, pose_template(model), units=units, seed=config.seed, face_landmarks=landmarks
     )
     progress("codes", 0.2)
-    state = _start(model, source, source_normals, pose, config)
+    state, start = _start(model, source, source_normals, pose, config)
+    before = _face_distance(model, state)
     schedule = [(scale, False) for scale in config.robust_mm]
     if config.detail:
         schedule += [(scale, True) for scale in config.detail_robust_mm]
@@ -170,7 +186,7 @@ def fit_scan(
         progress("detail" if with_offsets else "codes", 0.2 + 0.6 * (k + 1) / len(schedule))
     scan_to_head = state.motion @ pose.scan_to_head
     progress("mesh", 0.8)
-    return _finish(scan, model, pose, scan_to_head, state, len(schedule), began, config)
+    return _finish(scan, model, pose, scan_to_head, state, start, before, len(schedule), began, config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +200,8 @@ class _State:
     """(4, 4) refinement of the pose, applied after the search's."""
     scale_free: bool
     codes: Codes
+    identity_prior: float
+    """Weight of |z_id|² in this iteration."""
     damping: float
 
 
@@ -222,13 +240,21 @@ def within_bounds(
 
 
 def point_weights(residual_mm: Tensor, importance: Tensor, robust_mm: float, config: FitConfig) -> Tensor:
-    """Weight (N,) of each point in a step whose robust loss has scale `robust_mm`."""
-    trust = geman_mcclure(residual_mm, robust_mm) * (residual_mm.abs() < 4.0 * robust_mm)
-    sigma = max(config.sigma_mm, robust_mm / 4.0)
+    """Weight (N,) of each point in a step whose robust loss has scale `robust_mm`.
+
+    The noisier the points are that it trusts, the less they count against the prior.
+    """
+    size = residual_mm.abs()
+    trust = geman_mcclure(residual_mm, robust_mm) * (size < 4.0 * robust_mm)
+    # the median of a normal distribution's size is 0.67 of its deviation
+    noise = float(size[(size < 4.0 * robust_mm) & (importance == importance.max())].nanmedian()) / 0.67
+    sigma = max(config.sigma_mm, robust_mm / 4.0, 0.0 if math.isnan(noise) else noise)
     return trust * importance * (config.effective_points / len(residual_mm) / sigma**2)
 
 
-def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig) -> _State:
+def _start(
+    model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig
+) -> tuple[_State, Start]:
     matrix = pose.scan_to_head
     rows, importance = within_bounds(source, matrix, pose_template(model).nose_tip_mm, config)
     points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
@@ -245,7 +271,23 @@ def _start(model: Model, source: FloatArray, normals: FloatArray | None, pose: P
     picked = torch.from_numpy(points).float().to(device)
     turned = None if turned is None else turned.to(device)
     share = torch.from_numpy(importance).float().to(device)
-    return _State(picked, turned, share, np.eye(4), pose.scale_assumed, codes, 1e-2)
+    motion: FloatArray = np.eye(4)
+    start: Start = "mean head"
+    encoder = encoder_of(model) if config.encoder else None
+    if encoder is not None:
+        every = source @ matrix[:3, :3].T + matrix[:3, 3]
+        guess = estimate(encoder, every[((every > BOUNDS_MIN_MM) & (every < BOUNDS_MAX_MM)).all(axis=1)])
+        z_id, weights = (torch.from_numpy(part).float().to(device) for part in (guess.z_id, guess.weights))
+        codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
+    return _State(picked, turned, share, motion, pose.scale_assumed, codes, config.identity_prior, 1e-2), start
+
+
+def _face_distance(model: Model, state: _State) -> float | None:
+    # points on the face are those of full importance
+    face = _moved(state.points[state.importance == 1.0], state.motion)
+    if not len(face):
+        return None
+    return float(sensitivity(model.net, state.codes, face).sdf_mm.abs().median())
 
 
 def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, config: FitConfig) -> _State:
@@ -271,7 +313,10 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
     gradient += prior * value
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
     step = -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0].float()
-    return _advance(state, step, twist.shape[1])
+    state = _advance(state, step, twist.shape[1])
+    length = float(state.codes.z_id.square().mean().sqrt()) / config.identity_limit
+    weight = max(config.identity_prior, state.identity_prior * min(max(length, 0.7), 1.6) ** 2)
+    return replace(state, identity_prior=weight)
 
 
 def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
@@ -280,7 +325,7 @@ def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig)
     new = codes.z_id.new_full
     parts = [new((pose_size,), 1e-6), codes.weights.new_tensor(_expression_precision(config))]
     values = [new((pose_size,), 0.0), codes.weights]
-    parts.append(new((len(codes.z_id),), config.identity_prior))
+    parts.append(new((len(codes.z_id),), state.identity_prior))
     values.append(codes.z_id)
     if pose_size == 7:
         parts[0][6] = 0.05**-2.0
@@ -337,6 +382,8 @@ def _finish(
     pose: PoseResult,
     scan_to_head: FloatArray,
     state: _State,
+    start: Start,
+    before: float | None,
     iterations: int,
     began: float,
     config: FitConfig,
@@ -362,7 +409,7 @@ def _finish(
     warnings = [*scan.warnings, *pose.warnings, *_doubts(head, explained, face, distance)]
     named = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, codes.weights.tolist()) if w > 0.005}
     return FitResult(
-        head, mesh, pose, scan_to_head, points, distance, explained, face, named, iterations,
+        head, mesh, pose, scan_to_head, points, distance, explained, face, named, start, before, iterations,
         time.perf_counter() - began, tuple(warnings),
     )  # fmt: skip
 

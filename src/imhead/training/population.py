@@ -98,6 +98,10 @@ class TrainingHeads:
         rows: IntArray = np.concatenate([[0], np.minimum(others, len(own) - 1)])
         return own[rows]
 
+    def all_expressions(self) -> FloatArray:
+        """(E, 52) ARKit weights of every expression of every identity."""
+        return np.concatenate([self.data.expressions[identity.index] for identity in self.identities])
+
     def offsets(self) -> Tensor:
         """(M, V, 3) float32 offsets from the canonical mean head, on ICT's topology, mm."""
         mean = self.ict.mean + self.ict.canonical_offset
