@@ -102,7 +102,8 @@ def evaluate(
     found = data or Path("../shared") / ("scans" if suite == "real" else "ict/ict_facekit_light.npz")
     if suite != "locality" and not found.exists():
         raise InputError(f"{found}: no such data; name it with --data")
-    tested, config = load(model, device).model, FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
+    tested = load(model, device).model
+    config = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
     progress: Callable[[str], None] = say.print
     if suite == "real":
         rows = real_suite(tested, found, turns, config, progress, processes)

@@ -44,15 +44,18 @@ class FitConfig:
     """Least spread of an inlier's residual: model error. A noisier scan, and early iterations, are trusted less."""
     effective_points: float = 1000.0
     """Independent measurements that the points count as; neighbours repeat each other's errors."""
-    elsewhere_weight: float = 0.15
+    elsewhere_weight: float = 0.06
     """Weight of a point off the face, where hair and clothes are, against one on it."""
     robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, 1.5, 1.5, 1.5)
     """Scale of the robust loss in each iteration of pose and codes."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
     """The same for the iterations that also free the region offsets."""
+    early_prior: float = 0.3
+    """Weight of the squared distance of z_id to where the fit started, while the robust loss is wider than at the end:
+    until hair and clothes are told from the head, the first guess is trusted more than the points."""
     identity_prior: float = 0.05
-    """Weight of |z_id|² at first, and at least."""
-    identity_limit: float = 1.3
+    """Weight of |z_id|² after that, at first and at least."""
+    identity_limit: float = 1.2
     """Length of z_id, in standard deviations, over which that weight grows from iteration to iteration: a scan that
     the model cannot explain is not to be explained by an implausible head."""
     expression_sigma: float = 0.08
@@ -200,6 +203,8 @@ class _State:
     """(4, 4) refinement of the pose, applied after the search's."""
     scale_free: bool
     codes: Codes
+    first_z_id: Tensor
+    """(256,) where z_id started."""
     identity_prior: float
     """Weight of |z_id|² in this iteration."""
     damping: float
@@ -279,7 +284,9 @@ def _start(
         guess = estimate(encoder, every[((every > BOUNDS_MIN_MM) & (every < BOUNDS_MAX_MM)).all(axis=1)])
         z_id, weights = (torch.from_numpy(part).float().to(device) for part in (guess.z_id, guess.weights))
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
-    return _State(picked, turned, share, motion, pose.scale_assumed, codes, config.identity_prior, 1e-2), start
+    return _State(
+        picked, turned, share, motion, pose.scale_assumed, codes, codes.z_id, config.identity_prior, 1e-2
+    ), start
 
 
 def _face_distance(model: Model, state: _State) -> float | None:
@@ -308,25 +315,27 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
     twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
-    prior, value = _prior(state, with_offsets, twist.shape[1], config)
+    prior, value = _prior(state, early, with_offsets, twist.shape[1], config)
     hessian, gradient = normal_equations(model.net, line, twist, trusted, with_offsets)
     gradient += prior * value
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
     step = -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0].float()
     state = _advance(state, step, twist.shape[1])
+    if early:
+        return state
     length = float(state.codes.z_id.square().mean().sqrt()) / config.identity_limit
     weight = max(config.identity_prior, state.identity_prior * min(max(length, 0.7), 1.6) ** 2)
     return replace(state, identity_prior=weight)
 
 
-def _prior(state: _State, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
+def _prior(state: _State, early: bool, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
     """Diagonal of the prior's Hessian and the value that each unknown departs from zero by."""
     codes = state.codes
     new = codes.z_id.new_full
     parts = [new((pose_size,), 1e-6), codes.weights.new_tensor(_expression_precision(config))]
     values = [new((pose_size,), 0.0), codes.weights]
-    parts.append(new((len(codes.z_id),), state.identity_prior))
-    values.append(codes.z_id)
+    parts.append(new((len(codes.z_id),), config.early_prior if early else state.identity_prior))
+    values.append(codes.z_id - state.first_z_id if early else codes.z_id)
     if pose_size == 7:
         parts[0][6] = 0.05**-2.0
     if with_offsets:
