@@ -1,14 +1,16 @@
 """How fast the studio answers a slider, and what ten tabs at once leave behind: over WebSockets, without a browser.
 
     python benchmarks/studio.py drags
-    python benchmarks/studio.py tabs
+    python benchmarks/studio.py tabs --commands 200
 
-`drags`: 200 places of a slider, from the event sent to the vertices received. `tabs`: ten tabs, 200 random commands
-each; no head of one may appear in another, and the memory in use afterwards is compared with that before.
+`drags`: 200 places of a slider, from the event sent to the vertices received. `tabs`: ten tabs, so many random
+commands each; no head of one may appear in another, and the memory in use afterwards is compared with that before.
+Before them one tab does the same and is closed, so that what all tabs share is in memory: networks, template and so on.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import secrets
@@ -30,8 +32,8 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 DRAGS = {"nose": 60, "mouth": 50, "eyes": 40, "jaw": 50}
-TABS, COMMANDS = 10, 200
-PATIENCE_S = 300.0
+TABS = 10
+PATIENCE_S = 540.0
 
 
 class Tab:
@@ -163,6 +165,21 @@ class RunningStudio:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
+    def rest(self, window_s: float = 4.0, busy: float = 0.02) -> None:
+        """Wait until it has nothing left to do: what many tabs asked for outlasts their messages."""
+        until = time.monotonic() + PATIENCE_S
+        spent = self._cpu_s()
+        while time.monotonic() < until:
+            time.sleep(window_s)
+            before, spent = spent, self._cpu_s()
+            if spent - before < busy * window_s:
+                return
+        raise RuntimeError(f"the studio was still busy after {PATIENCE_S:g} s")
+
+    def _cpu_s(self) -> float:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         """End it."""
         self._process.terminate()
@@ -178,6 +195,7 @@ def opened(studio: RunningStudio, number: int) -> Tab:
     tab = Tab(studio.address, f"{number:032x}")
     assert tab.wait_for(lambda: tab.meshes > 0), "no head came"
     tab.quiet()
+    studio.rest()
     return tab
 
 
@@ -226,10 +244,13 @@ def wander(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
     return asked
 
 
-def tabs(studio: RunningStudio) -> dict[str, Any]:
+def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
     """Ten tabs at once."""
-    opened(studio, 0).close()
-    time.sleep(5.0)
+    first = opened(studio, 0)
+    wander(first, TABS, commands)
+    studio.rest()
+    first.close()
+    studio.rest()
     before = studio.megabytes()
     made = [Tab(studio.address, f"{k + 1:032x}") for k in range(TABS)]
     for tab in made:
@@ -237,13 +258,14 @@ def tabs(studio: RunningStudio) -> dict[str, Any]:
     asked = [0] * TABS
 
     def run(k: int) -> None:
-        asked[k] = wander(made[k], k, COMMANDS)
+        asked[k] = wander(made[k], k, commands)
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(TABS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    studio.rest()
     during = studio.megabytes()
     names = [
         {str(name) for name in tab.widgets[tab.find("GuiDropdownMessage", "mean head")]["props"]["options"]}
@@ -253,10 +275,10 @@ def tabs(studio: RunningStudio) -> dict[str, Any]:
     shared = [sorted(a & b) for k, a in enumerate(names) for b in names[k + 1 :] if a & b]
     for tab in made:
         tab.close()
-    time.sleep(10.0)
+    studio.rest()
     return {
         "tabs": TABS,
-        "commands": TABS * COMMANDS,
+        "commands": TABS * commands,
         "heads_in_two_tabs": shared,
         "heads_beyond_those_asked_for": [k for k in range(TABS) if len(names[k]) > asked[k]],
         "failures_told": [line for tab in made for line in tab.told if line.startswith("Something went wrong")],
@@ -266,8 +288,12 @@ def tabs(studio: RunningStudio) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    running = RunningStudio(*sys.argv[2:])
+    asked_for = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked_for.add_argument("what", choices=("drags", "tabs"))
+    asked_for.add_argument("--commands", type=int, default=200, help="of each tab")
+    wanted = asked_for.parse_args()
+    running = RunningStudio()
     try:
-        print(json.dumps({"drags": drags, "tabs": tabs}[sys.argv[1]](running), indent=2))
+        print(json.dumps(drags(running) if wanted.what == "drags" else tabs(running, wanted.commands), indent=2))
     finally:
         running.stop()

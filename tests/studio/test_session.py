@@ -14,6 +14,7 @@ import trimesh
 from imhead.api import EditableHead
 from imhead.checkpoint import Model
 from imhead.errors import InputError
+from imhead.geometry.meshing import grid_layout
 from imhead.regions import resolve
 from imhead.studio import session as session_module
 from imhead.studio.commands import MoveAlong, RandomHead, SampleRegions, SetExpression, ShowHead
@@ -85,7 +86,8 @@ def test_the_page_shows_the_surface_of_the_head_that_is_edited(opened: Opened) -
     exact = EditableHead(session.studio.head, session.model).mesh(resolution=RESOLUTION)
     shown = page.whole[-1].mesh
     assert shown.vertices.shape == exact.vertices.shape
-    np.testing.assert_allclose(np.sort(shown.vertices, axis=0), np.sort(exact.vertices, axis=0), atol=1e-4)
+    half = 0.5 * grid_layout(RESOLUTION)[0]
+    np.testing.assert_allclose(np.sort(shown.vertices, axis=0), np.sort(exact.vertices, axis=0), atol=half)
 
 
 def test_a_drag_is_shown_as_it_moves_and_becomes_one_step(opened: Opened) -> None:
@@ -100,7 +102,31 @@ def test_a_drag_is_shown_as_it_moves_and_becomes_one_step(opened: Opened) -> Non
     assert len(session.studio.history.steps) == steps + 1
     assert "+2.00" in session.studio.history.steps[-1].label
     assert page.meshes
-    assert page.whole[-1].mesh.vertices.tobytes() == page.meshes[-1].vertices.tobytes()
+    still, moving = page.whole[-1].mesh, page.meshes[-1]
+    np.testing.assert_array_equal(still.faces, moving.faces)
+    half = 0.5 * grid_layout(RESOLUTION)[0]
+    assert np.linalg.norm(still.vertices - moving.vertices, axis=1).max() <= half + 1e-6
+
+
+def test_a_slider_that_moves_on_does_not_wait_for_the_long_look(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, page = opened
+    session.change(lambda studio: studio.select("nose"))
+    assert session.wait()
+    looks = len(page.whole)
+    mapped = session_module.map_regions
+
+    def moved_on(*arguments: object) -> object:  # while regions are mapped, the slider moves again
+        monkeypatch.setattr(session_module, "map_regions", mapped)
+        session.draft(lambda studio: MoveAlong(studio.scope, 0, 2.0))
+        return mapped(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session_module, "map_regions", moved_on)
+    session.draft(lambda studio: MoveAlong(studio.scope, 0, 1.0))
+    assert session.wait()
+    assert len(page.whole) == looks + 1, "only the last place is looked at long"
+    assert "+2.00" in session.studio.history.steps[-1].label
 
 
 def test_undo_shows_the_first_surface_again(opened: Opened) -> None:
@@ -113,7 +139,7 @@ def test_undo_shows_the_first_surface_again(opened: Opened) -> None:
     session.change(Studio.undo)
     assert session.wait()
     after = page.whole[-1].mesh
-    np.testing.assert_array_equal(np.sort(after.vertices, axis=0), np.sort(before.vertices, axis=0))
+    np.testing.assert_allclose(np.sort(after.vertices, axis=0), np.sort(before.vertices, axis=0), atol=1e-4)
 
 
 def test_a_ray_at_a_region_picks_it_and_one_beside_the_head_nothing(opened: Opened) -> None:
@@ -211,7 +237,7 @@ def test_a_project_that_is_saved_opens_in_another_tab(opened: Opened, model: Mod
 def test_an_upload_that_is_no_scan_is_told_and_the_bar_goes(opened: Opened) -> None:
     session, page = opened
     session.upload("../face.ply", b"ply\nnonsense")
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 100.0
     while not (page.told and page.stages and page.stages[-1][1] is None) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert page.told and page.told[0].startswith("face.ply: ")
@@ -226,7 +252,7 @@ def test_a_scan_without_a_face_is_told_in_words(opened: Opened, monkeypatch: pyt
     monkeypatch.setattr(session_module, "fit_scan", no_face)
     session, page = opened
     session.upload("ball.ply", trimesh.creation.icosphere(3, radius=90.0).export(file_type="ply"))
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 100.0
     while not page.told and time.monotonic() < deadline:
         time.sleep(0.05)
     assert page.told == ["ball: no face was found; crop the scan to the head"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -9,10 +12,42 @@ from scipy.spatial import cKDTree
 from imhead.api import EditableHead
 from imhead.checkpoint import Model, load_model
 from imhead.errors import InputError
+from imhead.geometry.field import HeadField
+from imhead.geometry.metrics import signed_distance
 from imhead.regions import resolve
-from imhead.studio.commands import RandomHead, SetExpression, SetMeasurement, measured
+from imhead.studio import session as session_module
+from imhead.studio.commands import MoveByWord, RandomHead, SetExpression, SetMeasurement, measured
+from imhead.studio.scores import named_directions, word_score
+from imhead.studio.session import Shown, TabSession
 from imhead.studio.studio import Studio
-from imhead.studio.surface import has_template, map_regions, quick_mesh
+from imhead.studio.surface import LiveSurface, has_template, map_regions, movement, quick_mesh
+from imhead.types import FloatArray, Mesh
+
+
+class LimitPage:
+    """A page that writes down the scale of the heat map."""
+
+    def __init__(self, told: list[float]) -> None:
+        self._told = told
+        self.moving: list[Mesh] = []
+
+    def show(self, mesh: Mesh) -> None:
+        self.moving.append(mesh)
+
+    def show_whole(self, shown: Shown, colors: FloatArray | None, limit_mm: float) -> None:
+        self._told.append(limit_mm)
+
+    def sync(self) -> None:
+        pass
+
+    def progress(self, stage: str, part: float | None) -> None:
+        pass
+
+    def download(self, name: str, content: bytes) -> None:
+        pass
+
+    def tell(self, sentence: str, *, error: bool = False) -> None:
+        raise AssertionError(sentence)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +78,114 @@ def test_a_measurement_that_no_person_has_is_refused(studio: Studio) -> None:
     with pytest.raises(InputError):
         studio.do(SetMeasurement(studio.scope, "nasal_length", 400.0))
     assert studio.head is before
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_word_widens_the_nose_and_says_how_far(studio: Studio, symmetric: bool) -> None:
+    studio.set_symmetric(symmetric)
+    regions = studio.scope.resolve()
+    assert "wider" in named_directions(studio.model, regions, symmetric)
+    widths = []
+    for sigma in (-2.0, 0.0, 2.0):
+        studio.do(MoveByWord(studio.scope, "wider", sigma))
+        assert word_score(studio.model, studio.head, regions, symmetric, "wider") == pytest.approx(sigma, abs=1e-3)
+        widths.append(measured(studio.model, studio.head)["alar_width"])
+    assert widths[1] > widths[0] + 1.0 and widths[2] > widths[1] + 1.0
+
+
+def test_a_word_tells_people_apart_by_standard_deviations(studio: Studio) -> None:
+    regions = studio.scope.resolve()
+    drawn = np.random.default_rng(1).normal(size=(200, studio.model.net.config.identity_size))
+    heads = [replace(studio.model.neutral(), z_id=z) for z in drawn]
+    for word in named_directions(studio.model, regions, True):
+        scores = [word_score(studio.model, head, regions, True, word) for head in heads]
+        assert 0.6 < np.std(scores) < 1.6
+
+
+def test_a_word_moves_nothing_but_what_is_selected_and_free(studio: Studio) -> None:
+    before = studio.head
+    studio.set_locked(("nose_bridge",), True)
+    studio.do(MoveByWord(studio.scope, "projecting", 1.5))
+    changed = np.flatnonzero((studio.head.offsets != before.offsets).any(axis=1))
+    free = {region.index for region in resolve("nose")} - {resolve("nose_bridge")[0].index}
+    assert set(changed) == free
+
+
+def test_a_word_that_the_selection_does_not_have_lists_those_that_it_has(studio: Studio) -> None:
+    with pytest.raises(InputError, match=r"nose have no direction 'fuller'; they have .*wider"):
+        studio.do(MoveByWord(studio.scope, "fuller", 1.0))
+
+
+def test_what_is_looked_at_lies_on_the_zero_set(studio: Studio) -> None:
+    live = LiveSurface(studio.model, 64)
+    rough, fine = live.show(studio.head), live.fine(studio.head)
+    field = HeadField(studio.model, studio.head)
+    assert np.quantile(np.abs(field.sdf(fine.mesh.vertices)), 0.9) < 0.2 * np.quantile(
+        np.abs(field.sdf(rough.vertices)), 0.9
+    )
+    np.testing.assert_array_equal(fine.mesh.faces, rough.faces)
+    np.testing.assert_allclose(np.linalg.norm(fine.normals, axis=1), 1.0, atol=1e-9)
+
+
+def test_an_edit_is_looked_at_as_a_head_that_was_always_so(studio: Studio) -> None:
+    live = LiveSurface(studio.model, 64)
+    live.fine(studio.head)
+    for word, sigma in (("wider", 2.0), ("longer", -2.0), ("wider", -1.0)):
+        studio.do(MoveByWord(studio.scope, word, sigma))
+        live.show(studio.head)
+    fine, anew = live.fine(studio.head), LiveSurface(studio.model, 64).fine(studio.head)
+    order, order_anew = (np.lexsort(np.round(s.mesh.vertices, 3).T) for s in (fine, anew))
+    np.testing.assert_allclose(fine.mesh.vertices[order], anew.mesh.vertices[order_anew], atol=2e-3)
+
+
+def test_the_movement_of_a_head_is_measured_from_its_own_beginning(studio: Studio) -> None:
+    session = TabSession(studio.model, 48, threading.Lock())
+    told: list[float] = []
+    session.attach(lambda: LimitPage(told))
+    for seed in (3, 14):
+        session.do(RandomHead(seed))
+        session.compare("movement")
+    assert session.wait()
+    assert told[-1] == pytest.approx(0.1), "a head that has not moved has the least scale, whatever was shown before"
+    session.close()
+    session.join()
+
+
+def test_a_mouth_that_opens_behind_the_lips_is_no_movement(studio: Studio) -> None:
+    # at so few cells an edit of this nose lets the mouth join the surface, 50 mm and more from what was there
+    studio.do(RandomHead(11))
+    live = LiveSurface(studio.model, 48)
+    before = live.fine(studio.head).mesh
+    opened = [studio.head]
+    for sigma in (-3.0, -2.0, 2.0, 3.0):
+        studio.do(MoveByWord(studio.scope, "wider", sigma))
+        opened.append(studio.head)
+    field, far = HeadField(studio.model, opened[0]), []
+    for head in opened[1:]:
+        now = live.fine(head).mesh
+        far.append(float(np.abs(signed_distance(now.vertices, before)).max()))
+        assert np.abs(movement(field, before, now)).max() < 20.0
+    assert max(far) > 40.0, "no mouth opened, so nothing was tested"
+
+
+def test_a_slider_that_the_exact_surface_is_too_slow_for_moves_the_quick_one(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_LONGEST_S", 0.0)
+    session = TabSession(studio.model, 48, threading.Lock())
+    page = LimitPage([])
+    session.attach(lambda: page)
+    session.change(lambda state: state.select("jaw"))
+    assert session.wait()
+    for sigma in (0.5, 1.0):
+        session.draft(lambda state, s=sigma: MoveByWord(state.scope, "wider", s))  # type: ignore[misc]
+        assert session.wait()
+    quick = quick_mesh(studio.model, session.studio.head)
+    assert quick is not None
+    np.testing.assert_array_equal(page.moving[-1].vertices, quick.vertices)
+    assert session.shown is not None and len(session.shown.mesh.faces) != len(quick.faces)
+    session.close()
+    session.join()
 
 
 def test_the_quick_surface_lies_near_the_exact_one(studio: Studio) -> None:

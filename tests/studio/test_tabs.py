@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -183,14 +185,65 @@ def test_a_closed_tab_is_forgotten_in_the_end(model: Model) -> None:
     try:
         tab = CLIENTS.Tab(server.address, f"{1:032x}")
         assert tab.wait_for(lambda: tab.meshes > 0)
-        assert len(server.sessions()) == 1
+        (mine,) = server.sessions().values()
+        assert mine.wait()
+        work = {"session": weakref.ref(mine), "state": weakref.ref(mine.studio), **large_parts(mine)}
+        del mine
         tab.close()
         until = time.monotonic() + 30.0
         while server.sessions() and time.monotonic() < until:
             time.sleep(0.05)
         assert server.sessions() == {}
+        assert left_of(work) == []
     finally:
         server.stop()
+
+
+def large_parts(mine: Any) -> dict[str, weakref.ref[Any]]:
+    """What makes a tab in work large."""
+    parts = {
+        "page": mine.page,
+        "client": mine.page._client,
+        "messages": mine.page._client._websock_connection._state.message_buffer,
+        "view": mine.shown,
+        "search tree": mine.shown.picker,
+        "mesh": mine.shown.mesh,
+        "grid": mine._surface._session,
+    }
+    return {name: weakref.ref(part) for name, part in parts.items()}
+
+
+def left_of(parts: dict[str, weakref.ref[Any]], seconds: float = 30.0) -> list[str]:
+    until = time.monotonic() + seconds
+    while (left := [name for name, part in parts.items() if part() is not None]) and time.monotonic() < until:
+        time.sleep(0.1)
+        gc.collect()
+    return left
+
+
+def test_of_a_closed_tab_only_its_work_is_kept(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(40)
+    mine = session(server, 40)
+    CLIENTS.wander(tab, 40, 12, pause_s=0.0)
+    mine.compare("movement")
+    assert mine.wait()
+    parts, steps = large_parts(mine), len(mine.studio.history.steps)
+    tab.close()
+    assert left_of(parts) == []
+    assert session(server, 40) is mine and len(mine.studio.history.steps) == steps
+
+
+def test_a_tab_that_closes_before_its_first_look_leaves_nothing(server: StudioServer) -> None:
+    tab = CLIENTS.Tab(server.address, f"{41:032x}")
+    assert tab.wait_for(lambda: f"{41:032x}" in server.sessions())
+    mine = session(server, 41)
+    tab.close()
+    until = time.monotonic() + 30.0
+    while f"{41:032x}" not in server._left:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert mine.wait()
+    assert mine.page is None and mine.shown is None and mine._surface._session is None
 
 
 def test_a_full_studio_says_so(model: Model) -> None:

@@ -19,7 +19,14 @@ from imhead.measure.carrier import landmark_points
 from imhead.measure.table import measurement, values
 from imhead.regions import REGIONS, Region, groups, resolve
 from imhead.studio.document import Document
-from imhead.studio.scores import direction_step, leading, region_scores
+from imhead.studio.scores import (
+    direction_step,
+    leading,
+    named_directions,
+    region_scores,
+    word_score,
+    word_step,
+)
 from imhead.template.surface import arkit_weights
 from imhead.types import FloatArray, Head
 
@@ -108,8 +115,7 @@ class MoveAlong:
         return f"{self.scope} {self.direction}"
 
     def apply(self, model: Model, document: Document) -> Document:
-        if not abs(self.sigma) <= MOST_SIGMA:
-            raise InputError(f"{self.sigma:g} standard deviations is outside -{MOST_SIGMA:g} to {MOST_SIGMA:g}")
+        _check_sigma(self.sigma)
         regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
         scores = region_scores(model, head, regions, mirror)
         if not 0 <= self.direction < len(scores):
@@ -117,6 +123,37 @@ class MoveAlong:
         step = direction_step(model, regions, mirror, self.direction)
         delta = (self.sigma - float(scores[self.direction])) * step
         after = stepped(model, head, leading(regions, mirror), delta, mirror, f"shape {self.direction + 1}")
+        return document.with_head(self.scope.kept(head, after))
+
+
+@dataclass(frozen=True)
+class MoveByWord:
+    """Put the regions at a place along a named direction."""
+
+    scope: Scope
+    word: str
+    """Such as `wider`; the regions' `named_directions` list them."""
+    sigma: float
+    """Where: 0 is the mean of people, 1 one standard deviation."""
+
+    @property
+    def label(self) -> str:
+        return f"{words(self.scope.regions)}: {self.word} at {self.sigma:+.2f} σ"
+
+    @property
+    def control(self) -> str:
+        return f"{self.scope} {self.word}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        _check_sigma(self.sigma)
+        regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
+        known = named_directions(model, regions, mirror)
+        if self.word not in known:
+            listed = f"they have {', '.join(known)}" if known else "use their shapes"
+            raise InputError(f"{words(self.scope.regions)} have no direction {self.word!r}; {listed}")
+        missing = self.sigma - word_score(model, head, regions, mirror, self.word)
+        delta = missing * word_step(model, regions, mirror, self.word)
+        after = stepped(model, head, leading(regions, mirror), delta, mirror, f"{self.word} at {self.sigma:g} sigma")
         return document.with_head(self.scope.kept(head, after))
 
 
@@ -343,6 +380,11 @@ def words(regions: tuple[str, ...]) -> str:
         return "whole head"
     shown = [plain(name) for name in regions]
     return ", ".join(shown) if len(shown) <= 3 else f"{shown[0]}, {shown[1]} and {len(shown) - 2} more"
+
+
+def _check_sigma(sigma: float) -> None:
+    if not abs(sigma) <= MOST_SIGMA:
+        raise InputError(f"{sigma:g} standard deviations is outside -{MOST_SIGMA:g} to {MOST_SIGMA:g}")
 
 
 def plain(name: str) -> str:

@@ -13,7 +13,7 @@ from imhead.studio.panels.files import FilesPanel
 from imhead.studio.panels.heads import HeadsPanel
 from imhead.studio.panels.history import HistoryPanel
 from imhead.studio.session import Shown, TabSession
-from imhead.studio.stage import SCENE_UNIT_MM, VIEWS, Stage, View
+from imhead.studio.stage import SCENE_UNIT_MM, VIEWS, Stage, View, reach_colors
 from imhead.studio.studio import Studio
 from imhead.studio.transfer import bound_uploads
 from imhead.studio.uploads import MAX_UPLOAD_BYTES, too_large
@@ -53,13 +53,12 @@ class StudioPage:
     def close(self) -> None:
         """Stop what runs for this page."""
         self._expression.close()
+        self._stage.close()
 
     def show(self, mesh: Mesh) -> None:
         """Show a mesh that will change again in a moment."""
-        self._stage.hide_reach()
         self._stage.hide_hover()
         self._hovered = None
-        self._stage.show_heat(mesh, None)
         self._history.show_legend(0.0)
         self._stage.show(mesh)
 
@@ -67,12 +66,11 @@ class StudioPage:
         """Show a mesh with what is selected on it, or in the colours of a heat map."""
         studio = self._session.studio
         with self._client.atomic():
-            self._stage.show(shown.mesh)
-            self._stage.show_heat(shown.mesh, colors)
-            self._history.show_legend(limit_mm)
             chosen = studio.settings.selection
-            selected = resolve(chosen) if chosen and self._session.comparison == "after" else ()
-            self._stage.show_reach(shown.regions, selected, shown.normals)
+            if colors is None and chosen and self._session.comparison == "after":
+                colors = reach_colors(shown.regions, resolve(chosen))
+            self._stage.show_still(shown.mesh, shown.normals, colors)
+            self._history.show_legend(limit_mm)
             fitted = self._session.fitted.get(studio.document.current.name) if self._session.overlay else None
             self._stage.show_scan(
                 None if fitted is None else fitted.points_mm, None if fitted is None else fitted.faces

@@ -1,4 +1,4 @@
-"""Where a head stands among people: its regions' places along their own principal directions."""
+"""Where a head stands among people: its regions' places along their principal directions and along words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from imhead import editing
 from imhead.checkpoint import Model
+from imhead.editing.steps import symmetric
+from imhead.editing.words import OPPOSITES, named_step, words_for
 from imhead.measure.carrier import carry
 from imhead.measure.landmarks import SurfacePlaces
 from imhead.regions import Region
@@ -51,6 +53,24 @@ def direction_shares(model: Model, regions: tuple[Region, ...], mirror: bool) ->
     return _directions(model, leading(regions, mirror), mirror).shares
 
 
+def named_directions(model: Model, regions: tuple[Region, ...], mirror: bool) -> tuple[str, ...]:
+    """The words that the regions have a direction for, such as `wider`; its opposite is the same one backwards."""
+    if not has_template(model):  # words are read off measurements, which a template carries
+        return ()
+    return tuple(word for word in words_for(leading(regions, mirror)) if word not in OPPOSITES)
+
+
+def word_score(model: Model, head: Head, regions: tuple[Region, ...], mirror: bool, word: str) -> float:
+    """Where the regions stand along a word, in standard deviations; 0 is the mean of people."""
+    along, _ = _named(model, leading(regions, mirror), mirror, word)
+    return float(along @ region_scores(model, head, regions, mirror))
+
+
+def word_step(model: Model, regions: tuple[Region, ...], mirror: bool, word: str) -> FloatArray:
+    """(n, 32) what adds 1 to `word_score`, for the n leading regions."""
+    return _named(model, leading(regions, mirror), mirror, word)[1]
+
+
 @dataclass(frozen=True, eq=False)
 class _Directions:
     """K directions of some regions' codes, C numbers together."""
@@ -66,18 +86,34 @@ class _Directions:
 @lru_cache(maxsize=64)
 def _directions(model: Model, regions: tuple[Region, ...], mirror: bool) -> _Directions:
     """Principal directions by how far they move the surface, or without a template by how far they move the codes."""
-    rows = [region.index for region in regions]
-    unfold = model.net.decnet.weight.detach().cpu().numpy().astype(np.float64)
-    if mirror:  # the identity dimensions that change both sides alike
-        unfold = unfold[model.net.identity_parity.cpu().numpy() > 0]
-    unfold = unfold[:, rows].reshape(len(unfold), -1)
+    unfold = _unfolded(model, regions, mirror)
     effect = unfold
     if has_template(model):
-        effect = unfold @ _surface_basis(model)[rows].reshape(unfold.shape[1], -1)
+        effect = unfold @ _surface_basis(model)[[region.index for region in regions]].reshape(unfold.shape[1], -1)
     variance, along = np.linalg.eigh(effect @ effect.T)
     kept = np.flatnonzero(variance > _LEAST_SPREAD**2 * variance[-1])[::-1][:_MOST]
     along = along[:, kept]
     return _Directions(along.T @ unfold, (np.linalg.pinv(unfold) @ along).T, variance[kept] / variance.sum())
+
+
+@lru_cache(maxsize=64)
+def _named(model: Model, led: tuple[Region, ...], mirror: bool, word: str) -> tuple[FloatArray, FloatArray]:
+    """A word as (K,) unit direction among the regions' scores, and as (n, 32) one standard deviation of the codes."""
+    step = named_step(model, led, word)
+    if mirror:  # what both sides share of it, which is nothing lopsided
+        step = symmetric(model, led, step)[[region.index for region in led]]
+    along = _directions(model, led, mirror).read @ step.reshape(-1)
+    size = np.linalg.norm(along)
+    return along / size, step / size
+
+
+def _unfolded(model: Model, regions: tuple[Region, ...], mirror: bool) -> FloatArray:
+    """(I, C) what each identity dimension does to the regions' codes; with `mirror` those that change both alike."""
+    unfold = model.net.decnet.weight.detach().cpu().numpy().astype(np.float64)
+    if mirror:
+        unfold = unfold[model.net.identity_parity.cpu().numpy() > 0]
+    part: FloatArray = unfold[:, [region.index for region in regions]].reshape(len(unfold), -1)
+    return part
 
 
 @lru_cache(maxsize=4)

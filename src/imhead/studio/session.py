@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
+import platform
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,23 +15,23 @@ from typing import Literal, Protocol
 import numpy as np
 
 from imhead.checkpoint import Model
-from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
 from imhead.fitting.fit import fit_scan
-from imhead.geometry.metrics import signed_distance
+from imhead.geometry.field import HeadField
 from imhead.regions import Region
 from imhead.render import heat_colors, round_limit
 from imhead.studio import exports, uploads
 from imhead.studio.commands import AddHead, Command, Draft
 from imhead.studio.project import PROJECT_SUFFIX, open_project, project_bytes
 from imhead.studio.studio import Studio
-from imhead.studio.surface import LiveSurface, Picker, RegionMap, map_regions, quick_mesh
+from imhead.studio.surface import LiveSurface, Picker, RegionMap, map_regions, movement, quick_mesh
 from imhead.studio.worker import Worker
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
 log = logging.getLogger("imhead.studio")
 
 Comparison = Literal["after", "before", "movement"]
+_LONGEST_S = 0.1  # a slider that moves is followed on the exact surface as long as that takes no longer
 SORRY = "Something went wrong inside the studio. Your heads and steps are kept; undo the last step or try again."
 
 
@@ -116,13 +119,13 @@ class TabSession:
 
     def detach(self) -> None:
         """The page is gone: keep the state, let the mesh go."""
-        gone = self.page
+        self.page = None  # at once, so that what is still queued draws nothing for nobody
 
         def action() -> None:
-            if self.page is gone:
-                self.page = None
-            self.shown = None
+            self.page = self.shown = None  # a page that went before it was made came after the line above
             self._surface.free()
+            gc.collect()  # widgets and their callbacks go in circles
+            hand_back_memory()
 
         self._worker.do(action)
 
@@ -147,7 +150,7 @@ class TabSession:
             finally:  # a refused change leaves widgets that must be put back
                 self._refresh()
 
-        self._worker.do(whole)
+        self._worker.do(whole, shows=True)
 
     def do(self, command: Command) -> None:
         """Carry out a command."""
@@ -161,8 +164,9 @@ class TabSession:
         def action() -> None:
             self.studio.draft(command)
             self.comparison = "after"
-            if self.page is not None:
-                self.page.show(self._moving_mesh())
+            page = self.page
+            if page is not None:
+                page.show(self._moving_mesh())
 
         self._worker.draft(command.control, action)
 
@@ -186,10 +190,9 @@ class TabSession:
         """Show a head for a moment, in place of nothing: an expression that plays."""
 
         def action() -> None:
-            if self.page is not None:
-                mesh = quick_mesh(self.model, head)
-                if mesh is not None:
-                    self.page.show(mesh)
+            page, mesh = self.page, quick_mesh(self.model, head)
+            if page is not None and mesh is not None:
+                page.show(mesh)
 
         self._worker.draft("preview", action)
 
@@ -228,12 +231,14 @@ class TabSession:
     # how it is done
 
     def _hand_out(self, file: exports.ExportedFile) -> None:
-        if self.page is not None:
-            self.page.download(file.name, file.content)
+        page = self.page
+        if page is not None:
+            page.download(file.name, file.content)
 
     def _moving_mesh(self) -> Mesh:
         head = self.studio.head
-        if not self._surface.is_local(head) and (quick := quick_mesh(self.model, head)) is not None:
+        slow = not self._surface.is_local(head) or self._surface.took_s > _LONGEST_S
+        if slow and (quick := quick_mesh(self.model, head)) is not None:
             return quick
         return self._surface.show(head)
 
@@ -247,23 +252,35 @@ class TabSession:
             return
         page.sync()
         head, before = self.studio.head, self._before()
-        if self.shown is None or not self._surface.is_local(head):
+        anew = self.shown is None or not self._surface.is_local(head)
+        if anew:
             quick = quick_mesh(self.model, head)
             if quick is not None:
                 page.show(quick)
+        first = self._surface.fine(before) if self.comparison != "after" else None
+        if self._worker.overtaken:
+            return
+        fine = self._surface.fine(head) if self.comparison != "before" or first is None else first
         colors, limit_mm = None, 0.0
-        first = self._surface.show(before) if self.comparison != "after" else None
-        mesh = self._surface.show(head) if self.comparison != "before" or first is None else first
         if self.comparison == "movement" and first is not None:
-            moved = signed_distance(mesh.vertices, first)
-            # the scale is for what moved, and a handful of far vertices at the cut of the bust must not set it
-            limit_mm = round_limit(moved[np.abs(moved) >= 0.05 * np.quantile(np.abs(moved), 0.999)])
-            colors = heat_colors(moved, limit_mm).astype(np.float64)
-        if self.shown is None or self.shown.mesh is not mesh:
-            shown_head = before if self.comparison == "before" else head
-            regions = map_regions(self.model, shown_head, mesh)
-            self.shown = Shown(mesh, regions, vertex_normals(mesh.vertices, mesh.faces)[0], Picker(regions))
-        page.show_whole(self.shown, colors, limit_mm)
+            colors, limit_mm = self._heat(before, first.mesh, fine.mesh)
+        if self.shown is None or self.shown.mesh is not fine.mesh:
+            if self._worker.overtaken:
+                return
+            regions = map_regions(self.model, before if self.comparison == "before" else head, fine.mesh)
+            if self._worker.overtaken:
+                return
+            self.shown = Shown(fine.mesh, regions, fine.normals, Picker(regions))
+        if not self._worker.overtaken:
+            page.show_whole(self.shown, colors, limit_mm)
+        if anew:
+            hand_back_memory()
+
+    def _heat(self, before: Head, first: Mesh, now: Mesh) -> tuple[FloatArray, float]:
+        moved = movement(HeadField(self.model, before), first, now)
+        # the scale is for what moved, and a handful of far vertices at the cut of the bust must not set it
+        limit_mm = round_limit(moved[np.abs(moved) >= 0.05 * np.quantile(np.abs(moved), 0.999)])
+        return heat_colors(moved, limit_mm).astype(np.float64), limit_mm
 
     def _before(self) -> Head:
         # with the expression of now: what is compared is the person, not the face that is made
@@ -310,8 +327,9 @@ class TabSession:
         self.change(action)
 
     def _tell_progress(self, stage: str, part: float | None) -> None:
-        if self.page is not None:
-            self.page.progress(stage, part)
+        page = self.page
+        if page is not None:
+            page.progress(stage, part)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -322,5 +340,12 @@ class TabSession:
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, InputError):
             log.exception("a session's command failed", exc_info=error)
-        if self.page is not None:
-            self.page.tell(str(error) if isinstance(error, InputError) else SORRY, error=True)
+        page = self.page
+        if page is not None:
+            page.tell(str(error) if isinstance(error, InputError) else SORRY, error=True)
+
+
+def hand_back_memory() -> None:
+    """Give the system what has been freed: glibc keeps what each thread once had, a hundred megabytes after a mesh."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

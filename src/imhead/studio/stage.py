@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Literal
 
 import numpy as np
+import trimesh
 import viser
+from numpy.typing import NDArray
+from trimesh.exchange.gltf import export_glb
 
-from imhead.gltf import glb_bytes
+from imhead.curation.surface import vertex_normals
 from imhead.regions import Region
 from imhead.studio.surface import RegionMap, pointer_ray, used_part
 from imhead.types import FloatArray, IntArray, Mesh
@@ -23,11 +27,22 @@ _REACH = (24, 120, 170)
 _HOVER = (240, 165, 40)
 _SCAN = (120, 160, 205)
 _REACH_SHARE = 0.75  # of the reach's colour in the middle of a region; none at the edge
-_LIFT_MM = 0.3
+_LIFT_MM = 0.6
+_READ_S = 0.3
 _LOOK_AT_MM = np.array([0.0, 6.0, 0.0])
 _DISTANCE_MM = 830.0
 _FIELD_OF_VIEW = np.radians(24.0)
 _TURNED = {"front": 0.0, "3/4": 38.0, "profile": 90.0, "back": 180.0}
+
+
+def reach_colors(regions: RegionMap, selected: tuple[Region, ...]) -> FloatArray | None:
+    """(V, 3) sRGB: softly where an edit of the selected regions reaches, fading out towards the edge; None for none."""
+    if not selected:
+        return None
+    depth = np.clip(regions.influence[:, [region.index for region in selected]].max(axis=1), 0.0, 1.0)[:, None]
+    share = _REACH_SHARE * np.sqrt(depth) * np.minimum(8.0 * depth, 1.0)
+    colors: FloatArray = (1.0 - share) * np.array(_SKIN) + share * np.array(_REACH)
+    return colors
 
 
 def light_scene(server: viser.ViserServer) -> None:
@@ -56,11 +71,17 @@ class Stage:
     def __init__(self, client: viser.ClientHandle) -> None:
         self._client = client
         self._head: viser.MeshHandle | None = None
-        self._reach: Any = None
+        self._look: Any = None
         self._hover: viser.MeshHandle | None = None
-        self._heat: Any = None
+        self._turn = threading.RLock()
         self._scan: Any = None
-        self._faces: IntArray | None = None
+        self._mesh_shown: Mesh | None = None
+        self._gone = False
+
+    def close(self) -> None:
+        """The page is gone: send nothing more."""
+        with self._turn:
+            self._gone = True
 
     def look(self, view: View) -> None:
         """Turn the camera to a preset view."""
@@ -76,43 +97,48 @@ class Stage:
         return np.asarray(camera.position) * SCENE_UNIT_MM, direction
 
     def show(self, mesh: Mesh) -> None:
-        """Show a head."""
-        vertices = mesh.vertices.astype(np.float32)
-        if self._head is None:
-            self._head = self._mesh("/head", vertices, mesh.faces, _SKIN, None)
-        else:
-            with self._client.atomic():
-                self._head.vertices = vertices
-                if self._faces is None or not np.array_equal(self._faces, mesh.faces):
+        """Show a head that moves: quick to send, its normals are the triangles'."""
+        before = self._mesh_shown
+        with self._turn, self._client.atomic():
+            if self._head is None or before is None:
+                self._head = self._mesh("/head", mesh.vertices.astype(np.float32), mesh.faces, _SKIN, None)
+            elif mesh is not before:
+                self._head.vertices = mesh.vertices.astype(np.float32)
+                if not np.array_equal(before.faces, mesh.faces):
                     self._head.faces = mesh.faces.astype(np.uint32)
-        self._faces = mesh.faces
+            self._head.visible = True
+            if self._look is not None:
+                self._look.remove()
+                self._look = None
+        self._mesh_shown = mesh
         self._client.flush()
 
-    def show_reach(self, regions: RegionMap, selected: tuple[Region, ...], normals: FloatArray) -> None:
-        """Colour softly where an edit of the selected regions reaches, fading out towards the edge."""
-        self.hide_reach()
-        faces = regions.faces_within(selected, 0.0)
-        if not len(faces):
-            return
-        depth = regions.influence[:, [region.index for region in selected]].max(axis=1)
-        used = np.unique(faces)
-        part, numbered = used_part(regions.mesh.vertices + _LIFT_MM * normals, faces)
-        share = _REACH_SHARE * np.sqrt(np.clip(depth[used, None], 0.0, 1.0)) * np.minimum(8.0 * depth[used, None], 1.0)
-        colors = np.round((1.0 - share) * np.array(_SKIN) + share * np.array(_REACH)).astype(np.uint8)
-        data = glb_bytes(Mesh(part, numbered), 1.0, {}, colors=colors)
-        self._reach = self._client.scene.add_glb("/reach", data, scale=1.0 / SCENE_UNIT_MM, cast_shadow=False)
+    def show_still(self, mesh: Mesh, normals: FloatArray, colors: FloatArray | None) -> None:
+        """Show a head that is looked at, with normals (V, 3) of its own, and colours (V, 3) where it is not plain."""
+        if colors is None:
+            colors = np.tile(np.array(_SKIN), (len(mesh.vertices), 1))
+        data = skin_glb(mesh, normals, colors)
+        self.show(mesh)
+        with self._turn:
+            shown = self._look = self._client.scene.add_glb(
+                "/look", data, scale=1.0 / SCENE_UNIT_MM, cast_shadow=False, receive_shadow=False
+            )
+            # a page takes a moment to read it: until then what moved stays
+            later = threading.Timer(_READ_S, self._uncover, (shown,))
+            later.daemon = True
+            later.start()
+        self._client.flush()
 
-    def hide_reach(self) -> None:
-        """Show the bare head: its shape is read best without colour."""
-        if self._reach is not None:
-            self._reach.remove()
-            self._reach = None
+    def _uncover(self, shown: Any) -> None:
+        with self._turn:
+            if self._head is not None and self._look is shown and not self._gone:
+                self._head.visible = False
 
     def show_hover(self, regions: RegionMap, region: Region, normals: FloatArray) -> None:
         """Light up the region under the pointer."""
         faces = regions.faces_of(region)
         if len(faces):
-            lifted = regions.mesh.vertices + (2.0 * _LIFT_MM) * normals
+            lifted = regions.mesh.vertices + _LIFT_MM * normals
             self._hover = self._patch("/hover", lifted, faces, _HOVER, 0.38)
 
     def hide_hover(self) -> None:
@@ -120,17 +146,6 @@ class Stage:
         if self._hover is not None:
             self._hover.remove()
             self._hover = None
-
-    def show_heat(self, mesh: Mesh, colors: FloatArray | None) -> None:
-        """Show a head in colours (V, 3) of its vertices instead of the plain one; None goes back to that."""
-        if self._heat is not None:
-            self._heat.remove()
-            self._heat = None
-        if colors is not None:
-            data = glb_bytes(mesh, 1.0, {}, colors=np.asarray(colors, dtype=np.uint8))
-            self._heat = self._client.scene.add_glb("/heat", data, scale=1.0 / SCENE_UNIT_MM, cast_shadow=False)
-        if self._head is not None:
-            self._head.visible = colors is None
 
     def show_scan(self, points_mm: FloatArray | None, faces: IntArray | None) -> None:
         """Lay a scan over the head, in the head's frame; None takes it away."""
@@ -167,6 +182,41 @@ def _placed(view: View) -> tuple[FloatArray, FloatArray]:
     away = np.array([np.sin(turn), 0.04, np.cos(turn)])
     target = _LOOK_AT_MM / SCENE_UNIT_MM
     return target + away / np.linalg.norm(away) * (_DISTANCE_MM / SCENE_UNIT_MM), target
+
+
+def skin_glb(mesh: Mesh, normals: FloatArray, colors: FloatArray) -> bytes:
+    """A mesh with normals (V, 3) and sRGB colours (V, 3) of its vertices, as matt as skin.
+
+    viser throws a file's normals away and takes those of the triangles, but morph targets it leaves alone: what leads
+    from the one to the other travels as a target that is always on.
+    """
+
+    def matt(tree: dict[str, Any]) -> None:
+        tree["materials"] = [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}}]
+        still = {"componentType": 5126, "count": len(normals), "type": "VEC3", "min": [0.0] * 3, "max": [0.0] * 3}
+        tree["accessors"].append(still)  # one without data is all zero
+        for part in tree["meshes"]:
+            primitive = part["primitives"][0]
+            primitive["material"] = 0
+            turn = primitive["attributes"].pop("_TURN")
+            primitive["targets"] = [{"POSITION": len(tree["accessors"]) - 1, "NORMAL": turn}]
+            part["weights"] = [1.0]
+
+    flat = vertex_normals(mesh.vertices, mesh.faces)[0]
+    look = trimesh.Trimesh(
+        mesh.vertices, mesh.faces, vertex_normals=flat, vertex_colors=_linear(colors), process=False,
+        vertex_attributes={"_TURN": (normals - flat).astype(np.float32)},
+    )  # fmt: skip
+    # a file without normals would be drawn with flat triangles
+    data: bytes = export_glb(trimesh.Scene(look), include_normals=True, tree_postprocessor=matt)
+    return data
+
+
+def _linear(colors: FloatArray) -> NDArray[np.uint8]:
+    """sRGB (V, 3) → linear light (V, 4), which is what a page takes the colours of vertices for."""
+    srgb = np.asarray(colors) / 255.0
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return np.column_stack([np.round(255.0 * linear), np.full(len(linear), 255.0)]).astype(np.uint8)
 
 
 def _backdrop() -> Any:

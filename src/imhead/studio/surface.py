@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,20 @@ from scipy.spatial.transform import Rotation
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.curation.rays import first_hit, ray_caster
+from imhead.curation.surface import vertex_normals
 from imhead.editing import region_codes
 from imhead.geometry.field import HeadField
+from imhead.geometry.meshing import grid_layout
+from imhead.geometry.metrics import signed_distance
 from imhead.geometry.session import HeadSession
 from imhead.regions import REGIONS, Region
 from imhead.template.surface import arkit_weights, template_of, template_path
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
+
+_LEAST_SLOPE = 0.2  # below this a gradient says little about where the surface is
+_FAR_MM = 5.0
+_FAR_SHARE = 0.25
+_DOUBT = 0.6  # cosine between a gradient and its triangles from which on only these count
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +99,16 @@ def pointer_ray(wxyz: FloatArray, fov: float, aspect: float, x: float, y: float)
     return turned
 
 
+@dataclass(frozen=True, eq=False)
+class FineSurface:
+    """A mesh as it is looked at."""
+
+    mesh: Mesh
+    """Its vertices lie on the zero set, not where a grid edge meets it by a straight line."""
+    normals: FloatArray
+    """(V, 3) unit normals, of the field rather than of the triangles."""
+
+
 class LiveSurface:
     """Keeps the mesh of one head under edits.
 
@@ -101,6 +120,12 @@ class LiveSurface:
         self.model = model
         self.resolution = resolution
         self._session: HeadSession | None = None
+        self._vertices: FloatArray = np.zeros((0, 3))
+        self._slopes: FloatArray = np.zeros((0, 3))
+        self._rough: BoolArray = np.zeros(0, dtype=bool)
+        self._fine: FineSurface | None = None
+        self.took_s = 0.0
+        """Seconds that the last update took which re-made a part only."""
 
     def show(self, head: Head) -> Mesh:
         """The mesh of a head: the one that is shown, edited, costs only what the edit reaches.
@@ -110,9 +135,37 @@ class LiveSurface:
         """
         if self._session is None:
             self._session = HeadSession(self.model, head, resolution=self.resolution)
+            self._forget(len(self._session.mesh.vertices))
         elif self._session.head is not head:
-            self._session.update(head)
+            start = time.perf_counter()
+            change = self._session.update(head)
+            if change.rebuilt:
+                self._forget(change.vertex_count)
+            elif len(change.vertices) or change.vertex_count != len(self._rough):
+                self._fine = None
+                self._rough = np.resize(self._rough, change.vertex_count)  # rows beyond the old ones are in the change
+                self._rough[change.vertices] = True
+                self.took_s = time.perf_counter() - start
         return self._session.mesh
+
+    def fine(self, head: Head) -> FineSurface:
+        """The mesh of a head for a long look: only what changed since the last one is computed.
+
+        Raises:
+            InputError: the head has no surface.
+        """
+        mesh = self.show(head)
+        if self._fine is None:
+            rows = np.flatnonzero(self._rough)
+            self._vertices = _resized(self._vertices, len(mesh.vertices))
+            self._slopes = _resized(self._slopes, len(mesh.vertices))
+            self._vertices[rows], self._slopes[rows] = settled(
+                HeadField(self.model, head), mesh.vertices[rows], 0.5 * grid_layout(self.resolution)[0]
+            )
+            self._rough[:] = False
+            placed = Mesh(self._vertices, mesh.faces)
+            self._fine = FineSurface(placed, smooth_normals(placed, self._slopes))
+        return self._fine
 
     def is_local(self, head: Head) -> bool:
         """Whether `show` would re-make a part only."""
@@ -124,6 +177,58 @@ class LiveSurface:
     def free(self) -> None:
         """Let the mesh and its grid go; the next `show` makes them anew."""
         self._session = None
+        self._forget(0)
+
+    def _forget(self, vertices: int) -> None:
+        self._fine = None
+        self._rough = np.ones(vertices, dtype=bool)
+        self._vertices = self._slopes = np.zeros((0, 3))
+
+
+def settled(field: HeadField, points: FloatArray, most_mm: float) -> tuple[FloatArray, FloatArray]:
+    """Points (N, 3) near the zero set, put onto it by a Newton step of at most `most_mm`, and the gradients (N, 3)."""
+    if not len(points):
+        return points, points
+    distance, gradient = field.sdf(points).astype(np.float64), field.gradient(points).astype(np.float64)
+    slope = np.maximum(np.linalg.norm(gradient, axis=1), _LEAST_SLOPE)
+    length = np.clip(distance / slope, -most_mm, most_mm)
+    return points - (length / slope)[:, None] * gradient, gradient
+
+
+def movement(field: HeadField, before: Mesh, now: Mesh) -> FloatArray:
+    """(V,) how far the vertices of a head lie outside what it was before, mm.
+
+    Args:
+        field: of the head before.
+
+    The mouth behind the lips belongs to a mesh only while they are open. Where a vertex is far from the mesh before but
+    the field says that the surface was near, the field is right.
+    """
+    moved = signed_distance(now.vertices, before)
+    far = np.flatnonzero(np.abs(moved) > _FAR_MM)
+    if len(far):
+        places = now.vertices[far]
+        slope = np.maximum(np.linalg.norm(field.gradient(places), axis=1), _LEAST_SLOPE)
+        near = field.sdf(places) / slope
+        moved[far] = np.where(np.abs(near) < _FAR_SHARE * np.abs(moved[far]), near, moved[far])
+    return moved
+
+
+def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
+    """(V, 3) unit normals: the field's where its gradient is sure, the triangles' where they say something else."""
+    flat = vertex_normals(mesh.vertices, mesh.faces)[0]
+    size = np.linalg.norm(gradients, axis=1, keepdims=True)
+    normals = gradients / np.maximum(size, _LEAST_SLOPE)
+    agree = (normals * flat).sum(axis=1, keepdims=True)
+    share = np.clip((agree - _DOUBT) / (1.0 - _DOUBT), 0.0, 1.0)
+    mixed = share * normals + (1.0 - share) * flat
+    unit: FloatArray = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+    return unit
+
+
+def _resized(rows: FloatArray, count: int) -> FloatArray:
+    kept = rows[:count]
+    return np.concatenate([kept, np.zeros((count - len(kept), 3))])
 
 
 def used_part(vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:

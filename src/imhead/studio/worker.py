@@ -21,7 +21,7 @@ class Worker:
     def __init__(self, failed: Callable[[Exception], None], rested: Action, rest_s: float = 0.35) -> None:
         self._failed, self._rested, self._rest_s = failed, rested, rest_s
         self._wake = threading.Condition()
-        self._queue: deque[Action] = deque()
+        self._queue: deque[tuple[Action, bool]] = deque()
         self._draft: tuple[str, Action] | None = None
         self._restless = False
         self._closed = False
@@ -29,13 +29,17 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="imhead-studio", daemon=True)
         self._thread.start()
 
-    def do(self, action: Action) -> None:
-        """Carry out an action after all that came before. A draft that has not begun is carried out first."""
+    def do(self, action: Action, *, shows: bool = False) -> None:
+        """Carry out an action after all that came before. A draft that has not begun is carried out first.
+
+        Args:
+            shows: it ends with showing the state, so what came before it need not.
+        """
         with self._wake:
             if self._closed:
                 return
             self._queue_draft()
-            self._queue.append(action)
+            self._queue.append((action, shows))
             self._wake.notify_all()
 
     def draft(self, control: str, action: Action) -> None:
@@ -56,6 +60,12 @@ class Worker:
         with self._wake:
             return self._wake.wait_for(lambda: self._closed or self._settled(), timeout_s)
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether something has come that will show the state anew: what is being made for a long look can be left."""
+        with self._wake:  # after a draft comes a rest, and that shows
+            return self._draft is not None or any(shows for _, shows in self._queue)
+
     def close(self) -> None:
         """Drop what has not begun, and end the thread when its action is done."""
         with self._wake:
@@ -70,7 +80,7 @@ class Worker:
 
     def _queue_draft(self) -> None:
         if self._draft is not None:
-            self._queue.append(self._draft[1])
+            self._queue.append((self._draft[1], False))
             self._draft, self._restless = None, True
 
     def _settled(self) -> bool:
@@ -82,6 +92,7 @@ class Worker:
                 action()
             except Exception as error:  # whatever goes wrong, a person reads a sentence and goes on
                 self._failed(error)
+            del action  # it may hold a page, and the wait for the next one is long
             with self._wake:
                 self._idle = True
                 self._wake.notify_all()
@@ -91,7 +102,7 @@ class Worker:
             while not self._closed:
                 if self._queue:
                     self._idle = False
-                    return self._queue.popleft()
+                    return self._queue.popleft()[0]
                 if self._draft is not None:
                     action, self._draft = self._draft[1], None
                     self._idle, self._restless = False, True

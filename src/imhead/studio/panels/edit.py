@@ -6,6 +6,7 @@ import secrets
 
 import viser
 
+from imhead.editing.words import OPPOSITES
 from imhead.measure.table import MEASUREMENTS
 from imhead.regions import resolve
 from imhead.studio.commands import (
@@ -13,6 +14,7 @@ from imhead.studio.commands import (
     MOST_SIGMA,
     BlendHeads,
     MoveAlong,
+    MoveByWord,
     ResetRegions,
     SampleRegions,
     SetMeasurement,
@@ -22,12 +24,15 @@ from imhead.studio.commands import (
     words,
 )
 from imhead.studio.panels.widgets import put
-from imhead.studio.scores import direction_shares, region_scores
+from imhead.studio.scores import direction_shares, named_directions, region_scores, word_score
 from imhead.studio.session import TabSession
 from imhead.studio.studio import Studio
 from imhead.studio.surface import has_template
 
 _SLIDERS = 6
+_WORDS = 6
+_ROWS = 9  # sliders of both kinds that a small window holds
+_BACKWARDS = {forward: backward for backward, forward in OPPOSITES.items()}
 _GROUP_ROWS = (
     ("eyes", "brow", "nose"),
     ("mouth", "chin", "jaw"),
@@ -50,6 +55,11 @@ class EditPanel:
         self._symmetric.on_update(self._set_symmetric)
         self._locked.on_update(self._set_locked)
         marks = ((-2.0, "-2σ"), (0.0, "0"), (2.0, "2σ"))
+        self._words = [
+            gui.add_slider("-", -MOST_SIGMA, MOST_SIGMA, 0.05, 0.0, marks=marks, visible=False) for _ in range(_WORDS)
+        ]
+        for slider in self._words:
+            self._on_word(slider)
         self._sliders = [
             gui.add_slider(f"shape {k + 1}", -MOST_SIGMA, MOST_SIGMA, 0.05, 0.0, marks=marks, visible=False)
             for k in range(_SLIDERS)
@@ -100,15 +110,26 @@ class EditPanel:
 
     def _sync_sliders(self, studio: Studio, free: tuple[str, ...]) -> None:
         regions, mirror = resolve(free) if free else (), studio.settings.symmetric
+        known = named_directions(studio.model, regions, mirror) if regions else ()
+        for k, slider in enumerate(self._words):
+            slider.visible = k < len(known)
+            if k < len(known):
+                slider.label = known[k]
+                slider.hint = f"{_BACKWARDS[known[k]]} to the left, {known[k]} to the right"
+                self._set(slider, word_score(studio.model, studio.head, regions, mirror, known[k]))
         scores = region_scores(studio.model, studio.head, regions, mirror) if regions else ()
         shares = direction_shares(studio.model, regions, mirror) if regions else ()
+        count = min(len(scores), _ROWS - len(known))
         for k, slider in enumerate(self._sliders):
-            slider.visible = k < len(scores)
-            if k < len(scores):
+            slider.visible = k < count
+            if k < count:
                 slider.label = f"shape {k + 1} · {100 * shares[k]:.0f} %"
-                value = min(max(float(scores[k]), -MOST_SIGMA), MOST_SIGMA)
-                if abs(slider.value - value) > _CLOSE:
-                    put(slider, value)
+                self._set(slider, float(scores[k]))
+
+    def _set(self, slider: viser.GuiSliderHandle[float], sigma: float) -> None:
+        value = min(max(sigma, -MOST_SIGMA), MOST_SIGMA)
+        if abs(slider.value - value) > _CLOSE:
+            put(slider, value)
 
     def _sync_heads(self, names: tuple[str, ...]) -> None:
         if self._other.options != names:
@@ -132,6 +153,13 @@ class EditPanel:
             if event.client is not None:
                 sigma = slider.value
                 self._session.draft(lambda studio: MoveAlong(studio.scope, index, sigma))
+
+    def _on_word(self, slider: viser.GuiSliderHandle[float]) -> None:
+        @slider.on_update
+        async def _(event: viser.GuiEvent[viser.GuiSliderHandle[float]]) -> None:
+            if event.client is not None:
+                word, sigma = slider.label, slider.value
+                self._session.draft(lambda studio: MoveByWord(studio.scope, word, sigma))
 
     async def _draw(self, event: viser.GuiEvent[viser.GuiButtonHandle]) -> None:
         seed = secrets.randbelow(1 << 31)
