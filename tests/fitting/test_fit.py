@@ -105,10 +105,10 @@ def test_the_encoder_forgives_what_is_left_of_the_pose(result: FitResult, shippe
 def test_a_scan_that_no_head_explains_gives_a_plausible_head(scan: Scan, shipped: Model) -> None:
     # cm: waves of 1.5 mm, 2.5 cm long
     wavy = replace(scan, points=scan.points + 0.15 * np.sin(2.5 * scan.points[:, [1, 2, 0]]))
-    found = fit_scan(wavy, shipped, replace(COARSE, detail=False))
+    found = fit_scan(wavy, shipped, COARSE)
     limit = COARSE.identity_limit
     assert float(np.sqrt(np.square(found.head.z_id).mean())) < 1.15 * limit
-    free = fit_scan(wavy, shipped, replace(COARSE, detail=False, identity_limit=100.0))
+    free = fit_scan(wavy, shipped, replace(COARSE, identity_limit=100.0))
     assert float(np.sqrt(np.square(free.head.z_id).mean())) > 1.3 * limit
 
 
