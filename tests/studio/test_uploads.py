@@ -24,6 +24,12 @@ def shipped() -> Model:
     return load_model()
 
 
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process leaves in the machine's folder is not this test's."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def ball() -> bytes:
     made: bytes = trimesh.creation.icosphere(3, radius=90.0).export(file_type="ply")
     return made
