@@ -193,6 +193,28 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
         raise InputError(f"{path}: damaged or not a safetensors file ({reason}); get the file again") from error
 
 
+def read_companion(path: Path, what: str, mark: str, model: Model) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file that belongs to one model's weights, such as its template or its encoder.
+
+    Args:
+        what: its kind, as a person calls it.
+        mark: its format, as its metadata names it.
+
+    Raises:
+        InputError: as `read_tensors`, or it is of another kind or of another model.
+    """
+    tensors, metadata = read_tensors(path, what)
+    if metadata.get("format") != mark:
+        article = "an" if what[0] in "aeiou" else "a"
+        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not {article} {what}")
+    if metadata.get("model_hash") != model.hash:
+        raise InputError(
+            f"{path}: is the {what} of model {metadata.get('model_hash')}, not of {model.name!r} ({model.hash}); "
+            "build it again with imhead train --resume"
+        )
+    return tensors, metadata
+
+
 def check_tensors(
     path: Path,
     tensors: dict[str, Tensor],

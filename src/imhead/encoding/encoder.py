@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from imhead.atomic import write_atomically
-from imhead.checkpoint import Model, check_tensors, read_tensors
+from imhead.checkpoint import Model, check_tensors, read_companion
 from imhead.conventions import ARKIT_NAMES
 from imhead.encoding.features import basis_features
 from imhead.errors import InputError
@@ -66,6 +66,7 @@ class ScanEncoder(nn.Module):
         self.out = nn.Linear(width, sum(self.sizes))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`basis_features` (B, M, 4) → z_id (B, 256), ARKit weights (B, 52), twist (B, 6) in `TWIST_SCALE`."""
         h = self.enter(features.flatten(1))
         for layer in self.layers:
             h = h + layer(silu(h))
@@ -121,14 +122,7 @@ def load_encoder(path: Path, model: Model) -> ScanEncoder:
     Raises:
         InputError: no such file, not an encoder, damaged, or the encoder of another model.
     """
-    tensors, metadata = read_tensors(path, "encoder")
-    if metadata.get("format") != ENCODER_FORMAT:
-        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not an encoder")
-    if metadata.get("model_hash") != model.hash:
-        raise InputError(
-            f"{path}: is the encoder of model {metadata.get('model_hash')}, not of {model.name!r} ({model.hash}); "
-            "build it again with imhead train --resume"
-        )
+    tensors, metadata = read_companion(path, "encoder", ENCODER_FORMAT, model)
     try:
         sizes = json.loads(metadata["sizes"])
         places, width, depth = (int(sizes[key]) for key in ("M", "width", "depth"))

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 from scipy.spatial import cKDTree
 
 from imhead.atomic import write_atomically
-from imhead.checkpoint import Model, check_tensors, read_tensors
+from imhead.checkpoint import Model, check_tensors, read_companion
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
@@ -202,14 +202,7 @@ def load_template(path: Path, model: Model) -> TemplateSurface:
     Raises:
         InputError: no such file, not a template, damaged, or the template of another model.
     """
-    tensors, metadata = read_tensors(path, "template")
-    if metadata.get("format") != TEMPLATE_FORMAT:
-        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a template")
-    if metadata.get("model_hash") != model.hash:
-        raise InputError(
-            f"{path}: is the template of model {metadata.get('model_hash')}, not of {model.name!r} ({model.hash}); "
-            "build it again with imhead train --resume"
-        )
+    tensors, metadata = read_companion(path, "template", TEMPLATE_FORMAT, model)
     try:
         sizes = json.loads(metadata["sizes"])
         v, f, t, p = (int(sizes[key]) for key in "VFTP")
