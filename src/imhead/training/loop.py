@@ -14,16 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from imhead.atomic import write_atomically
+from imhead.checkpoint import Model
 from imhead.config import TrainConfig, to_dict
 from imhead.errors import InputError
 from imhead.model.head import HeadModel
 from imhead.sources.ict import IctModel
+from imhead.template.surface import template_of
 from imhead.training.batch import arkit_swap, draw_batch
 from imhead.training.codes import apply_start, start_codes
 from imhead.training.learner import Learner, load_state, save_state
 from imhead.training.objective import batch_loss, warp_loss
 from imhead.training.population import Population, TrainingHeads, build_population, open_population
 from imhead.training.team import ALONE, Team, join, leave
+from imhead.training.warm_start import warm_start
 
 _PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
 Progress = Callable[[str], None]
@@ -55,6 +58,7 @@ def train(
     picture: Picture | None = None,
     stop_after: int | None = None,
     processes: int = 1,
+    start: Model | None = None,
 ) -> Learner:
     """Train, or go on training, in the folder `run`.
 
@@ -62,29 +66,34 @@ def train(
         heads: what is learned.
         stop_after: leave after this many steps in all, as if killed; the schedule is that of the whole run.
         processes: processes that share each step's heads.
+        start: a trained model with its template beside it, to begin from; codes of the heads start as in `warm_start`.
 
     Raises:
         InputError: `run` holds another run and `resume` is not set, or it was made with other settings; or there are
-            more processes than half the heads of a step.
+            more processes than half the heads of a step; or `start` has other sizes, or no template.
     """
     if 2 * processes > config.batch_heads and processes > 1:
         raise InputError(
             f"{processes} processes cannot share {config.batch_heads} heads; use {config.batch_heads // 2}"
         )
     settings = run / "config.json"
+    asked = to_dict(config) | ({"start": start.hash} if start else {})
     if settings.exists():
         if not resume:
             raise InputError(f"{run}: holds a run already; add --resume to go on with it, or name another folder")
-        if json.loads(settings.read_text()) != to_dict(config):
+        if json.loads(settings.read_text()) != asked:
             raise InputError(f"{run}: was made with other settings than asked for; name another folder")
     run.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings, json.dumps(to_dict(config), indent=1).encode())
+    write_atomically(settings, json.dumps(asked, indent=1).encode())
     torch.manual_seed(config.seed)
     offsets = heads.offsets()
     population = build_population(heads, offsets, config, run / "population", progress, max(processes, 2))
     learner = Learner(HeadModel(config.model), torch.zeros(len(offsets), config.model.identity_size))
     if not (run / "latest.json").exists():
-        learner = _fresh(config, heads.ict, offsets, progress)
+        if start is None:
+            learner = _fresh(config, heads.ict, offsets, progress)
+        else:
+            learner = warm_start(start, template_of(start), heads.ict, offsets, config.model)
         save_state(learner, _optimizer(learner), run, 0)
     del offsets
     end = min(config.steps + config.warp_steps, stop_after or config.steps + config.warp_steps)
