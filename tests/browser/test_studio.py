@@ -33,7 +33,7 @@ PATIENCE_MS = 300_000
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[StudioServer]:
-    made = start(load_model(), StudioConfig(port=0, resolution=64))
+    made = start(load_model(), StudioConfig(port=0))
     yield made
     made.stop()
 

@@ -24,7 +24,7 @@ PROTOCOL = [Subprotocol(f"viser-v{viser.__version__}")]
 
 @pytest.fixture(scope="module")
 def server(model: Model) -> Iterator[StudioServer]:
-    made = start(model, StudioConfig(port=0, resolution=32))
+    made = start(model, StudioConfig(port=0))
     yield made
     made.stop()
 
@@ -113,7 +113,7 @@ def test_the_pointer_of_an_unknown_tab_is_over_nothing(server: StudioServer) -> 
 
 
 def test_two_starts_have_different_tokens(model: Model, server: StudioServer) -> None:
-    other = start(model, StudioConfig(port=0, resolution=32))
+    other = start(model, StudioConfig(port=0))
     try:
         assert other.token != server.token and len(other.token) >= 32
         assert refused(other, f"?token={server.token}&tab={TAB}", own_origin(other))

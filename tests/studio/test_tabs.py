@@ -38,7 +38,7 @@ Open = Callable[[int], Any]
 
 @pytest.fixture(scope="module")
 def server(model: Model) -> Iterator[StudioServer]:
-    made = start(model, StudioConfig(port=0, resolution=32))
+    made = start(model, StudioConfig(port=0))
     yield made
     made.stop()
 
@@ -51,6 +51,8 @@ def open_tab(server: StudioServer) -> Iterator[Open]:
         tab = CLIENTS.Tab(server.address, f"{number:032x}")
         opened.append(tab)
         assert tab.wait_for(lambda: tab.meshes > 0)
+        assert session(server, number).wait()
+        tab.quiet(0.3)
         return tab
 
     yield make
@@ -107,7 +109,7 @@ def test_a_reload_comes_back_to_the_same_work(server: StudioServer, open_tab: Op
     tab.close()
     again = open_tab(4)
     assert session(server, 4) is mine
-    assert again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 12"
+    assert again.wait_for(lambda: again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 12")
 
 
 def test_a_duplicated_tab_starts_on_its_own(server: StudioServer, open_tab: Open) -> None:
@@ -181,7 +183,7 @@ def test_more_than_was_announced_is_not_gathered(server: StudioServer, open_tab:
 
 
 def test_a_closed_tab_is_forgotten_in_the_end(model: Model) -> None:
-    server = start(model, StudioConfig(port=0, resolution=32, keep_s=0.0))
+    server = start(model, StudioConfig(port=0, keep_s=0.0))
     try:
         tab = CLIENTS.Tab(server.address, f"{1:032x}")
         assert tab.wait_for(lambda: tab.meshes > 0)
@@ -208,7 +210,7 @@ def large_parts(mine: Any) -> dict[str, weakref.ref[Any]]:
         "view": mine.shown,
         "search tree": mine.shown.picker,
         "mesh": mine.shown.mesh,
-        "grid": mine._surface._session,
+        "surface": mine._surface._kept[-1][1],
     }
     return {name: weakref.ref(part) for name, part in parts.items()}
 
@@ -243,11 +245,11 @@ def test_a_tab_that_closes_before_its_first_look_leaves_nothing(server: StudioSe
         assert time.monotonic() < until
         time.sleep(0.05)
     assert mine.wait()
-    assert mine.page is None and mine.shown is None and mine._surface._session is None
+    assert mine.page is None and mine.shown is None and not mine._surface._kept
 
 
 def test_a_full_studio_says_so(model: Model) -> None:
-    server = start(model, StudioConfig(port=0, resolution=32, most_sessions=1))
+    server = start(model, StudioConfig(port=0, most_sessions=1))
     try:
         first = CLIENTS.Tab(server.address, f"{1:032x}")
         assert first.wait_for(lambda: first.meshes > 0)
@@ -260,7 +262,7 @@ def test_a_full_studio_says_so(model: Model) -> None:
         server.stop()
 
 
-@pytest.mark.parametrize("config", [StudioConfig(port=70000), StudioConfig(resolution=4096)])
+@pytest.mark.parametrize("config", [StudioConfig(port=70000), StudioConfig(port=-1)])
 def test_a_setting_that_cannot_be_is_refused(model: Model, config: StudioConfig) -> None:
     with pytest.raises(InputError):
         start(model, config)

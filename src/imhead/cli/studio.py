@@ -14,7 +14,6 @@ from imhead.errors import InputError
 def studio(
     port: Annotated[int, typer.Option(help="First port that is tried.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to bind to; the default lets only this machine in.")] = "127.0.0.1",
-    resolution: Annotated[int, typer.Option(help="Cells of the view's mesh along the longest side, 32 to 320.")] = 160,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
 ) -> None:
@@ -24,7 +23,7 @@ def studio(
     from imhead import load
     from imhead.studio.server import StudioConfig, start
 
-    server = start(load(model, device).model, StudioConfig(host=host, port=port, resolution=resolution))
+    server = start(load(model, device).model, StudioConfig(host=host, port=port))
     say.print(f"The studio is open. In a browser on this machine go to\n\n  {server.address}\n\nCtrl-C ends it.")
     try:
         server.wait()

@@ -12,7 +12,7 @@ from imhead.errors import InputError
 from imhead.export import MESH_EXTENSIONS, write_mesh
 from imhead.report import compare_meshes
 from imhead.studio.document import Document
-from imhead.studio.surface import has_template
+from imhead.template.surface import template_of
 
 KINDS: dict[str, str] = {
     "GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "STL": ".stl",
@@ -20,7 +20,7 @@ KINDS: dict[str, str] = {
 }  # fmt: skip
 """What can be saved, and the ending of its file."""
 RESOLUTION = 256
-"""Cells along the longest side of the bounds, for files: finer than the view."""
+"""Cells along the longest side of the bounds, for an STL and a report."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,10 @@ def _write_mesh(head: EditableHead, path: Path) -> None:
         "head": "; ".join(head.codes.provenance),
         "licence": "weights: Apache-2.0; trained on heads drawn from ICT-FaceKit (MIT)",
     }
-    if path.suffix == ".glb" and has_template(head.model):
+    if path.suffix == ".stl":  # for a printer, which needs a closed surface
+        write_mesh(head.mesh(resolution=RESOLUTION), path, metadata=notes)
+    elif path.suffix == ".glb":
         mesh, uv, morphs = head.animated()
         write_mesh(mesh, path, metadata=notes, uv=uv, morphs=morphs)
     else:
-        write_mesh(head.mesh(resolution=RESOLUTION), path, metadata=notes)
+        write_mesh(head.mesh(surface="template"), path, metadata=notes, uv=template_of(head.model).uv_map)

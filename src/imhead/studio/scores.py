@@ -14,7 +14,6 @@ from imhead.editing.words import OPPOSITES, named_step, words_for
 from imhead.measure.carrier import carry
 from imhead.measure.landmarks import SurfacePlaces
 from imhead.regions import Region
-from imhead.studio.surface import has_template
 from imhead.template.surface import template_of
 from imhead.types import FloatArray, Head
 
@@ -55,8 +54,6 @@ def direction_shares(model: Model, regions: tuple[Region, ...], mirror: bool) ->
 
 def named_directions(model: Model, regions: tuple[Region, ...], mirror: bool) -> tuple[str, ...]:
     """The words that the regions have a direction for, such as `wider`; its opposite is the same one backwards."""
-    if not has_template(model):  # words are read off measurements, which a template carries
-        return ()
     return tuple(word for word in words_for(leading(regions, mirror)) if word not in OPPOSITES)
 
 
@@ -85,11 +82,9 @@ class _Directions:
 
 @lru_cache(maxsize=64)
 def _directions(model: Model, regions: tuple[Region, ...], mirror: bool) -> _Directions:
-    """Principal directions by how far they move the surface, or without a template by how far they move the codes."""
+    """Principal directions by how far they move the surface."""
     unfold = _unfolded(model, regions, mirror)
-    effect = unfold
-    if has_template(model):
-        effect = unfold @ _surface_basis(model)[[region.index for region in regions]].reshape(unfold.shape[1], -1)
+    effect = unfold @ _surface_basis(model)[[region.index for region in regions]].reshape(unfold.shape[1], -1)
     variance, along = np.linalg.eigh(effect @ effect.T)
     kept = np.flatnonzero(variance > _LEAST_SPREAD**2 * variance[-1])[::-1][:_MOST]
     along = along[:, kept]

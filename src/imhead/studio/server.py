@@ -17,6 +17,7 @@ from imhead.studio.access import TAB, Access, guarded
 from imhead.studio.page import StudioPage
 from imhead.studio.session import TabSession
 from imhead.studio.stage import light_scene
+from imhead.template.surface import template_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,6 @@ class StudioConfig:
     """Address to bind to. Others than this machine can reach it only where this says so."""
     port: int = 8080
     """First port that is tried."""
-    resolution: int = 160
-    """Cells of the view's mesh along the longest side of the bounds."""
     keep_s: float = 900.0
     """A closed tab's work is kept for so long, seconds: a reload brings it back."""
     most_sessions: int = 64
@@ -122,7 +121,7 @@ class StudioServer:
                 client.add_notification("The studio is full", "Close another tab of it, then reload this one.")
                 return
             if key not in self._sessions:
-                self._sessions[key] = TabSession(self.model, self.config.resolution, self._fit_turn)
+                self._sessions[key] = TabSession(self.model, self._fit_turn)
             session = self._sessions[key]
             opened = self._pages[name] = _OpenPage(client.client_id, key)
             self._left.pop(key, None)
@@ -164,10 +163,9 @@ def start(model: Model, config: StudioConfig = StudioConfig()) -> StudioServer:
     """Start a studio.
 
     Raises:
-        InputError: a setting that cannot be.
+        InputError: a setting that cannot be, or a model without a template.
     """
     if not 0 <= config.port <= 65535:
         raise InputError(f"port {config.port} is outside 0 to 65535; choose another --port")
-    if not 32 <= config.resolution <= 320:
-        raise InputError(f"resolution {config.resolution} is outside 32 to 320; the view needs no more")
+    template_of(model)  # what the view shows
     return StudioServer(model, config)

@@ -17,21 +17,20 @@ import numpy as np
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.fitting.fit import fit_scan
-from imhead.geometry.field import HeadField
+from imhead.geometry.metrics import signed_distance
 from imhead.regions import Region
 from imhead.render import heat_colors, round_limit
 from imhead.studio import exports, uploads
 from imhead.studio.commands import AddHead, Command, Draft
 from imhead.studio.project import PROJECT_SUFFIX, open_project, project_bytes
 from imhead.studio.studio import Studio
-from imhead.studio.surface import LiveSurface, Picker, RegionMap, map_regions, movement, quick_mesh
+from imhead.studio.surface import Picker, RegionMap, StillSurface, map_regions, quick_mesh
 from imhead.studio.worker import Worker
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
 log = logging.getLogger("imhead.studio")
 
 Comparison = Literal["after", "before", "movement"]
-_LONGEST_S = 0.1  # a slider that moves is followed on the exact surface as long as that takes no longer
 SORRY = "Something went wrong inside the studio. Your heads and steps are kept; undo the last step or try again."
 
 
@@ -90,11 +89,10 @@ class TabSession:
     """One tab's work. Its methods may be called from any thread; all changes happen on its own.
 
     Args:
-        resolution: cells of the mesh along the longest side of the bounds.
         fit_turn: held while a scan is fitted, so that one fit at a time runs in the whole studio.
     """
 
-    def __init__(self, model: Model, resolution: int, fit_turn: threading.Lock) -> None:
+    def __init__(self, model: Model, fit_turn: threading.Lock) -> None:
         self.model = model
         self.studio = Studio(model)
         self.comparison: Comparison = "after"
@@ -102,7 +100,7 @@ class TabSession:
         self.overlay = False
         self.page: Page | None = None
         self.shown: Shown | None = None
-        self._surface = LiveSurface(model, resolution)
+        self._surface = StillSurface(model)
         self._fit_turn = fit_turn
         self._worker = Worker(self._failed, self._rested)
 
@@ -166,7 +164,7 @@ class TabSession:
             self.comparison = "after"
             page = self.page
             if page is not None:
-                page.show(self._moving_mesh())
+                page.show(quick_mesh(self.model, self.studio.head))
 
         self._worker.draft(command.control, action)
 
@@ -190,9 +188,9 @@ class TabSession:
         """Show a head for a moment, in place of nothing: an expression that plays."""
 
         def action() -> None:
-            page, mesh = self.page, quick_mesh(self.model, head)
-            if page is not None and mesh is not None:
-                page.show(mesh)
+            page = self.page
+            if page is not None:
+                page.show(quick_mesh(self.model, head))
 
         self._worker.draft("preview", action)
 
@@ -235,13 +233,6 @@ class TabSession:
         if page is not None:
             page.download(file.name, file.content)
 
-    def _moving_mesh(self) -> Mesh:
-        head = self.studio.head
-        slow = not self._surface.is_local(head) or self._surface.took_s > _LONGEST_S
-        if slow and (quick := quick_mesh(self.model, head)) is not None:
-            return quick
-        return self._surface.show(head)
-
     def _rested(self) -> None:
         self.studio.settle()
         self._refresh()
@@ -252,33 +243,26 @@ class TabSession:
             return
         page.sync()
         head, before = self.studio.head, self._before()
-        anew = self.shown is None or not self._surface.is_local(head)
-        if anew:
-            quick = quick_mesh(self.model, head)
-            if quick is not None:
-                page.show(quick)
-        first = self._surface.fine(before) if self.comparison != "after" else None
+        wanted = before if self.comparison == "before" else head
+        if not self._surface.knows(wanted):
+            page.show(quick_mesh(self.model, wanted))
         if self._worker.overtaken:
             return
-        fine = self._surface.fine(head) if self.comparison != "before" or first is None else first
+        fine = self._surface.of(wanted)
         colors, limit_mm = None, 0.0
-        if self.comparison == "movement" and first is not None:
-            colors, limit_mm = self._heat(before, first.mesh, fine.mesh)
+        if self.comparison == "movement":
+            colors, limit_mm = self._heat(self._surface.of(before).mesh, fine.mesh)
+        if self._worker.overtaken:
+            return
         if self.shown is None or self.shown.mesh is not fine.mesh:
-            if self._worker.overtaken:
-                return
-            regions = map_regions(self.model, before if self.comparison == "before" else head, fine.mesh)
-            if self._worker.overtaken:
-                return
+            regions = map_regions(self.model, wanted, fine.mesh)
             self.shown = Shown(fine.mesh, regions, fine.normals, Picker(regions))
         if not self._worker.overtaken:
             page.show_whole(self.shown, colors, limit_mm)
-        if anew:
-            hand_back_memory()
 
-    def _heat(self, before: Head, first: Mesh, now: Mesh) -> tuple[FloatArray, float]:
-        moved = movement(HeadField(self.model, before), first, now)
-        # the scale is for what moved, and a handful of far vertices at the cut of the bust must not set it
+    def _heat(self, before: Mesh, now: Mesh) -> tuple[FloatArray, float]:
+        moved = signed_distance(now.vertices, before)
+        # the scale is for what moved; most of a head has not
         limit_mm = round_limit(moved[np.abs(moved) >= 0.05 * np.quantile(np.abs(moved), 0.999)])
         return heat_colors(moved, limit_mm).astype(np.float64), limit_mm
 

@@ -1,8 +1,7 @@
-"""The mesh of the head that is shown: kept, and re-made only where an edit reaches; and which region is where on it."""
+"""The surface of the head that is shown, quick or exact, and which region is where on it."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +13,11 @@ from imhead.curation.rays import first_hit, ray_caster
 from imhead.curation.surface import vertex_normals
 from imhead.editing import region_codes
 from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import grid_layout
-from imhead.geometry.metrics import signed_distance
-from imhead.geometry.session import HeadSession
 from imhead.regions import REGIONS, Region
-from imhead.template.surface import arkit_weights, template_of, template_path
+from imhead.template.surface import arkit_weights, template_of
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
 _LEAST_SLOPE = 0.2  # below this a gradient says little about where the surface is
-_FAR_MM = 5.0
-_FAR_SHARE = 0.25
 _DOUBT = 0.6  # cosine between a gradient and its triangles from which on only these count
 
 
@@ -104,114 +98,41 @@ class FineSurface:
     """A mesh as it is looked at."""
 
     mesh: Mesh
-    """Its vertices lie on the zero set, not where a grid edge meets it by a straight line."""
+    """The template, its vertices on the zero set."""
     normals: FloatArray
     """(V, 3) unit normals, of the field rather than of the triangles."""
 
 
-class LiveSurface:
-    """Keeps the mesh of one head under edits.
+class StillSurface:
+    """The template of heads that are looked at, on their zero sets; the last two are kept: a head and what it was."""
 
-    Args:
-        resolution: cells along the longest side of the bounds.
-    """
-
-    def __init__(self, model: Model, resolution: int) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self.resolution = resolution
-        self._session: HeadSession | None = None
-        self._vertices: FloatArray = np.zeros((0, 3))
-        self._slopes: FloatArray = np.zeros((0, 3))
-        self._rough: BoolArray = np.zeros(0, dtype=bool)
-        self._fine: FineSurface | None = None
-        self.took_s = 0.0
-        """Seconds that the last update took which re-made a part only."""
+        self._kept: list[tuple[Head, FineSurface]] = []
 
-    def show(self, head: Head) -> Mesh:
-        """The mesh of a head: the one that is shown, edited, costs only what the edit reaches.
+    def of(self, head: Head) -> FineSurface:
+        """The surface of a head, as it is looked at."""
+        for row, (known, surface) in enumerate(self._kept):
+            if known is head or same_codes(known, head):
+                self._kept.append(self._kept.pop(row))
+                return surface
+        mesh = template_of(self.model).mesh(self.model, head)
+        surface = FineSurface(mesh, smooth_normals(mesh, HeadField(self.model, head).gradient(mesh.vertices)))
+        self._kept = [*self._kept[-1:], (head, surface)]
+        return surface
 
-        Raises:
-            InputError: the head has no surface.
-        """
-        if self._session is None:
-            self._session = HeadSession(self.model, head, resolution=self.resolution)
-            self._forget(len(self._session.mesh.vertices))
-        elif self._session.head is not head:
-            start = time.perf_counter()
-            change = self._session.update(head)
-            if change.rebuilt:
-                self._forget(change.vertex_count)
-            elif len(change.vertices) or change.vertex_count != len(self._rough):
-                self._fine = None
-                self._rough = np.resize(self._rough, change.vertex_count)  # rows beyond the old ones are in the change
-                self._rough[change.vertices] = True
-                self.took_s = time.perf_counter() - start
-        return self._session.mesh
-
-    def fine(self, head: Head) -> FineSurface:
-        """The mesh of a head for a long look: only what changed since the last one is computed.
-
-        Raises:
-            InputError: the head has no surface.
-        """
-        mesh = self.show(head)
-        if self._fine is None:
-            rows = np.flatnonzero(self._rough)
-            self._vertices = _resized(self._vertices, len(mesh.vertices))
-            self._slopes = _resized(self._slopes, len(mesh.vertices))
-            self._vertices[rows], self._slopes[rows] = settled(
-                HeadField(self.model, head), mesh.vertices[rows], 0.5 * grid_layout(self.resolution)[0]
-            )
-            self._rough[:] = False
-            placed = Mesh(self._vertices, mesh.faces)
-            self._fine = FineSurface(placed, smooth_normals(placed, self._slopes))
-        return self._fine
-
-    def is_local(self, head: Head) -> bool:
-        """Whether `show` would re-make a part only."""
-        if self._session is None:
-            return False
-        shown = self._session.head
-        return np.array_equal(shown.z_id, head.z_id) and np.array_equal(shown.z_exp, head.z_exp)
+    def knows(self, head: Head) -> bool:
+        """Whether `of` has its answer at hand."""
+        return any(known is head or same_codes(known, head) for known, _ in self._kept)
 
     def free(self) -> None:
-        """Let the mesh and its grid go; the next `show` makes them anew."""
-        self._session = None
-        self._forget(0)
-
-    def _forget(self, vertices: int) -> None:
-        self._fine = None
-        self._rough = np.ones(vertices, dtype=bool)
-        self._vertices = self._slopes = np.zeros((0, 3))
+        """Let the surfaces go."""
+        self._kept = []
 
 
-def settled(field: HeadField, points: FloatArray, most_mm: float) -> tuple[FloatArray, FloatArray]:
-    """Points (N, 3) near the zero set, put onto it by a Newton step of at most `most_mm`, and the gradients (N, 3)."""
-    if not len(points):
-        return points, points
-    distance, gradient = field.sdf(points).astype(np.float64), field.gradient(points).astype(np.float64)
-    slope = np.maximum(np.linalg.norm(gradient, axis=1), _LEAST_SLOPE)
-    length = np.clip(distance / slope, -most_mm, most_mm)
-    return points - (length / slope)[:, None] * gradient, gradient
-
-
-def movement(field: HeadField, before: Mesh, now: Mesh) -> FloatArray:
-    """(V,) how far the vertices of a head lie outside what it was before, mm.
-
-    Args:
-        field: of the head before.
-
-    The mouth behind the lips belongs to a mesh only while they are open. Where a vertex is far from the mesh before but
-    the field says that the surface was near, the field is right.
-    """
-    moved = signed_distance(now.vertices, before)
-    far = np.flatnonzero(np.abs(moved) > _FAR_MM)
-    if len(far):
-        places = now.vertices[far]
-        slope = np.maximum(np.linalg.norm(field.gradient(places), axis=1), _LEAST_SLOPE)
-        near = field.sdf(places) / slope
-        moved[far] = np.where(np.abs(near) < _FAR_SHARE * np.abs(moved[far]), near, moved[far])
-    return moved
+def same_codes(one: Head, other: Head) -> bool:
+    """Whether two heads have the same surface."""
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("z_id", "z_exp", "offsets"))
 
 
 def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
@@ -226,11 +147,6 @@ def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
     return unit
 
 
-def _resized(rows: FloatArray, count: int) -> FloatArray:
-    kept = rows[:count]
-    return np.concatenate([kept, np.zeros((count - len(kept), 3))])
-
-
 def used_part(vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
     """The vertices that some faces use, and the faces over these."""
     used: BoolArray = np.zeros(len(vertices), dtype=bool)
@@ -239,15 +155,8 @@ def used_part(vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArr
     return vertices[used], number[faces]
 
 
-def has_template(model: Model) -> bool:
-    """Whether a template lies beside the model's file."""
-    return model.path is not None and template_path(model.path).is_file()
-
-
-def quick_mesh(model: Model, head: Head) -> Mesh | None:
-    """A head's template in a few milliseconds, its vertices not yet on the exact surface; None without a template."""
-    if not has_template(model):
-        return None
+def quick_mesh(model: Model, head: Head) -> Mesh:
+    """A head's template in a few milliseconds, its vertices not yet on the exact surface."""
     template = template_of(model)
     jaw = ARKIT_NAMES.index("jawOpen")
     weights = arkit_weights(model, head.z_exp)

@@ -27,7 +27,6 @@ from imhead.studio.panels.widgets import put
 from imhead.studio.scores import direction_shares, named_directions, region_scores, word_score
 from imhead.studio.session import TabSession
 from imhead.studio.studio import Studio
-from imhead.studio.surface import has_template
 
 _SLIDERS = 6
 _WORDS = 6
@@ -99,10 +98,8 @@ class EditPanel:
         self._locked.disabled = self._sample.disabled = self._reset.disabled = not chosen
         self._sync_sliders(studio, tuple(name for name in chosen if name not in locked))
         self._sync_heads(studio.document.names())
-        self._measures.visible = has_template(studio.model)
-        if self._measures.visible:
-            self._values = measured(studio.model, studio.head)
-            self._sync_measure()
+        self._values = measured(studio.model, studio.head)
+        self._sync_measure()
 
     def _sync_measure(self) -> None:
         kind = MEASUREMENTS[self._kind.options.index(self._kind.value)]

@@ -12,7 +12,6 @@ from imhead.studio.commands import measured, plain
 from imhead.studio.panels.widgets import put
 from imhead.studio.session import Comparison, TabSession
 from imhead.studio.studio import Studio
-from imhead.studio.surface import has_template
 
 _ROWS = 8
 _LISTED = 200  # the newest steps, of all branches; older ones are reached along their branch
@@ -58,7 +57,7 @@ class HistoryPanel:
         put(self._others, options[numbers.index(history.at)])
         told = {"after": "", "before": "as it came into the session", "movement": "movement since then, outwards red"}
         self._told.content = told[self._session.comparison]
-        if self._session.comparison != "after" and has_template(studio.model):
+        if self._session.comparison != "after":
             self._told.content += _table(studio)
 
     def show_legend(self, limit_mm: float) -> None:
