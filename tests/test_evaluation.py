@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import igl
 import numpy as np
 import pytest
+import trimesh
 
 from imhead.checkpoint import load_model
 from imhead.curation.virtual_scan import sample_points
 from imhead.evaluation.cases import CaseKind, HeldOut, HeldOutSource, held_out, random_turn, score
 from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.processes import in_processes
+from imhead.evaluation.unseen import halves, source_heads, unseen_suite
 from imhead.fitting.fit import FitConfig, pose_template
 from imhead.regions import REGIONS
 from imhead.sources.anny import AnnyModel
@@ -130,3 +132,25 @@ def test_the_linear_peer_recovers_one_of_its_own_heads(peer: LinearHeads) -> Non
     to_truth = np.linalg.inv(matrix) @ np.linalg.inv(fitted.scan_to_head)
     placed = fitted.mesh.vertices @ to_truth[:3, :3].T + to_truth[:3, 3]
     assert np.median(np.linalg.norm(placed - truth.vertices, axis=1)) < 0.5
+
+
+def test_half_of_a_scan_is_fitted_and_the_other_half_kept_for_the_score() -> None:
+    points = np.random.default_rng(0).normal(size=(1001, 3))
+    scan, unseen = halves(Scan("cloud", points, faces=np.array([[0, 1, 2]])), 3)
+    assert scan.faces is None and len(scan.points) == 500
+    rejoined = np.concatenate([scan.points, unseen])
+    np.testing.assert_array_equal(rejoined[np.lexsort(rejoined.T)], points[np.lexsort(points.T)])
+
+
+def test_a_head_of_the_linear_model_itself_is_told_apart_from_one_that_is_not(ict: IctModel, tmp_path: Path) -> None:
+    seen_faces = HeldOutSource.of(ict).seen_faces()
+    yardstick = source_heads(ict, seen_faces)
+    rng, codes = np.random.default_rng(1), np.random.default_rng(2).normal(size=len(ict.identity))
+    head = Mesh(yardstick.mean + np.einsum("k,kvc->vc", codes, yardstick.identity), seen_faces)
+    trimesh.PointCloud(sample_points(head, 6000, rng)[0]).export(tmp_path / "own.ply")
+    own, offsets, linear = unseen_suite(load_model(), yardstick, tmp_path, FitConfig(), lambda text: None, processes=1)
+    assert own["points"] == offsets["points"] == linear["points"] > 300
+    assert (own["code_size"], linear["code_size"]) == (256, 100)
+    assert linear["face_median_mm"] < 0.15, "a linear model explains its own heads"
+    assert max(own["face_median_mm"], offsets["face_median_mm"]) < 0.3
+    assert offsets["face_median_mm"] != own["face_median_mm"]

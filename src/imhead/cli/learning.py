@@ -14,6 +14,7 @@ from imhead.cli.console import (
     IctOption,
     JsonOption,
     ModelOption,
+    ict_path,
     print_json,
     read_settings,
     say,
@@ -68,7 +69,10 @@ def train(
 
 def evaluate(
     suite: Annotated[
-        str, typer.Option("--suite", help="heldout, expressions, single_view, noise, correspondence, real or locality.")
+        str,
+        typer.Option(
+            "--suite", help="heldout, expressions, single_view, noise, correspondence, real, real_unseen or locality."
+        ),
     ],
     data: Annotated[
         Path | None, typer.Option("--data", help="A folder of scans for real, else a data set or ICT-FaceKit.")
@@ -92,18 +96,21 @@ def evaluate(
     from imhead.evaluation.locality import locality_suite
     from imhead.evaluation.real import real_suite
     from imhead.evaluation.suites import SUITES, linear_peers, ours, run_suite
+    from imhead.evaluation.unseen import source_heads, unseen_suite
     from imhead.fitting.fit import FitConfig
     from imhead.sources.ict import read_ict
     from imhead.store.dataset import open_dataset
     from imhead.store.manifest import MANIFEST
     from imhead.training.population import TrainingHeads
 
-    if suite not in (*SUITES, "correspondence", "real", "locality"):
-        raise InputError(f"--suite {suite!r} is not known; use {', '.join(SUITES)}, correspondence, real or locality")
+    if suite not in (*SUITES, "correspondence", "real", "real_unseen", "locality"):
+        raise InputError(
+            f"--suite {suite!r} is not known; use {', '.join(SUITES)}, correspondence, real, real_unseen or locality"
+        )
     if baselines and suite not in SUITES:
         raise InputError(f"--baselines needs a truth to score against; suite {suite} has none")
     # a folder `shared` beside the project is where its development data is kept
-    found = data or Path("../shared") / ("scans" if suite == "real" else "ict/ict_facekit_light.npz")
+    found = data or Path("../shared") / ("scans" if suite.startswith("real") else "ict/ict_facekit_light.npz")
     if suite != "locality" and not found.exists():
         raise InputError(f"{found}: no such data; name it with --data")
     tested = load(model, device).model
@@ -111,6 +118,13 @@ def evaluate(
     progress: Callable[[str], None] = say.print
     if suite == "real":
         rows = real_suite(tested, found, turns, config, progress, processes)
+    elif suite == "real_unseen":
+        given = ict_path(("ict",), ict)
+        if given is None:
+            raise InputError("real_unseen compares with ICT-FaceKit's own linear model; name it with --ict")
+        own = read_ict(given)
+        yardstick = source_heads(own, HeldOutSource.of(own).seen_faces())
+        rows = unseen_suite(tested, yardstick, found, config, progress, processes)
     elif suite == "locality":
         rows = locality_suite(tested)
     else:
