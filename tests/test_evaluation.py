@@ -9,11 +9,14 @@ from types import SimpleNamespace
 import igl
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from imhead.checkpoint import load_model
 from imhead.curation.virtual_scan import sample_points
+from imhead.errors import InputError
 from imhead.evaluation.cases import CaseKind, HeldOut, HeldOutSource, held_out, random_turn, score
+from imhead.evaluation.codes import identity_suite, specificity_suite
 from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.processes import in_processes
 from imhead.evaluation.unseen import halves, source_heads, unseen_suite
@@ -154,3 +157,21 @@ def test_a_head_of_the_linear_model_itself_is_told_apart_from_one_that_is_not(ic
     assert linear["face_median_mm"] < 0.15, "a linear model explains its own heads"
     assert max(own["face_median_mm"], offsets["face_median_mm"]) < 0.3
     assert offsets["face_median_mm"] != own["face_median_mm"]
+
+
+def test_heads_that_are_in_a_set_twice_have_a_neighbour_at_no_distance(
+    ict: IctModel, training_heads: Callable[[int], TrainingHeads]
+) -> None:
+    offsets = training_heads(6).offsets()
+    source = HeldOutSource.of(ict)
+    ours, linear, known = specificity_suite(load_model(), source, torch.cat([offsets, offsets]), 3)
+    assert known["nearest_mean_mm"] == 0.0
+    assert ours["nearest_mean_mm"] > 1.0 and 0.0 < linear["nearest_mean_mm"] < 4.0, "six heads span what PCA draws"
+
+
+def test_a_person_with_another_face_on_keeps_a_code_of_their_own(ict: IctModel) -> None:
+    (row,) = identity_suite(load_model(), HeldOutSource.of(ict), 2, FitConfig(), lambda text: None, processes=1)
+    assert row["recognised"] == 1.0
+    assert row["same_person"] < 0.7 * row["different_people"]
+    with pytest.raises(InputError, match="at least two heads"):
+        identity_suite(load_model(), HeldOutSource.of(ict), 1, FitConfig(), lambda text: None, processes=1)

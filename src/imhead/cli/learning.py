@@ -71,7 +71,9 @@ def evaluate(
     suite: Annotated[
         str,
         typer.Option(
-            "--suite", help="heldout, expressions, single_view, noise, correspondence, real, real_unseen or locality."
+            "--suite",
+            help="heldout, expressions, single_view, noise, correspondence, identity, specificity, real, real_unseen "
+            "or locality.",
         ),
     ],
     data: Annotated[
@@ -92,6 +94,7 @@ def evaluate(
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
     from imhead.evaluation.cases import HeldOutSource
+    from imhead.evaluation.codes import identity_suite, specificity_suite
     from imhead.evaluation.correspondence import correspondence_suite
     from imhead.evaluation.locality import locality_suite
     from imhead.evaluation.real import real_suite
@@ -103,7 +106,7 @@ def evaluate(
     from imhead.store.manifest import MANIFEST
     from imhead.training.population import TrainingHeads
 
-    if suite not in (*SUITES, "correspondence", "real", "real_unseen", "locality"):
+    if suite not in (*SUITES, "correspondence", "identity", "specificity", "real", "real_unseen", "locality"):
         raise InputError(
             f"--suite {suite!r} is not known; use {', '.join(SUITES)}, correspondence, real, real_unseen or locality"
         )
@@ -139,6 +142,12 @@ def evaluate(
             source = HeldOutSource.of(read_ict(found))
         if suite == "correspondence":
             rows = correspondence_suite(tested, source, heads, config, progress, processes)
+        elif suite == "identity":
+            rows = identity_suite(tested, source, heads, config, progress, processes)
+        elif suite == "specificity":
+            if learned_from is None:
+                raise InputError("specificity is a distance to a data set's training heads; name one with --data")
+            rows = specificity_suite(tested, source, learned_from.offsets(), heads)
         else:
             competitors = [ours(tested, config)]
             if baselines:
