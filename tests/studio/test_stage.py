@@ -12,7 +12,7 @@ pytest.importorskip("viser")
 
 from imhead.curation.surface import vertex_normals
 from imhead.regions import resolve
-from imhead.studio.stage import reach_colors, skin_glb
+from imhead.studio.stage import plain_colors, reach_colors, skin_glb
 from imhead.studio.surface import RegionMap
 from imhead.types import Mesh
 
@@ -45,7 +45,8 @@ def test_the_colour_of_the_reach_fades_to_the_skin_at_the_edge() -> None:
     influence = np.zeros((len(mesh.vertices), 39), dtype=np.float32)
     chin = resolve("chin")
     influence[:, chin[0].index] = np.linspace(0.0, 1.0, len(mesh.vertices))
-    colors = reach_colors(RegionMap(mesh, influence), chin)
-    assert colors is not None and reach_colors(RegionMap(mesh, influence), ()) is None
+    plain = plain_colors(np.zeros(len(mesh.vertices), dtype=bool))
+    colors = reach_colors(RegionMap(mesh, influence), chin, plain)
+    assert reach_colors(RegionMap(mesh, influence), (), plain) is plain
     assert (np.diff(colors[:, 0]) <= 0.0).all(), "the deeper, the less red"
     assert np.abs(colors[1] - colors[0]).max() < 10.0

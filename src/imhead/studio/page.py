@@ -13,10 +13,12 @@ from imhead.studio.panels.files import FilesPanel
 from imhead.studio.panels.heads import HeadsPanel
 from imhead.studio.panels.history import HistoryPanel
 from imhead.studio.session import Shown, TabSession
-from imhead.studio.stage import SCENE_UNIT_MM, VIEWS, Stage, View, reach_colors
+from imhead.studio.stage import SCENE_UNIT_MM, VIEWS, Stage, View, plain_colors, reach_colors
 from imhead.studio.studio import Studio
 from imhead.studio.transfer import bound_uploads
 from imhead.studio.uploads import MAX_UPLOAD_BYTES, too_large
+from imhead.template.surface import template_of
+from imhead.template.topology import LEFT_EYE
 from imhead.types import FloatArray, Mesh
 
 
@@ -25,7 +27,9 @@ class StudioPage:
 
     def __init__(self, client: viser.ClientHandle, session: TabSession) -> None:
         self._client, self._session = client, session
-        self._stage = Stage(client)
+        template = template_of(session.model)
+        eyes = template.part >= LEFT_EYE
+        self._plain, self._stage = plain_colors(eyes), Stage(client, template.faces, eyes)
         self._hovered: Region | None = None
         gui = client.gui
         left = gui.add_panel()
@@ -68,7 +72,7 @@ class StudioPage:
         with self._client.atomic():
             chosen = studio.settings.selection
             if colors is None and chosen and self._session.comparison == "after":
-                colors = reach_colors(shown.regions, resolve(chosen))
+                colors = reach_colors(shown.regions, resolve(chosen), self._plain)
             self._stage.show_still(shown.mesh, shown.normals, colors)
             self._history.show_legend(limit_mm)
             fitted = self._session.fitted.get(studio.document.current.name) if self._session.overlay else None

@@ -13,8 +13,8 @@ from trimesh.exchange.gltf import export_glb
 
 from imhead.curation.surface import vertex_normals
 from imhead.regions import Region
-from imhead.studio.surface import RegionMap, pointer_ray, used_part
-from imhead.types import FloatArray, IntArray, Mesh
+from imhead.studio.surface import RegionMap, pointer_ray, used_rows
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
 View = Literal["front", "3/4", "profile", "back"]
 VIEWS: tuple[View, ...] = ("front", "3/4", "profile", "back")
@@ -23,6 +23,7 @@ SCENE_UNIT_MM = 100.0
 """Millimetres in one unit of viser's scene; its cameras and lights are made for things about one unit across."""
 
 _SKIN = (222, 203, 190)
+_EYE = (238, 237, 233)
 _REACH = (24, 120, 170)
 _HOVER = (240, 165, 40)
 _SCAN = (120, 160, 205)
@@ -35,13 +36,19 @@ _FIELD_OF_VIEW = np.radians(24.0)
 _TURNED = {"front": 0.0, "3/4": 38.0, "profile": 90.0, "back": 180.0}
 
 
-def reach_colors(regions: RegionMap, selected: tuple[Region, ...]) -> FloatArray | None:
-    """(V, 3) sRGB: softly where an edit of the selected regions reaches, fading out towards the edge; None for none."""
+def plain_colors(eyes: BoolArray) -> FloatArray:
+    """(V, 3) sRGB of a head that nothing is said about: skin, and `eyes` (V,)."""
+    colors: FloatArray = np.where(eyes[:, None], np.array(_EYE, dtype=np.float64), np.array(_SKIN, dtype=np.float64))
+    return colors
+
+
+def reach_colors(regions: RegionMap, selected: tuple[Region, ...], plain: FloatArray) -> FloatArray:
+    """(V, 3) sRGB: `plain`, but softly where an edit of the selected regions reaches, fading out towards the edge."""
     if not selected:
-        return None
+        return plain
     depth = np.clip(regions.influence[:, [region.index for region in selected]].max(axis=1), 0.0, 1.0)[:, None]
     share = _REACH_SHARE * np.sqrt(depth) * np.minimum(8.0 * depth, 1.0)
-    colors: FloatArray = (1.0 - share) * np.array(_SKIN) + share * np.array(_REACH)
+    colors: FloatArray = (1.0 - share) * plain + share * np.array(_REACH)
     return colors
 
 
@@ -66,16 +73,26 @@ def light_scene(server: viser.ViserServer) -> None:
 
 
 class Stage:
-    """The scene of one page."""
+    """The scene of one page.
 
-    def __init__(self, client: viser.ClientHandle) -> None:
+    Args:
+        faces: (F, 3) of every head that is shown.
+        eyes: (V,) bool: vertices of the eyeballs.
+    """
+
+    def __init__(self, client: viser.ClientHandle, faces: IntArray, eyes: BoolArray) -> None:
         self._client = client
-        self._head: viser.MeshHandle | None = None
+        self._plain = plain_colors(eyes)
+        # skin and eyeballs move as two meshes, since such a mesh has one colour
+        self._solids = [
+            (name, color, *used_rows(faces[eyes[faces].all(axis=1) == of_eyes], len(eyes)))
+            for name, color, of_eyes in (("/head", _SKIN, False), ("/eyes", _EYE, True))
+        ]
+        self._moving: list[viser.MeshHandle] = []
         self._look: Any = None
         self._hover: viser.MeshHandle | None = None
         self._turn = threading.RLock()
         self._scan: Any = None
-        self._mesh_shown: Mesh | None = None
         self._gone = False
 
     def close(self) -> None:
@@ -98,26 +115,24 @@ class Stage:
 
     def show(self, mesh: Mesh) -> None:
         """Show a head that moves: quick to send, its normals are the triangles'."""
-        before = self._mesh_shown
+        vertices = mesh.vertices.astype(np.float32)
         with self._turn, self._client.atomic():
-            if self._head is None or before is None:
-                self._head = self._mesh("/head", mesh.vertices.astype(np.float32), mesh.faces, _SKIN, None)
-            elif mesh is not before:
-                self._head.vertices = mesh.vertices.astype(np.float32)
-                if not np.array_equal(before.faces, mesh.faces):
-                    self._head.faces = mesh.faces.astype(np.uint32)
-            self._head.visible = True
+            if not self._moving:
+                self._moving = [
+                    self._mesh(name, vertices[rows], faces, color, None) for name, color, rows, faces in self._solids
+                ]
+            else:
+                for handle, (_, _, rows, _) in zip(self._moving, self._solids):
+                    handle.vertices = vertices[rows]
+                    handle.visible = True
             if self._look is not None:
                 self._look.remove()
                 self._look = None
-        self._mesh_shown = mesh
         self._client.flush()
 
     def show_still(self, mesh: Mesh, normals: FloatArray, colors: FloatArray | None) -> None:
         """Show a head that is looked at, with normals (V, 3) of its own, and colours (V, 3) where it is not plain."""
-        if colors is None:
-            colors = np.tile(np.array(_SKIN), (len(mesh.vertices), 1))
-        data = skin_glb(mesh, normals, colors)
+        data = skin_glb(mesh, normals, self._plain if colors is None else colors)
         self.show(mesh)
         with self._turn:
             shown = self._look = self._client.scene.add_glb(
@@ -131,8 +146,9 @@ class Stage:
 
     def _uncover(self, shown: Any) -> None:
         with self._turn:
-            if self._head is not None and self._look is shown and not self._gone:
-                self._head.visible = False
+            if self._look is shown and not self._gone:
+                for handle in self._moving:
+                    handle.visible = False
 
     def show_hover(self, regions: RegionMap, region: Region, normals: FloatArray) -> None:
         """Light up the region under the pointer."""
@@ -164,8 +180,8 @@ class Stage:
     def _patch(
         self, name: str, vertices: FloatArray, faces: IntArray, color: tuple[int, int, int], opacity: float
     ) -> viser.MeshHandle:
-        part, numbered = used_part(vertices, faces)
-        return self._mesh(name, part.astype(np.float32), numbered, color, opacity)
+        rows, numbered = used_rows(faces, len(vertices))
+        return self._mesh(name, vertices[rows].astype(np.float32), numbered, color, opacity)
 
     def _mesh(
         self, name: str, vertices: FloatArray, faces: IntArray, color: tuple[int, int, int], opacity: float | None

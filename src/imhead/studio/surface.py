@@ -147,12 +147,12 @@ def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
     return unit
 
 
-def used_part(vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
-    """The vertices that some faces use, and the faces over these."""
-    used: BoolArray = np.zeros(len(vertices), dtype=bool)
+def used_rows(faces: IntArray, vertices: int) -> tuple[IntArray, IntArray]:
+    """The rows (U,) that faces use of so many vertices, and the faces over these."""
+    used: BoolArray = np.zeros(vertices, dtype=bool)
     used[faces] = True
     number = np.cumsum(used) - 1
-    return vertices[used], number[faces]
+    return np.flatnonzero(used), number[faces]
 
 
 def quick_mesh(model: Model, head: Head) -> Mesh:
