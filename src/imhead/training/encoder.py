@@ -19,7 +19,7 @@ from torch import Tensor
 from imhead.checkpoint import Model, load_model
 from imhead.config import EncoderConfig
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.virtual_scan import visible_faces
+from imhead.curation.virtual_scan import sample_points, visible_faces
 from imhead.encoding.encoder import TWIST_SCALE, ScanEncoder, encoder_path, load_encoder, motion_of, save_encoder
 from imhead.encoding.features import basis_features
 from imhead.errors import InputError
@@ -60,7 +60,7 @@ def basis_of(mean: FloatArray, faces: IntArray, config: EncoderConfig) -> FloatA
     The second half of them mirrors the first, so that a mirrored scan has the same features in another order.
     """
     rng = np.random.default_rng([config.seed, 0xE0])
-    points, _ = _on_surface(mean.astype(np.float64), faces, 30_000, rng)
+    points, _ = sample_points(Mesh(mean, faces), 30_000, rng, visible=np.ones(len(faces), dtype=bool))
     points = points[points[:, 0] > 0.0]
     face = np.linalg.norm(points - _NOSE_TIP_MM, axis=1) < FACE_RADIUS_MM
     parts = ((points[face], config.face_places // 2), (points[~face], config.other_places // 2))
@@ -81,9 +81,10 @@ def draw_scan(
     if rng.random() >= config.neutral_share:
         weights = heads.weights[rng.integers(len(heads.weights))] * rng.uniform(0.3, 1.0)
     posed = heads.ict.mean + mix[0] * heads.offsets[one] + mix[1] * heads.offsets[other]
-    posed = (posed + heads.ict.expression_offsets(weights)).astype(np.float64)
+    posed = posed + heads.ict.expression_offsets(weights)
     count = int(np.exp(rng.uniform(np.log(1500), np.log(6000))))
-    points, normals = _on_surface(posed, heads.faces, 2 * count, rng)
+    whole = np.ones(len(heads.faces), dtype=bool)
+    points, normals = sample_points(Mesh(posed, heads.faces), 2 * count, rng, visible=whole)
     points = points[_faced(normals, rng)]
     points = points[points[:, 1] > rng.uniform(-260.0, -70.0)]
     for _ in range(rng.integers(0, 4)):  # holes, hair that was cut off
@@ -221,21 +222,6 @@ def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
     heads, basis, config = _drawing
     points, *truth = draw_scan(heads, np.random.default_rng([config.seed, 0xEC, index]), config)
     return index, basis_features(points, basis).astype(np.float16), np.concatenate(truth).astype(np.float32)
-
-
-def _on_surface(
-    vertices: FloatArray, faces: IntArray, count: int, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
-    """Points (N, 3) spread evenly by area, and the unit normals of their faces."""
-    corner = vertices[faces]
-    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    area = np.linalg.norm(cross, axis=1)
-    edges = np.cumsum(area)
-    face = np.searchsorted(edges, rng.uniform(0.0, edges[-1], count))
-    s, t = rng.random((2, count, 1))
-    s, t = np.where(s + t > 1.0, 1.0 - s, s), np.where(s + t > 1.0, 1.0 - t, t)
-    a, b, c = corner[face].transpose(1, 0, 2)
-    return a + s * (b - a) + t * (c - a), cross[face] / np.maximum(area[face, None], 1e-12)
 
 
 def _faced(normals: FloatArray, rng: np.random.Generator) -> FloatArray:
