@@ -1,4 +1,4 @@
-"""Draw the pictures of `docs/images`: the demo, samples, held-out reconstructions beside their originals.
+"""Draw the pictures of `docs/images`: the demo, sheets of heads, held-out reconstructions beside their originals.
 
     python benchmarks/pictures.py ICT_FACEKIT DEMO_FOLDER docs/images
 
@@ -8,19 +8,24 @@ DEMO_FOLDER is what `make demo` left, for example out/demo/demo_scan.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import imhead
 from imhead.curation.scanfile import read_scan
+from imhead.curation.surface import vertex_normals
 from imhead.evaluation.cases import HeldOut, HeldOutSource, held_out
 from imhead.export import read_mesh
 from imhead.fitting.fit import fit_scan
-from imhead.render import camera, contact_sheet, heat_colors, legend, shade, stack
+from imhead.render import camera, contact_sheet, heat_colors, legend, round_limit, shade, stack
 from imhead.report import signed_movement
 from imhead.sources.ict import read_ict
+from imhead.template.surface import template_of
+from imhead.template.topology import LEFT_EYE
 from imhead.types import Mesh
 
 HEAD = ((0.0, -25.0, 0.0), 165.0)
@@ -34,14 +39,72 @@ WINDOWS = (
 """View, centre and half side in mm: the head twice, the eyes, nose and mouth, an ear."""
 
 
+FACES: dict[str, dict[str, float]] = {
+    "neutral": {},
+    "jaw open": {"jawOpen": 0.7},
+    "smile": {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5},
+    "eyes shut": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    "frown": {"browDownLeft": 1.0, "browDownRight": 1.0, "mouthFrownLeft": 0.8, "mouthFrownRight": 0.8},
+    "surprise": {"browInnerUp": 1.0, "eyeWideLeft": 0.8, "eyeWideRight": 0.8, "jawOpen": 0.4},
+    "pucker": {"mouthPucker": 0.9},
+    "wink": {"eyeBlinkLeft": 1.0, "mouthSmileLeft": 0.7},
+}
+"""Expressions of the sheet, each with a name."""
+SKIN, EYE = (224, 190, 170), (240, 239, 236)
+
+
+def drawn(head: imhead.EditableHead, weights: dict[str, float], size: int = 240, view: str = "three_quarter") -> Any:
+    """A head's template surface, its eyeballs in their own colour."""
+    template = template_of(head.model)
+    colors = np.where((template.part >= LEFT_EYE)[:, None], EYE, SKIN).astype(np.uint8)
+    (center, half) = HEAD
+    return shade(
+        head.mesh(weights, surface="template"), camera(view, center_mm=center, half_mm=half), size, colors=colors
+    )
+
+
 def samples(model: imhead.MorphableModel, out: Path) -> None:
-    """Eight heads drawn from the model, front and three-quarter."""
-    cells = []
-    for head in model.sample(8, seed=0):
-        mesh = head.mesh(resolution=256)
-        views = [shade(mesh, camera(view, center_mm=center, half_mm=half), 300) for view, center, half in WINDOWS[:2]]
-        cells.append(np.concatenate(views, axis=1))
-    contact_sheet(cells, [f"sample {k}" for k in range(8)], columns=2).save(out / "samples.png")
+    """24 heads drawn from the model: people, not one face 24 times."""
+    heads = model.sample(24, seed=0)
+    contact_sheet([drawn(head, {}) for head in heads], [str(k) for k in range(24)], columns=8).save(out / "samples.png")
+
+
+def expressions(model: imhead.MorphableModel, out: Path) -> None:
+    """Five heads in eight expressions."""
+    heads = model.sample(5, seed=1)
+    cells = [drawn(head, weights, view="front") for head in heads for weights in FACES.values()]
+    contact_sheet(cells, list(FACES) * len(heads), columns=len(FACES)).save(out / "expressions.png")
+
+
+def interpolation(model: imhead.MorphableModel, out: Path) -> None:
+    """From one head to another by their identity codes, two pairs."""
+    cells, labels = [], []
+    for first, last in zip(*[iter(model.sample(4, seed=2))] * 2):
+        for part in np.linspace(0.0, 1.0, 7):
+            z_id = (1.0 - part) * first.codes.z_id + part * last.codes.z_id
+            cells.append(drawn(replace(first, codes=replace(first.codes, z_id=z_id)), {}))
+            labels.append(f"{part:.2f}")
+    contact_sheet(cells, labels, columns=7).save(out / "interpolation.png")
+
+
+def swaps(model: imhead.MorphableModel, out: Path) -> None:
+    """Three heads that take one region of another, and what moved."""
+    cells: list[Any] = []
+    labels: list[str] = []
+    heads = model.sample(6, seed=3)
+    for (own, other), regions in zip(zip(heads[::2], heads[1::2]), ("nose", "ears", "mouth")):
+        changed = own.edit(regions, source=other)
+        before, after = (head.mesh({}, surface="template") for head in (own, changed))
+        moved = np.einsum(
+            "vc,vc->v", after.vertices - before.vertices, vertex_normals(before.vertices, before.faces)[0]
+        )
+        limit = round_limit(moved[np.abs(moved) > 0.0])
+        center, half = HEAD
+        look = camera("three_quarter", center_mm=center, half_mm=half)
+        cells += [drawn(head, {}) for head in (own, other, changed)]
+        cells.append(shade(after, look, 240, colors=heat_colors(moved, limit)))
+        labels += ["a head", "another", f"the first with the other's {regions}", f"movement, full colour {limit:g} mm"]
+    contact_sheet(cells, labels, columns=4).save(out / "swaps.png")
 
 
 def placed(case: HeldOut, mesh: Mesh, scan_to_head: np.ndarray) -> Mesh:
@@ -100,7 +163,8 @@ def main(source: Path, demo_folder: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model = imhead.load()
     demo(demo_folder, Path(imhead.__file__).parent / "assets" / "demo_scan.ply", out)
-    samples(model, out)
+    for sheet in (samples, expressions, interpolation, swaps):
+        sheet(model, out)
     reconstructions(model, source, out)
 
 
