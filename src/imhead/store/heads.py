@@ -36,6 +36,10 @@ class HeadSource(Protocol):
         """(F, 3) skin and inside of the mouth, closed."""
 
     @property
+    def skin_open_faces(self) -> IntArray:
+        """(F, 3) those without the inside of the mouth and without what closes the cut."""
+
+    @property
     def eye_faces(self) -> IntArray:
         """(F, 3) both eyeballs, closed."""
 
