@@ -41,6 +41,7 @@ def train(
     from imhead.config import PRESETS, train_config_from_dict
     from imhead.store.dataset import open_dataset
     from imhead.training.encoder import write_encoder
+    from imhead.training.learner import count_in_spreads_of
     from imhead.training.loop import train as run_training
     from imhead.training.pictures import save_run_model, three_heads
     from imhead.training.population import TrainingHeads
@@ -59,6 +60,8 @@ def train(
     learner = run_training(
         config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes, start=before
     )
+    if heads.of_ict.any():
+        count_in_spreads_of(learner, torch.from_numpy(heads.of_ict))
     card = {"started_from": before.hash} if before else {}
     path = save_run_model(learner, config, out, heads.data.manifest, card)
     offsets = heads.offsets()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from imhead.model.head import HeadModel
 
+_LEAST_SPREAD = 0.35  # a dimension that those heads have nothing of is not blown up for it
 _SHARDS = ("weights", "first_moment", "second_moment")
 
 
@@ -23,6 +24,19 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.z_id = nn.Parameter(z_id.clone())
+
+
+@torch.no_grad()
+def count_in_spreads_of(learner: Learner, rows: Tensor) -> None:
+    """Stretch the dimensions of the identity code in which some heads, `rows` (M,) bool, vary less than the others.
+
+    No head changes. But whoever draws a code of standard deviation 1 then draws heads like those, and not their
+    differences from another source, doubled.
+    """
+    spread = learner.z_id[rows].square().mean(dim=0).sqrt().clamp(_LEAST_SPREAD, 1.0)
+    learner.z_id.div_(spread)
+    learner.model.decnet.weight.mul_(spread[:, None, None])
+    learner.model.warp.identity.weight.mul_(spread)
 
 
 def save_state(learner: Learner, optimizer: torch.optim.Adam, run: Path, step: int) -> None:

@@ -87,6 +87,11 @@ class TrainingHeads:
         """How many they are."""
         return len(self.identities)
 
+    @property
+    def of_ict(self) -> BoolArray:
+        """(M,) whether they are made of ICT-FaceKit."""
+        return np.array([identity.source != "anny" for identity in self.identities])
+
     def head(self, index: int) -> SourceHead:
         """Vertices of one of them."""
         return self.sources.head(self.identities[index].shape)
