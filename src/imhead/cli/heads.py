@@ -166,7 +166,7 @@ def mesh(
 ) -> None:
     """A mesh of a head, with its own expression or another. A GLB from template also carries the 52 ARKit shapes."""
     from imhead import load
-    from imhead.export import write_mesh
+    from imhead.export import head_notes, write_mesh
 
     if surface not in ("volume", "template"):
         raise InputError(f"--surface {surface!r} is not known; use volume or template")
@@ -180,13 +180,7 @@ def mesh(
     weights = None if not expression else dict(_weight(text) for text in expression)
     source = load(model, device)
     opened = source.open(head)
-    notes = {
-        "model": opened.codes.model_id,
-        "model_hash": opened.codes.model_hash,
-        "head": "; ".join(opened.codes.provenance),
-        "surface": surface,
-        "licence": "weights: Apache-2.0; trained on heads drawn from ICT-FaceKit (MIT)",
-    }
+    notes = head_notes(opened.codes) | {"surface": surface}
     uv = morphs = None
     if surface == "volume":
         drawn = opened.mesh(weights, resolution)

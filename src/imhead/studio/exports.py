@@ -9,7 +9,7 @@ from pathlib import Path
 from imhead.api import EditableHead
 from imhead.checkpoint import Model, save_head
 from imhead.errors import InputError
-from imhead.export import MESH_EXTENSIONS, write_mesh
+from imhead.export import MESH_EXTENSIONS, head_notes, write_mesh
 from imhead.report import compare_meshes
 from imhead.studio.document import Document
 from imhead.template.surface import template_of
@@ -68,12 +68,7 @@ def file_name(document: Document, suffix: str) -> str:
 
 
 def _write_mesh(head: EditableHead, path: Path) -> None:
-    notes = {
-        "model": head.codes.model_id,
-        "model_hash": head.codes.model_hash,
-        "head": "; ".join(head.codes.provenance),
-        "licence": "weights: Apache-2.0; trained on heads drawn from ICT-FaceKit (MIT)",
-    }
+    notes = head_notes(head.codes)
     if path.suffix == ".stl":  # for a printer, which needs a closed surface
         write_mesh(head.mesh(resolution=RESOLUTION), path, metadata=notes)
     elif path.suffix == ".glb":
