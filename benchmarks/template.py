@@ -20,9 +20,10 @@ from PIL import Image
 
 import imhead
 from imhead.conventions import ARKIT_NAMES
-from imhead.evaluation.correspondence import crossing_edges, morph_distance, surface_figures
+from imhead.evaluation.correspondence import morph_distance, surface_figures
 from imhead.geometry.field import expression_weights
 from imhead.render import camera, contact_sheet, shade
+from imhead.template.crossings import crossing_edges
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import MOUTH, SKIN
 from imhead.types import FloatArray, Mesh

@@ -12,8 +12,8 @@ from imhead.api import EditableHead, MorphableModel
 from imhead.checkpoint import load_model
 from imhead.cli import main
 from imhead.curation.scanfile import read_geometry
-from imhead.evaluation.correspondence import crossing_edges
 from imhead.regions import REGIONS, Region
+from imhead.template.crossings import crossing_edges
 from imhead.template.surface import TemplateSurface, template_path
 from imhead.template.topology import MOUTH, SKIN
 from imhead.types import BoolArray
@@ -57,10 +57,10 @@ def test_on_drawn_heads_a_region_moves_only_what_its_ball_holds(shipped: Morphab
         for region in REGIONS:
             ball, mine = field.ball(region.index), held(template, region)
             away = np.linalg.norm(vertices - ball.center_mm, axis=1) / ball.radius_mm
-            assert (away[mine & skin] < 1.0).all(), region.name
+            assert (away[mine & skin] < 1.1).all(), region.name
             lost += int((away[mine] >= 1.0).sum())
-    # two vertices in the palate and one at the cut below the nape lie in no ball on some head
-    assert lost < 10
+    # some in the palate, and at the cut below neck and shoulders, lie in no ball on some head
+    assert lost < 20
 
 
 @pytest.mark.parametrize("name", ["nose_tip", "left_upper_lid", "upper_lip", "left_ear_helix", "chin", "left_cheek"])
@@ -91,8 +91,7 @@ def test_the_skin_does_not_pass_through_itself(
     template, mesh = shipped.template, head.mesh(weights, surface="template")
     skin = template.faces[np.isin(template.part[template.faces], (SKIN, MOUTH)).all(axis=1)]
     crossing = crossing_edges(mesh.vertices, skin)
-    # where lips touch, a few edges of one may lie within the other
-    assert len(crossing) < 40
+    assert len(crossing) == 0
 
 
 def test_a_smiling_template_lies_on_the_zero_set_of_the_smiling_head(

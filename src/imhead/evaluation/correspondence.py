@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
@@ -19,7 +17,7 @@ from imhead.fitting.fit import FitConfig, fit_scan, pose_template
 from imhead.geometry.field import HeadField, code_of_weights
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.template.topology import LEFT_EYE, Topology, load_topology
-from imhead.types import BoolArray, FloatArray, Head, IntArray
+from imhead.types import BoolArray, FloatArray, Head
 
 _VISIBLE = 0.5
 _MOVED_MM = 0.5
@@ -115,24 +113,3 @@ def covered_eyes(template: TemplateSurface, vertices: FloatArray, field: HeadFie
     eyes = np.flatnonzero(template.part >= LEFT_EYE)
     covered[eyes] = field.sdf(vertices[eyes]) < -0.5
     return covered
-
-
-def crossing_edges(vertices: FloatArray, faces: IntArray) -> IntArray:
-    """Edges (E, 2) that pass through a face which they do not touch: where a surface crosses itself."""
-    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
-    start, way = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
-    scene = EmbreeScene()
-    TriangleMesh(scene, vertices.astype(np.float32), faces.astype(np.int32))
-    length = np.linalg.norm(way, axis=1)
-    direction = way / np.maximum(length, 1e-9)[:, None]
-    crossing = np.zeros(len(edges), dtype=bool)
-    # its own faces lie at both ends: from both sides, the first face beyond them counts
-    for origin, along in ((start, direction), (start + way, -direction)):
-        begin = (origin + 0.02 * length[:, None] * along).astype(np.float32)
-        hit = scene.run(begin, along.astype(np.float32), dists=(0.96 * length).astype(np.float32), output=1)
-        met = hit["primID"]
-        apart = met >= 0
-        corners = faces[np.maximum(met, 0)]
-        apart &= ~(corners[:, :, None] == edges[:, None, :]).any(axis=(1, 2))
-        crossing |= apart & (hit["tfar"] < 0.96 * length)
-    return edges[crossing]

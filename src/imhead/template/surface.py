@@ -27,7 +27,8 @@ from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
 from imhead.geometry.field import ROWS, HeadField, code_of_weights
-from imhead.regions import REGION_COUNT
+from imhead.regions import CENTERS_MM, RADII_MM, REGION_COUNT, REGIONS
+from imhead.template.crossings import untangled
 from imhead.template.projection import Field, ProjectionConfig, onto_zero_set, smoothstep
 from imhead.template.topology import LEFT_EYE, SKIN
 from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
@@ -38,6 +39,7 @@ _POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # from the part of a lid that lies behind the eye: there a shape alone says how it moves
 _UNDER_A_LID_MM = (0.5, 0.2)  # an eyeball's vertex this deep inside the head is covered, and stays
+_TOUCHING = ("mouth", "nose", "left_eye", "right_eye")  # groups of regions
 _INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
 
 
@@ -108,6 +110,14 @@ class TemplateSurface:
         distance = cKDTree(self.mean[behind]).query(self.mean)[0]
         return np.where(skin, smoothstep(*_LID_RIM_MM, distance), 1.0) * self.on_surface
 
+    @cached_property
+    def _touching(self) -> IntArray:
+        """(G, 3) faces of skin and mouth around lips, lids and nostrils, where one sheet may come to lie in another."""
+        rows = [region.index for region in REGIONS if region.group in _TOUCHING]
+        held = (np.linalg.norm(self.mean[:, None] - CENTERS_MM[rows], axis=2) < RADII_MM[rows]).any(axis=1)
+        held &= self.part < LEFT_EYE
+        return self.faces[held[self.faces].all(axis=1)]
+
     def canonical(self, field: HeadField) -> FloatArray:
         """Vertices (V, 3) in the canonical pose, on the zero set, mm."""
         start = self.blend(field.model, field.regional.z[0].cpu().numpy())
@@ -135,7 +145,8 @@ class TemplateSurface:
         depth = -field.sdf(start[eyes])
         deep, shown = _UNDER_A_LID_MM
         share[eyes] *= np.clip((deep - depth) / (deep - shown), 0.0, 1.0)
-        return onto_zero_set(field.sdf, start, vertex_normals(rest, self.faces)[0], share, _POSED)
+        placed = onto_zero_set(field.sdf, start, vertex_normals(rest, self.faces)[0], share, _POSED)
+        return untangled(placed, self._touching)
 
     def mesh(self, model: Model, head: Head, weights: FloatArray | None = None) -> Mesh:
         """`posed` with its faces; open at the lids' rims, which lie behind the eyeballs, and below the shoulders."""
