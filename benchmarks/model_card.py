@@ -99,9 +99,8 @@ def main(folder: Path, out: Path) -> None:
         f"- **Training:** {card['training']}; seed {card['seed']}, code at {card['commit']}, {card['date']}.",
         "- **Encoder:** the settings of `imhead train default`, on the same identities.",
         f"- **Limits:** {card['limits']}.",
-        "- **Not reproducible to the digit:** schedule and samples changed on the way, as told above."
-        " `make train-default` trains with the final settings from the start, on a data set that has heads of Anny too:"
-        " another model.",
+        "- **Not reproducible to the digit:** the earlier weights' schedule and samples changed on the way."
+        " `make train-default` trains with the same losses on the same data set, from nothing.",
         "",
         "## Held-out heads",
         *heldout_table(_rows(folder, "heldout")[0], _rows(folder, "heldout_start")[0]),
