@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ _TURN_SIZE = 300
 _BEHIND_MM = 15.0
 
 
+Change = Callable[[FloatArray], FloatArray]
+"""Points (N, 3) in mm → how far the surface moved there (N,), mm, outwards positive."""
+_DOUBT = 0.25  # where the fields tell of less than this share of the movement, they are right
+
+
 @dataclass(frozen=True)
 class MeasuredChange:
     """One anthropometric measurement of two heads."""
@@ -87,9 +92,20 @@ class Movement:
     """Area that these figures are over, square centimetres."""
 
 
-def signed_movement(before: Mesh, after: Mesh) -> FloatArray:
-    """(V,) signed distance in mm from each vertex of `after` to the surface of `before`; positive is outwards."""
-    return signed_distance(after.vertices, before)
+def signed_movement(before: Mesh, after: Mesh, change: Change | None = None) -> FloatArray:
+    """(V,) signed distance in mm from each vertex of `after` to the surface of `before`; positive is outwards.
+
+    Args:
+        change: what the heads' own fields say of the movement at some points. A mesh shows the mouth behind the lips
+            only where its cells are fine or coarse enough to let it out; where such a part came to light, and the
+            fields say that nothing moved so far, they are right.
+    """
+    moved = signed_distance(after.vertices, before)
+    rows = np.flatnonzero(moved)
+    if change is not None and len(rows):
+        told = change(after.vertices[rows])
+        moved[rows] = np.where(np.abs(told) < _DOUBT * np.abs(moved[rows]), told, moved[rows])
+    return moved
 
 
 def in_balls(points: FloatArray, balls: Sequence[Ball]) -> NDArray[np.bool_]:
@@ -107,6 +123,7 @@ def compare_meshes(
     after: Mesh,
     *,
     region_ball: Sequence[Ball] | None = None,
+    change: Change | None = None,
     out: Path,
     labels: tuple[str, str] = ("before", "after"),
     region_names: Sequence[str] = (),
@@ -120,6 +137,7 @@ def compare_meshes(
         after: the same head after an edit, same frame.
         region_ball: balls that bound the edited regions; give those of both heads where keypoints moved. None: no
             inside and outside.
+        change: as in `signed_movement`.
         out: folder, made where missing; files of the same names are replaced.
         labels: what to call the two.
         region_names: names of the edited regions, for the text.
@@ -139,7 +157,7 @@ def compare_meshes(
             raise InputError(f"{label}: the mesh has no faces to compare; give a surface")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder; choose another --out")
-    moved = signed_movement(before, after)
+    moved = signed_movement(before, after, change)
     area = vertex_areas(after)
     # no ball given means no region was named, so nothing is inside one
     inside = in_balls(after.vertices, region_ball) if region_ball else np.zeros(len(moved), dtype=bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -207,6 +208,7 @@ def compare(
 ) -> None:
     """What changed between two heads: movement in mm inside and outside a region, measurements, volumes."""
     from imhead import load
+    from imhead.geometry.field import field_change
     from imhead.regions import resolve
     from imhead.report import compare_meshes
 
@@ -221,6 +223,7 @@ def compare(
         first.mesh(resolution=resolution),
         second.mesh(resolution=resolution),
         region_ball=[(tuple(ball.center_mm), ball.radius_mm) for ball in balls] or None,
+        change=partial(field_change, first.field(), second.field()),
         out=out,
         labels=(before.stem, after.stem) if before.stem != after.stem else ("before", "after"),
         region_names=chosen,

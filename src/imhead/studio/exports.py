@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from imhead.api import EditableHead
 from imhead.checkpoint import Model, save_head
 from imhead.errors import InputError
 from imhead.export import MESH_EXTENSIONS, head_notes, write_mesh
+from imhead.geometry.field import field_change
 from imhead.report import compare_meshes
 from imhead.studio.document import Document
 from imhead.template.surface import template_of
@@ -53,6 +55,7 @@ def make(kind: str, model: Model, document: Document, selection: tuple[str, ...]
             compare_meshes(
                 before.mesh(resolution=RESOLUTION), head.mesh(resolution=RESOLUTION), out=Path(folder),
                 region_ball=[(tuple(ball.center_mm), ball.radius_mm) for ball in balls] or None, region_names=names,
+                change=partial(field_change, before.field(), head.field()),
             )  # fmt: skip
             return ExportedFile(name, (Path(folder) / "report.html").read_bytes())
         if suffix not in MESH_EXTENSIONS:
