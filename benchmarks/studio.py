@@ -204,7 +204,9 @@ def drags(studio: RunningStudio) -> dict[str, Any]:
     tab = opened(studio, 1)
     seconds: list[float] = []
     for group, count in DRAGS.items():
+        before = tab.last_message
         tab.set(tab.find("GuiButtonGroupMessage", group), group)
+        assert tab.wait_for(lambda before=before: tab.last_message > before)  # type: ignore[misc]
         tab.quiet()
         slider = tab.find("GuiSliderMessage", "shape 1")
         for k in range(count):
