@@ -109,10 +109,9 @@ def evaluate(
     from imhead.store.manifest import MANIFEST
     from imhead.training.population import TrainingHeads
 
-    if suite not in (*SUITES, "correspondence", "identity", "specificity", "real", "real_unseen", "locality"):
-        raise InputError(
-            f"--suite {suite!r} is not known; use {', '.join(SUITES)}, correspondence, real, real_unseen or locality"
-        )
+    known = (*SUITES, "correspondence", "identity", "specificity", "real", "real_unseen", "locality")
+    if suite not in known:
+        raise InputError(f"--suite {suite!r} is not known; use one of {', '.join(known)}")
     if baselines and suite not in SUITES:
         raise InputError(f"--baselines needs a truth to score against; suite {suite} has none")
     # a folder `shared` beside the project is where its development data is kept

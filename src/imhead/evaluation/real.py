@@ -21,14 +21,23 @@ from imhead.fitting.fit import FitConfig, fit_scan, pose_template
 from imhead.types import Scan
 
 
+def read_scans(folder: Path) -> list[Scan]:
+    """Every scan of a folder, by name.
+
+    Raises:
+        InputError: the folder holds none, or one that cannot be read.
+    """
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SCAN_EXTENSIONS)
+    if not paths:
+        raise InputError(f"{folder}: holds no scans; give a folder of {', '.join(SCAN_EXTENSIONS)} files")
+    return [read_scan(path) for path in paths]
+
+
 def real_suite(
     model: Model, folder: Path, turns: int, config: FitConfig, progress: Callable[[str], None], processes: int = 2
 ) -> list[dict[str, Any]]:
     """Fits of every scan in a folder, as it is and in random turns and units; one row for each scan."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SCAN_EXTENSIONS)
-    if not paths:
-        raise InputError(f"{folder}: holds no scans; give a folder of {', '.join(SCAN_EXTENSIONS)} files")
-    scans = [read_scan(path) for path in paths]
+    scans = read_scans(folder)
     pose_template(model)
     work = partial(_real_case, model, scans, turns, config)
     rows: list[dict[str, Any]] = []

@@ -17,11 +17,11 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.scanfile import SCAN_EXTENSIONS, read_scan
 from imhead.errors import InputError
 from imhead.evaluation.cases import Fitted
 from imhead.evaluation.linear import LinearHeads, fit_linear
 from imhead.evaluation.processes import in_processes
+from imhead.evaluation.real import read_scans
 from imhead.fitting.fit import FitConfig, fit_scan, pose_template
 from imhead.geometry.metrics import point_to_surface
 from imhead.sources.ict import IctModel
@@ -58,10 +58,7 @@ def unseen_suite(
     Raises:
         InputError: the folder holds no scans.
     """
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SCAN_EXTENSIONS)
-    if not paths:
-        raise InputError(f"{folder}: holds no scans; give a folder of {', '.join(SCAN_EXTENSIONS)} files")
-    scans = [read_scan(path) for path in paths]
+    scans = read_scans(folder)
     pose_template(model)
     rows: list[dict[str, Any]] = []
     for of_scan in in_processes(partial(_rows, model, yardstick, scans, config), len(scans), processes):

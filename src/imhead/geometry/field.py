@@ -17,7 +17,8 @@ from imhead.model.head import Regional
 from imhead.types import FloatArray, Head
 
 _CHUNK = 8192
-_LEAST_SLOPE = 0.2  # below this a gradient says little about where the surface is
+LEAST_SLOPE = 0.2
+"""Below this a gradient says little about where the surface is."""
 ROWS = 32
 """A value's rounding does not depend on how many are asked for, as long as products have whole multiples of so many."""
 
@@ -110,7 +111,7 @@ class HeadField:
 
 def field_change(before: HeadField, after: HeadField, points_mm: FloatArray) -> FloatArray:
     """How far the surface moved (N,) at points (N, 3), mm, outwards positive: exactly 0 where the field is the same."""
-    slope = np.maximum(np.linalg.norm(before.gradient(points_mm), axis=1), _LEAST_SLOPE)
+    slope = np.maximum(np.linalg.norm(before.gradient(points_mm), axis=1), LEAST_SLOPE)
     change: FloatArray = (before.sdf(points_mm).astype(np.float64) - after.sdf(points_mm)) / slope
     return change
 

@@ -12,12 +12,11 @@ from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.curation.rays import first_hit, ray_caster
 from imhead.curation.surface import vertex_normals
 from imhead.editing import region_codes
-from imhead.geometry.field import HeadField
+from imhead.geometry.field import LEAST_SLOPE, HeadField
 from imhead.regions import REGIONS, Region
 from imhead.template.surface import arkit_weights, template_of
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
-_LEAST_SLOPE = 0.2  # below this a gradient says little about where the surface is
 _DOUBT = 0.6  # cosine between a gradient and its triangles from which on only these count
 
 
@@ -139,7 +138,7 @@ def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
     """(V, 3) unit normals: the field's where its gradient is sure, the triangles' where they say something else."""
     flat = vertex_normals(mesh.vertices, mesh.faces)[0]
     size = np.linalg.norm(gradients, axis=1, keepdims=True)
-    normals = gradients / np.maximum(size, _LEAST_SLOPE)
+    normals = gradients / np.maximum(size, LEAST_SLOPE)
     agree = (normals * flat).sum(axis=1, keepdims=True)
     share = np.clip((agree - _DOUBT) / (1.0 - _DOUBT), 0.0, 1.0)
     mixed = share * normals + (1.0 - share) * flat
