@@ -168,3 +168,16 @@ def test_a_far_residual_falls_with_its_fourth_power() -> None:
     weight = geman_mcclure(torch.tensor([1.0, 1000.0, 2000.0], dtype=torch.float64), 1.0)
     assert weight[0] == 0.25
     assert (weight[1] / weight[2]).item() == pytest.approx(16.0, rel=1e-4)
+
+
+def test_points_that_are_worked_out_side_by_side_give_what_they_give_together(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, codes, points = setting
+    together = sensitivity(net, codes, points)
+    monkeypatch.setattr("imhead.fitting.objective.chunks", lambda rows, least: rows.split(1 + len(rows) // 3))
+    apart = sensitivity(net, codes, points)
+    assert apart.counts == together.counts
+    torch.testing.assert_close(apart.pair_point, together.pair_point)
+    for name in ("sdf_mm", "point", "weights", "warp_identity", "region"):
+        torch.testing.assert_close(getattr(apart, name), getattr(together, name))

@@ -21,7 +21,6 @@ from imhead.template.projection import onto_zero_set
 from imhead.template.surface import (
     TemplateSurface,
     arkit_weights,
-    canonical_field,
     load_template,
     save_template,
     template_of,
@@ -101,7 +100,7 @@ def test_an_edit_moves_no_vertex_that_its_region_does_not_hold(
 def asked_on_the_way(template: TemplateSurface, field: HeadField) -> list[np.ndarray]:
     """Every place (V, K, 3) where Newton steps ask the field, vertex by vertex."""
     asked: list[np.ndarray] = []
-    sdf = canonical_field(field)
+    sdf = field.canonical_sdf
 
     def watched(points: np.ndarray) -> np.ndarray:
         asked.append(points.reshape(len(template.part), -1, 3))

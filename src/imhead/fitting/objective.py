@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.geometry.threads import chunks, side_by_side
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
+
+_LEAST = 500  # points that are worth a thread: each goes forth and back through the networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,28 @@ class Sensitivity:
 
 def sensitivity(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
     """Distances and derivatives at head-frame points (N, 3) in mm, for the `local` and the `paper` blend alike."""
+    parts = chunks(points_mm, _LEAST)
+    found = list(side_by_side(lambda part: _of_chunk(net, codes, part), parts, points_mm.device))
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(parts: list[Sensitivity]) -> Sensitivity:
+    """The points one after the other, their pairs sorted by region again."""
+    before = np.cumsum([0, *(len(part.sdf_mm) for part in parts)]).tolist()
+    regions = zip(*(part.region.split(part.counts) for part in parts))
+    points = zip(*((part.pair_point + first).split(part.counts) for part, first in zip(parts, before)))
+    return Sensitivity(
+        torch.cat([part.sdf_mm for part in parts]),
+        torch.cat([part.point for part in parts]),
+        torch.cat([part.weights for part in parts]),
+        torch.cat([part.warp_identity for part in parts]),
+        torch.cat([rows for region in regions for rows in region]),
+        torch.cat([rows for region in points for rows in region]),
+        [sum(counts) for counts in zip(*(part.counts for part in parts))],
+    )
+
+
+def _of_chunk(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
     count = len(points_mm)
     with torch.no_grad():
         z_exp = net.warp.code(codes.weights[None])
@@ -136,28 +162,31 @@ def normal_equations(
         twist: (N, 6 or 7) derivatives by the pose.
         weight: (N,) of each point.
     """
+    # hundreds of small products, which two threads would only hinder
+    ((hessian, gradient),) = side_by_side(_unfolded, [(line, twist, weight)], weight.device)
     with torch.no_grad():
-        every = torch.cat([twist, line.weights, line.warp_identity], dim=1)
-        hessian, gradient = _unfolded(line, every, weight)
         plain = twist.shape[1] + line.weights.shape[1]
         unfold = torch.cat([net.warp.identity.weight, net.decnet.weight.flatten(1).T])
         by_identity = hessian[:, plain:] @ unfold
-        parts = [gradient[:plain], gradient[plain:] @ unfold]
+        gradients = [gradient[:plain], gradient[plain:] @ unfold]
         rows = [
             [hessian[:plain, :plain], by_identity[:plain]],
             [by_identity[:plain].T, unfold.T @ by_identity[plain:]],
         ]
         if with_offsets:
-            regions = slice(every.shape[1], None)
-            parts.append(gradient[regions])
+            regions = slice(plain + line.warp_identity.shape[1], None)
+            gradients.append(gradient[regions])
             rows[0].append(hessian[:plain, regions])
             rows[1].append(by_identity[regions].T)
             rows.append([hessian[regions, :plain], by_identity[regions], hessian[regions, regions]])
-        return torch.cat([torch.cat(row, dim=1) for row in rows]).double(), torch.cat(parts).double()
+        return torch.cat([torch.cat(row, dim=1) for row in rows]).double(), torch.cat(gradients).double()
 
 
-def _unfolded(line: Sensitivity, every: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """JᵀWJ and JᵀWr by what every point hears (N, E), then by the 39 region codes."""
+@torch.no_grad()
+def _unfolded(part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """JᵀWJ and JᵀWr of points, their twist and their weight: by what every point hears, then by the 39 region codes."""
+    line, twist, weight = part
+    every = torch.cat([twist, line.weights, line.warp_identity], dim=1)
     first, size = every.shape[1], line.region.shape[1]
     total = first + REGION_COUNT * size
     hessian, gradient = every.new_zeros(total, total), every.new_zeros(total)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,14 +11,28 @@ from torch.nn.functional import pad
 
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.geometry.cells import Lattice
-from imhead.geometry.field import ROWS, HeadField
+from imhead.geometry.field import HeadField
+from imhead.geometry.threads import ROWS, chunks, side_by_side
 from imhead.model.head import Pairs
 from imhead.regions import NET_COUNT, REGION_COUNT
 from imhead.types import FloatArray, IntArray
 
-_CHUNK = 8192
 _NONE, _UNKNOWN = 0, -1  # slots of a pair outside the ball, and of one that was not looked at
 _RIM = 1e-5  # model units; how much wider than its ball a region is taken to reach, against rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Lacking:
+    """Features that were not known."""
+
+    slots: Tensor
+    """(n, 39) of the points asked for, without those of these features."""
+    point: Tensor
+    """(P,) which of the points asked for."""
+    region: Tensor
+    """(P,)."""
+    feature: Tensor
+    """(P, feature)."""
 
 
 class FeatureCache:
@@ -54,10 +70,12 @@ class FeatureCache:
         # those that were asked for before and those that were not apart: they lack different features
         order = np.argsort(new, kind="stable")
         rows = torch.from_numpy(self._row[points[order]].astype(np.int64)).to(self._seal.device)
-        with torch.no_grad():
-            parts = [self._distance(part) for part in rows.split(_CHUNK)]
+        parts, device = chunks(rows), self._field.model.device
+        for part, found in zip(parts, side_by_side(self._lacking, parts, device)):
+            self._hold(part, found)
+        distance = torch.cat(list(side_by_side(self._distance, parts, device)))
         values = np.empty(len(points), dtype=np.float32)
-        values[order] = (torch.cat(parts) * MODEL_UNIT_MM).cpu().numpy()
+        values[order] = (distance * MODEL_UNIT_MM).cpu().numpy()
         return values
 
     def change(self, field: HeadField, regions: list[int]) -> IntArray:
@@ -65,8 +83,11 @@ class FeatureCache:
         keypoints = torch.cat([f.regional.keypoints[0, regions] for f in (self._field, field)])
         radius = self._net.radius[regions].repeat(2) + _RIM
         places = self._canonical[1 : self._count]
-        parts = [self._net.reach(part[None], keypoints[None], radius)[0].any(dim=0) for part in places.split(_CHUNK)]
-        reached = torch.cat(parts)
+
+        def reaches(part: Tensor) -> Tensor:
+            return self._net.reach(part[None], keypoints[None], radius)[0].any(dim=0)
+
+        reached = torch.cat(list(side_by_side(reaches, chunks(places), places.device)))
         rows = reached.nonzero()[:, 0] + 1
         for region in regions:
             slots = self._slot[rows, region]
@@ -104,10 +125,35 @@ class FeatureCache:
         self._row[points] = np.arange(self._count, end, dtype=np.int32)
         self._count = end
 
-    def _distance(self, rows: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _lacking(self, rows: Tensor) -> Lacking:
+        """The features at the points of `rows` (n,) that are not known."""
         x = self._canonical.index_select(0, rows)
         slots = self._slot.index_select(0, rows)  # (n, 39)
-        self._complete(x, rows, slots)
+        unknown = slots == _UNKNOWN
+        regions = unknown.any(dim=0).nonzero()[:, 0]
+        keypoints = self._field.regional.keypoints[0].index_select(0, regions)
+        held = self._net.reach(x[None], keypoints[None], self._net.radius[regions])[0] & unknown.T[regions]
+        which, point = held.nonzero(as_tuple=True)
+        region = regions.index_select(0, which)
+        counts = torch.bincount(self._net.net[region], minlength=NET_COUNT).tolist()
+        offset = x.index_select(0, point) - keypoints.index_select(0, which)
+        folded = [layer[0].index_select(0, region) for layer in self._field.regional.folded]
+        feature = self._net.pair_features(offset, folded, Pairs(point, region, region, counts))
+        return Lacking(slots.masked_fill_(unknown, _NONE), point, region, feature)
+
+    def _hold(self, rows: Tensor, found: Lacking) -> None:
+        """Keep what was lacking at the points of `rows` (n,)."""
+        taken = self._take(len(found.point))
+        self._feature.index_copy_(0, taken, found.feature)
+        found.slots[found.point, found.region] = taken.int()
+        self._slot.index_copy_(0, rows, found.slots)
+
+    @torch.no_grad()
+    def _distance(self, rows: Tensor) -> Tensor:
+        """Signed distances (n,) at the points of `rows` (n,), whose features are known."""
+        x = self._canonical.index_select(0, rows)
+        slots = self._slot.index_select(0, rows)  # (n, 39)
         held = (slots > 0).view(-1).nonzero()[:, 0]
         point = torch.div(held, REGION_COUNT, rounding_mode="floor")
         region = held - REGION_COUNT * point
@@ -118,24 +164,6 @@ class FeatureCache:
         blended = self._net.blend(feature, offset, pairs, count)
         distance = self._net.fusion_net(pad(x, (0, 0, 0, count - len(rows))), blended)[: len(rows)]
         return distance - self._seal.index_select(0, rows)
-
-    def _complete(self, x: Tensor, rows: Tensor, slots: Tensor) -> None:
-        """See to it that the features at places x (n, 3) are known; `slots` (n, 39) are those of `rows` (n,)."""
-        unknown = slots == _UNKNOWN
-        regions = (slots.amin(dim=0) == _UNKNOWN).nonzero()[:, 0]
-        keypoints = self._field.regional.keypoints[0].index_select(0, regions)
-        held = self._net.reach(x[None], keypoints[None], self._net.radius[regions])[0] & unknown.T[regions]
-        which, point = held.nonzero(as_tuple=True)
-        region = regions.index_select(0, which)
-        counts = torch.bincount(self._net.net[region], minlength=NET_COUNT).tolist()
-        offset = x.index_select(0, point) - keypoints.index_select(0, which)
-        folded = [layer[0].index_select(0, region) for layer in self._field.regional.folded]
-        taken = self._take(len(point))
-        feature = self._net.pair_features(offset, folded, Pairs(point, region, region, counts))
-        self._feature.index_copy_(0, taken, feature)
-        slots.masked_fill_(unknown, _NONE)
-        slots[point, region] = taken.int()
-        self._slot.index_copy_(0, rows, slots)
 
     def _take(self, count: int) -> Tensor:
         """Slots for `count` features."""

@@ -13,14 +13,12 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
+from imhead.geometry.threads import ROWS, chunks, side_by_side
 from imhead.model.head import Regional
 from imhead.types import FloatArray, Head
 
-_CHUNK = 8192
 LEAST_SLOPE = 0.2
 """Below this a gradient says little about where the surface is."""
-ROWS = 32
-"""A value's rounding does not depend on how many are asked for, as long as products have whole multiples of so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +52,8 @@ class HeadField:
 
     def place(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
         """Observed points (N, 3) in mm → canonical points (N, 3) and seals (N,), model units, on the model's device."""
-        with torch.no_grad():
-            parts = [self.model.net.warp(x, self._warp) for x in self._chunks(points_mm)]
+        with_seals = torch.no_grad()(lambda x: self.model.net.warp(x[None], self._warp))
+        parts = side_by_side(with_seals, self._chunks(points_mm), self.model.device)
         canonical, seal = (torch.cat(part, dim=1)[0, : len(points_mm)] for part in zip(*parts))
         return canonical, seal
 
@@ -63,13 +61,20 @@ class HeadField:
         """Signed distance (N,) in mm at observed points (N, 3) in mm; float32, negative inside."""
         return self._map(points_mm, lambda x: self._distance(x) * MODEL_UNIT_MM)
 
+    def canonical_sdf(self, points_mm: FloatArray) -> FloatArray:
+        """Signed distance (N,) in mm at canonical points (N, 3) in mm: the head before expression and seal."""
+        return self._map(points_mm, lambda x: self.model.net.canonical_sdf(x, self.regional) * MODEL_UNIT_MM)
+
     def gradient(self, points_mm: FloatArray) -> FloatArray:
         """Gradient of the field (N, 3) at observed points; on the surface it points outwards."""
-        parts: list[FloatArray] = []
-        for part in self._chunks(points_mm):
-            x = part.requires_grad_(True)
-            value = self._distance(x)
-            parts.append(torch.autograd.grad(value.sum(), x)[0][0].cpu().numpy())
+
+        @torch.enable_grad()  # whatever the caller has set: a thread would not know
+        def of(part: Tensor) -> FloatArray:
+            x = part[None].requires_grad_(True)
+            slope: FloatArray = torch.autograd.grad(self._distance(x).sum(), x)[0][0].cpu().numpy()
+            return slope
+
+        parts = list(side_by_side(of, self._chunks(points_mm), self.model.device))
         return np.concatenate(parts)[: len(points_mm)]
 
     def ball(self, region: int) -> Ball:
@@ -95,17 +100,17 @@ class HeadField:
         canonical, seal = self.model.net.warp(x, self._warp)
         return self.model.net.canonical_sdf(canonical, self.regional) - seal
 
-    def _chunks(self, points_mm: FloatArray) -> list[Tensor]:
+    def _chunks(self, points_mm: FloatArray) -> tuple[Tensor, ...]:
         points = np.asarray(points_mm)
         if points.ndim != 2 or points.shape[1] != 3:
             raise InputError(f"points have shape {points.shape}; expected (N, 3)")
         x = torch.from_numpy(np.ascontiguousarray(points / MODEL_UNIT_MM, dtype=np.float32)).to(self.model.device)
         x = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % ROWS))
-        return [part[None] for part in x.split(_CHUNK)]
+        return chunks(x)
 
     def _map(self, points_mm: FloatArray, function: Callable[[Tensor], Tensor]) -> FloatArray:
-        with torch.no_grad():
-            parts = [function(x)[0].cpu().numpy() for x in self._chunks(points_mm)]
+        values = torch.no_grad()(lambda x: function(x[None])[0].cpu().numpy())
+        parts = list(side_by_side(values, self._chunks(points_mm), self.model.device))
         return np.concatenate(parts)[: len(points_mm)]
 
 

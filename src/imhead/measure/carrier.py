@@ -18,7 +18,7 @@ from imhead.geometry.field import HeadField, expression_code
 from imhead.measure.landmarks import SurfacePlaces, landmark_places, patch_faces
 from imhead.regions import REGION_COUNT
 from imhead.template.projection import ProjectionConfig, onto_zero_set
-from imhead.template.surface import TemplateSurface, canonical_field, template_of
+from imhead.template.surface import TemplateSurface, template_of
 from imhead.types import FloatArray, Head, IntArray
 
 _NEUTRAL = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
@@ -56,7 +56,7 @@ class SurfacePoints:
         """Points (L, 3) on the zero set of the head's neutral face, head frame, mm."""
         field = HeadField(model, head, expression_code(model, {}))
         start = self.blend(field.regional.z[0].cpu().numpy())
-        canonical = onto_zero_set(canonical_field(field), start, self.canonical_normals, self.share)
+        canonical = onto_zero_set(field.canonical_sdf, start, self.canonical_normals, self.share)
         return onto_zero_set(field.sdf, canonical + self.shut, self.neutral_normals, self.share, _NEUTRAL)
 
 

@@ -23,18 +23,17 @@ from scipy.spatial import cKDTree
 
 from imhead.atomic import write_atomically
 from imhead.checkpoint import Model, check_tensors, read_companion
-from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
+from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
 from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
-from imhead.geometry.field import ROWS, HeadField, code_of_weights
+from imhead.geometry.field import HeadField, code_of_weights
 from imhead.regions import CENTERS_MM, RADII_MM, REGION_COUNT, REGIONS
 from imhead.template.crossings import untangled
-from imhead.template.projection import Field, ProjectionConfig, onto_zero_set, smoothstep
+from imhead.template.projection import ProjectionConfig, onto_zero_set, smoothstep
 from imhead.template.topology import LEFT_EYE, SKIN
 from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
 
 TEMPLATE_FORMAT = "imhead-template-1"
-_CHUNK = 8192
 _POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # from the part of a lid that lies behind the eye: there a shape alone says how it moves
@@ -121,7 +120,7 @@ class TemplateSurface:
     def canonical(self, field: HeadField) -> FloatArray:
         """Vertices (V, 3) in the canonical pose, on the zero set, mm."""
         start = self.blend(field.model, field.regional.z[0].cpu().numpy())
-        return onto_zero_set(canonical_field(field), start, vertex_normals(self.mean, self.faces)[0], self.on_surface)
+        return onto_zero_set(field.canonical_sdf, start, vertex_normals(self.mean, self.faces)[0], self.on_surface)
 
     def neutral(self, field: HeadField) -> FloatArray:
         """Vertices (V, 3) of the neutral face, before they are put on the posed zero set, mm."""
@@ -168,21 +167,6 @@ class TemplateSurface:
                 raise InputError(
                     f"this template belongs to model {self.model_hash}, the {name} to {other}; build a template of it"
                 )
-
-
-def canonical_field(field: HeadField) -> Field:
-    """The head's signed distance in the canonical pose: points (N, 3) → (N,), both mm."""
-    net, regional = field.model.net, field.regional
-
-    def sdf(points_mm: FloatArray) -> FloatArray:
-        x = torch.from_numpy((points_mm / MODEL_UNIT_MM).astype(np.float32)).to(field.model.device)
-        with torch.no_grad():
-            x = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % ROWS))
-            values = [net.canonical_sdf(part[None], regional)[0] for part in x.split(_CHUNK)]
-        distance: FloatArray = torch.cat(values)[: len(points_mm)].cpu().numpy() * MODEL_UNIT_MM
-        return distance
-
-    return sdf
 
 
 def arkit_weights(model: Model, z_exp: FloatArray) -> FloatArray:

@@ -26,7 +26,7 @@ from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
 from imhead.sources.ict import IctModel, boundary_loops
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
-from imhead.template.surface import TemplateSurface, canonical_field, load_template, save_template, template_path
+from imhead.template.surface import TemplateSurface, load_template, save_template, template_path
 from imhead.template.topology import Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
@@ -93,7 +93,7 @@ def _shapes(ict: IctModel, topology: Topology) -> FloatArray:
 
 def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The mean head's vertices on its zero set, and how much each of them belongs to it."""
-    field = canonical_field(HeadField(model, model.neutral()))
+    field = HeadField(model, model.neutral()).canonical_sdf
     normals = vertex_normals(mean, topology.faces)[0]
     value, slope = gradient(field, mean)
     cosine = np.einsum("vc,vc->v", slope, normals) / np.maximum(np.linalg.norm(slope, axis=1), 1e-6)

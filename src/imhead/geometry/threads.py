@@ -1,0 +1,73 @@
+"""Chunks of points side by side: each thread works through whole chunks, and torch splits none of their operations.
+
+The networks are small: torch with two threads is slower on a chunk than with one, two chunks at once take half the time
+of one after the other (docs/decisions/0022). A chunk's result does not depend on who worked it out.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+ROWS = 32
+"""A value's rounding does not depend on how many are asked for, as long as products have whole multiples of so many."""
+_MOST = 8192  # points of a chunk; more leave the processor's cache
+_LEAST = 4096
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def chunks(rows: Tensor, least: int = _LEAST) -> tuple[Tensor, ...]:
+    """Rows (N, …) in parts: multiples of `ROWS` but for the last, as many for one thread as for another.
+
+    Args:
+        least: rows of a part, while there are so many: of fewer the threads would spend more on taking turns than they
+            save.
+    """
+    threads = _threads(rows.device)
+    count = threads * math.ceil(len(rows) / (threads * _MOST))
+    return rows.split(max(least, ROWS * math.ceil(len(rows) / (max(1, count) * ROWS))))
+
+
+def side_by_side(function: Callable[[Part], Result], parts: Sequence[Part], device: torch.device) -> Iterator[Result]:
+    """`function` of each part, in order: on as many threads as torch is set to use, on a GPU one after the other.
+
+    Args:
+        function: must not call `side_by_side` itself. A thread does not know whether its caller records gradients.
+        parts: of about the same size, as `chunks` gives them.
+    """
+    threads = _threads(device)
+    return map(function, parts) if threads == 1 else _pool(threads).map(function, parts)
+
+
+def _threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    ready = threading.Barrier(threads + 1)
+
+    def alone() -> None:
+        torch.get_num_threads()  # a thread's first question sets it to the number of all; what is set after that stays
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(threads, "imhead", alone)
+    for _ in range(threads):
+        pool.submit(int)
+    ready.wait()
+    torch.set_num_threads(threads)  # a thread's setting is also that of threads yet to come
+    return pool
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind in a fork
