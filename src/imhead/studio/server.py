@@ -14,6 +14,7 @@ import viser
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.studio.access import TAB, Access, guarded
+from imhead.studio.memory import return_large_blocks
 from imhead.studio.page import StudioPage
 from imhead.studio.session import TabSession
 from imhead.studio.stage import light_scene
@@ -168,4 +169,5 @@ def start(model: Model, config: StudioConfig = StudioConfig()) -> StudioServer:
     if not 0 <= config.port <= 65535:
         raise InputError(f"port {config.port} is outside 0 to 65535; choose another --port")
     template_of(model)  # what the view shows
+    return_large_blocks()
     return StudioServer(model, config)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
-import platform
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from imhead.regions import Region
 from imhead.render import heat_colors, round_limit
 from imhead.studio import exports, uploads
 from imhead.studio.commands import AddHead, Command, Draft
+from imhead.studio.memory import hand_back_memory
 from imhead.studio.project import PROJECT_SUFFIX, open_project, project_bytes
 from imhead.studio.studio import Studio
 from imhead.studio.surface import Picker, RegionMap, StillSurface, map_regions, quick_mesh
@@ -327,9 +326,3 @@ class TabSession:
         page = self.page
         if page is not None:
             page.tell(str(error) if isinstance(error, InputError) else SORRY, error=True)
-
-
-def hand_back_memory() -> None:
-    """Give the system what has been freed: glibc keeps what each thread once had, a hundred megabytes after a mesh."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,43 @@
+"""What is freed goes back to the system."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import gc, os, sys
+import numpy as np
+from pathlib import Path
+from imhead.studio.memory import return_large_blocks
+
+def megabytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+
+if sys.argv[1] == "returned":
+    return_large_blocks()
+np.ones(30_000_000, dtype=np.uint8)  # from this glibc learns to keep blocks of such a size
+before = megabytes()
+large, small = [], []
+for _ in range(400):
+    large.append(np.ones(300_000, dtype=np.uint8))
+    small.append(np.ones(2_000, dtype=np.uint8))
+large.clear()
+gc.collect()
+print(megabytes() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large blocks")
+def test_large_arrays_that_are_freed_are_not_kept_among_small_ones() -> None:
+    left = {
+        how: float(
+            subprocess.run([sys.executable, "-c", SCRIPT, how], check=True, capture_output=True, text=True).stdout
+        )
+        for how in ("returned", "as glibc has it")
+    }
+    assert left["as glibc has it"] > 60.0
+    assert left["returned"] < 10.0
