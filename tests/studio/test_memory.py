@@ -8,17 +8,18 @@ import sys
 
 import pytest
 
+from imhead.studio import memory
+
 SCRIPT = """
-import gc, os, sys
+import gc, os, runpy, sys
 import numpy as np
 from pathlib import Path
-from imhead.studio.memory import return_large_blocks
 
 def megabytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 if sys.argv[1] == "returned":
-    return_large_blocks()
+    runpy.run_path(sys.argv[2])["return_large_blocks"]()
 np.ones(30_000_000, dtype=np.uint8)  # from this glibc learns to keep blocks of such a size
 before = megabytes()
 large, small = [], []
@@ -33,11 +34,9 @@ print(megabytes() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large blocks")
 def test_large_arrays_that_are_freed_are_not_kept_among_small_ones() -> None:
-    left = {
-        how: float(
-            subprocess.run([sys.executable, "-c", SCRIPT, how], check=True, capture_output=True, text=True).stdout
-        )
-        for how in ("returned", "as glibc has it")
-    }
+    left = {}
+    for how in ("returned", "as glibc has it"):
+        command = [sys.executable, "-c", SCRIPT, how, memory.__file__]
+        left[how] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert left["as glibc has it"] > 60.0
     assert left["returned"] < 10.0
