@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--heads", type=int, default=20)
     parser.add_argument("--fit-steps", type=int, default=300)
-    parser.add_argument("--only", nargs="*", help="names of variants")
+    parser.add_argument("--only", nargs="*", help="names of variants, and linear for the PCAs; by default all")
     asked = parser.parse_args()
     config = replace(PRESETS["default"], steps=asked.steps, warp_steps=0)
     data = open_dataset(asked.data)
@@ -230,7 +230,7 @@ def main() -> None:
             folder = asked.run / "ablation"
             rows.append(run_variant(variant, population, start, held_out, config, folder, asked.fit_steps))
             say(json.dumps({k: rows[-1][k] for k in ("code_size", "face_chamfer_mm", "head_chamfer_mm")}))
-    if not asked.only:
+    if not asked.only or "linear" in asked.only:
         peers = linear_heads(heads.ict, source.seen_faces(), (256, 100), offsets)
         rows += [run_linear(peer, held_out) for peer in peers]
     print(json.dumps({"rows": rows}, allow_nan=False))
