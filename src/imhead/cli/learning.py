@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -96,67 +95,16 @@ def evaluate(
 ) -> None:
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
-    from imhead.evaluation.cases import HeldOutSource
-    from imhead.evaluation.codes import identity_suite, specificity_suite
-    from imhead.evaluation.correspondence import correspondence_suite
-    from imhead.evaluation.locality import locality_suite
-    from imhead.evaluation.real import real_suite
-    from imhead.evaluation.suites import SUITES, linear_peers, ours, run_suite
-    from imhead.evaluation.unseen import source_heads, unseen_suite
+    from imhead.evaluation.choice import OF_SCANS, EvalConfig, EvalData, check_suite, suite_rows
     from imhead.fitting.fit import FitConfig
-    from imhead.sources.ict import read_ict
-    from imhead.store.dataset import open_dataset
-    from imhead.store.manifest import MANIFEST
-    from imhead.training.population import TrainingHeads
 
-    known = (*SUITES, "correspondence", "identity", "specificity", "real", "real_unseen", "locality")
-    if suite not in known:
-        raise InputError(f"--suite {suite!r} is not known; use one of {', '.join(known)}")
-    if baselines and suite not in SUITES:
-        raise InputError(f"--baselines needs a truth to score against; suite {suite} has none")
+    check_suite(suite, baselines)  # before a model is loaded
     # a folder `shared` beside the project is where its development data is kept
-    found = data or Path("../shared") / ("scans" if suite.startswith("real") else "ict/ict_facekit_light.npz")
-    if suite != "locality" and not found.exists():
-        raise InputError(f"{found}: no such data; name it with --data")
-    tested = load(model, device).model
-    config = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
-    progress: Callable[[str], None] = say.print
-    if suite == "real":
-        rows = real_suite(tested, found, turns, config, progress, processes)
-    elif suite == "real_unseen":
-        given = ict_path(("ict",), ict)
-        if given is None:
-            raise InputError("real_unseen compares with ICT-FaceKit's own linear model; name it with --ict")
-        own = read_ict(given)
-        yardstick = source_heads(own, HeldOutSource.of(own).seen_faces())
-        rows = unseen_suite(tested, yardstick, found, config, progress, processes)
-    elif suite == "locality":
-        rows = locality_suite(tested)
-    else:
-        learned_from: TrainingHeads | None = None
-        if (found / MANIFEST).is_file():
-            opened = open_dataset(found)
-            sources = sources_of(opened.manifest, ict, anny)
-            source = HeldOutSource.of_data(opened, sources)
-            heads = min(heads, source.count or heads)
-            learned_from = TrainingHeads(opened, sources)
-        else:
-            source = HeldOutSource.of(read_ict(found))
-        if suite == "correspondence":
-            rows = correspondence_suite(tested, source, heads, config, progress, processes)
-        elif suite == "identity":
-            rows = identity_suite(tested, source, heads, config, progress, processes)
-        elif suite == "specificity":
-            if learned_from is None:
-                raise InputError("specificity is a distance to a data set's training heads; name one with --data")
-            rows = specificity_suite(tested, source, learned_from.offsets(), heads)
-        else:
-            competitors = [ours(tested, config)]
-            if baselines:
-                if learned_from is None:
-                    raise InputError("--baselines are learned from a data set's training heads; name one with --data")
-                competitors += linear_peers(tested, source, learned_from.offsets(), config)
-            rows = run_suite(suite, competitors, source, heads, progress, processes)
+    found = data or Path("../shared") / ("scans" if suite in OF_SCANS else "ict/ict_facekit_light.npz")
+    given = EvalData(found, ict_path(("ict",), ict), lambda manifest: sources_of(manifest, ict, anny))
+    fit = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
+    config = EvalConfig(heads, turns, baselines, processes, fit)
+    rows = suite_rows(suite, load(model, device).model, given, config, say.print)
     if as_json:
         print_json({"rows": rows})
     else:
