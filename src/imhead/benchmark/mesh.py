@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from skimage.measure import marching_cubes
+from torch import Tensor
 
 from imhead.benchmark.arithmetic import crossing_cells, field_flop, floor
 from imhead.benchmark.equality import Comparison, compare
 from imhead.benchmark.heads import bench_heads
 from imhead.benchmark.memory import mesh_memory
-from imhead.benchmark.peer import peer_batch, peer_decoder
+from imhead.benchmark.peer import PeerDecoder, peer_batch, peer_decoder
 from imhead.benchmark.settings import BenchConfig
 from imhead.benchmark.timing import Task, interleaved, pooled, result_row
 from imhead.checkpoint import Model
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import dense_grid, extract_mesh, grid_layout, largest_component, surface_of
+from imhead.geometry.threads import side_by_side
 from imhead.types import FloatArray, Head, Mesh
 
 _COUNTED_POINTS = 20_000  # of the points that the field was asked at, as many are looked at for their operations
@@ -43,6 +45,12 @@ def head_mesh(model: Model, head: Head, resolution: int) -> Mesh:
     return extract_mesh(HeadField(model, head).sdf, resolution)
 
 
+def peer_field(peer: PeerDecoder, points: Tensor, code: Tensor) -> Tensor:
+    """The peer's distances (1, N) at points (1, N, 3), shared out to threads as our own field is."""
+    parts = points.split(peer.points_at_once, dim=1)
+    return torch.cat(list(side_by_side(lambda part: peer(part, code), parts, points.device)), dim=1)
+
+
 def mesh_rows(model: Model, config: BenchConfig, progress: Callable[[str], None]) -> list[dict[str, Any]]:
     """The row: the median over heads and runs."""
     heads = bench_heads(model, config.heads, config.seed)
@@ -51,7 +59,7 @@ def mesh_rows(model: Model, config: BenchConfig, progress: Callable[[str], None]
     few = tuple(part[:, : config.peer_points // 10 + 1] if part.ndim == 3 else part for part in batch)
     tasks = [
         *(Task(f"head {k}", partial(head_mesh, model, h, config.resolution)) for k, h in enumerate(heads)),
-        Task("peer", partial(peer, *batch), partial(peer, *few)),
+        Task("peer", partial(peer_field, peer, *batch), partial(peer_field, peer, *few)),
     ]
     at_once = min(peer.points_at_once, config.peer_points)
     progress(f"mesh: {config.runs} runs of {len(heads)} heads and of {config.peer_points} points of the peer")
