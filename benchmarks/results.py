@@ -184,7 +184,7 @@ def ablation(rows: list[Row]) -> list[str]:
     return [
         f"Trained alike for {full['steps']} steps on a CPU, far from converged, and tested on the same {full['heads']}"
         " heads: canonical pose known, the code found from zero by Adam. It compares parts; it is not what ships.",
-        "One network, which cannot start from the PCA of regions, is the farthest from converged. The `paper` blend asks",
+        "One network, without a start from the PCA of regions, is the farthest from it. The `paper` blend asks",
         "every network at every point, 6 s a step instead of 0.3 s; where it has no row it was not run.",
         "",
         *table(["variant", "numbers", "face, mm", "head, mm", "face NC", "face, of full"], lines),
