@@ -18,10 +18,10 @@ import torch
 
 from imhead.config import PRESETS, TrainConfig
 from imhead.errors import InputError
-from imhead.training.batch import arkit_swap, draw_batch
+from imhead.training.batch import Batch, arkit_swap, draw_batch, draw_shares
 from imhead.training.learner import Learner
 from imhead.training.loop import train
-from imhead.training.objective import batch_loss
+from imhead.training.objective import see, see_posed, step_gradients, terms, warp_terms, weighted
 from imhead.training.population import TrainingHeads, build_population, open_population
 from imhead.training.team import Team
 
@@ -207,12 +207,48 @@ def test_two_processes_learn_what_one_learns(heads: TrainingHeads, whole: tuple[
     # each process takes its own weighted means, and Adam makes much of little: digits differ, the loss does not
     population = open_population(tmp_path / "one" / "population")
     batch = draw_batch(population, config, alone.model.mirror, arkit_swap(), 0)
-    values = [
-        sum(getattr(config.loss, name) * float(value) for name, value in batch_loss(learner, batch, config).items())
-        for learner in (alone, both)
-    ]
+    values = [float(step_gradients(learner, [batch], config, of_warp=False)[0]) for learner in (alone, both)]
     assert values[1] == pytest.approx(values[0], rel=0.02)
     assert (weights(both)["z_id"] - weights(alone)["z_id"]).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("of_warp", [False, True], ids=["whole model", "warp"])
+def test_the_gradients_of_a_step_are_the_same_however_many_threads_share_it(
+    heads: TrainingHeads, whole: tuple[Path, Learner], of_warp: bool
+) -> None:
+    config = replace(CONFIG, batch_heads=4)
+    population, learner = open_population(whole[0] / "population"), whole[1]
+    step = config.steps if of_warp else 0
+    parameters = list((learner.model.warp if of_warp else learner).parameters())
+    for parameter in learner.parameters():
+        parameter.requires_grad_(any(parameter is p for p in parameters))
+    # the plain way: one graph of all heads
+    batch = draw_batch(population, config, learner.model.mirror, arkit_swap(), step)
+    if of_warp:
+        plain = weighted(warp_terms(see_posed(learner, batch, config), batch), config)
+    else:
+        plain = weighted(terms(learner.model, see(learner, batch, config), batch), config)
+    expected, loss_value = torch.autograd.grad(plain, parameters, allow_unused=True), plain.item()
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            shares = draw_shares(population, config, learner.model.mirror, arkit_swap(), step)
+            assert len(shares) == threads
+            assert sorted(Batch.joined(shares).heads.tolist()) == sorted(batch.heads.tolist())
+            learner.zero_grad()
+            loss, _ = step_gradients(learner, shares, config, of_warp=of_warp)
+            assert float(loss) == pytest.approx(loss_value, rel=1e-5)
+            for parameter, gradient in zip(parameters, expected):
+                if gradient is None:
+                    assert parameter.grad is None or not parameter.grad.any()
+                else:
+                    assert parameter.grad is not None
+                    assert (parameter.grad - gradient).norm() <= 1e-3 * gradient.norm() + 1e-7
+    finally:
+        torch.set_num_threads(before)
+        learner.zero_grad()
+        learner.requires_grad_(True)
 
 
 def test_more_processes_than_a_step_has_heads_for_are_refused(heads: TrainingHeads, tmp_path: Path) -> None:

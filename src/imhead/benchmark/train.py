@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, MODEL_UNIT_MM
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.geometry.metrics import sample_surface
+from imhead.geometry.threads import threads
 from imhead.model.head import HeadModel
+from imhead.training.gradients import backward
 from imhead.training.losses import distance_term, eikonal_term
 
 Distance = Callable[[Tensor], Tensor]
@@ -47,10 +49,15 @@ class TrainBatch:
 
 
 class Step:
-    """A training step: distance and eikonal terms, backward, Adam."""
+    """A training step: distance and eikonal terms, backward, Adam.
 
-    def __init__(self, field_of: FieldOf, parameters: list[nn.Parameter], batch: TrainBatch, heads_at_once: int):
-        self.field_of, self.batch, self.heads_at_once = field_of, batch, heads_at_once
+    Args:
+        heads_at_once: heads whose graph is held at the same time; threads share them. None for all.
+    """
+
+    def __init__(self, field_of: FieldOf, parameters: list[nn.Parameter], batch: TrainBatch, heads_at_once: int | None):
+        self.field_of, self.batch, self.parameters = field_of, batch, parameters
+        self.heads_at_once = heads_at_once or len(batch.x)
         self.optimizer = torch.optim.Adam(parameters, lr=1e-5, betas=(0.9, 0.99))
 
     def __call__(self) -> None:
@@ -59,26 +66,36 @@ class Step:
         self.backward()
         self.optimizer.step()
 
-    def backward(self) -> None:
-        """Gradients of the whole batch, summed over `heads_at_once` heads after the other."""
-        count = len(self.batch.x)
-        for first in range(0, count, self.heads_at_once):
-            heads = slice(first, min(first + self.heads_at_once, count))
-            loss = step_loss(self.field_of(heads), self.batch.x[heads], self.batch.distance[heads])
-            (loss * ((heads.stop - heads.start) / count)).backward()
+    def backward(self) -> float:
+        """The loss; adds its gradients to the parameters'."""
+        count, device = len(self.batch.x), self.batch.x.device
+        total = 0.0
+        for some in torch.arange(count).split(self.heads_at_once):
+            parts = some.tensor_split(min(len(some), threads(device)))
+            shares = [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+            target, weight = self.batch.distance[some], len(some) / count
+
+            def loss(predicted: Sequence[Tensor], target: Tensor = target, weight: float = weight) -> Tensor:
+                sdf, gradient = predicted
+                return step_loss(sdf, gradient, target) * weight
+
+            total += float(backward(self.predict, shares, loss, self.parameters, device))
+        return total
+
+    def predict(self, heads: slice) -> Sequence[Tensor]:
+        """Distances (b, N) of some heads at all points, and gradients (b, g, 3) at a part."""
+        x, field = self.batch.x[heads], self.field_of(heads)
+        with_gradient = max(1, int(x.shape[1] * TrainConfig().gradient_fraction))
+        probe = x[:, :with_gradient].clone().requires_grad_(True)
+        probed = field(probe)
+        (gradient,) = torch.autograd.grad(probed.sum(), probe, create_graph=True)
+        return torch.cat([probed, field(x[:, with_gradient:])], dim=1), gradient
 
 
-def step_loss(field: Distance, x: Tensor, target: Tensor) -> Tensor:
-    """The loss at points x (b, N, 3) with distances (b, N): distances at all of them, gradients at a part."""
-    config = TrainConfig()
-    with_gradient = max(1, int(x.shape[1] * config.gradient_fraction))
-    probe = x[:, :with_gradient].clone().requires_grad_(True)
-    probed = field(probe)
-    (gradient,) = torch.autograd.grad(probed.sum(), probe, create_graph=True)
-    found = torch.cat([probed, field(x[:, with_gradient:])], dim=1)
-    bound = torch.zeros_like(target, dtype=torch.bool)
-    weights = config.loss
-    return weights.distance * distance_term(found, target, bound) + weights.eikonal * eikonal_term(gradient)
+def step_loss(sdf: Tensor, gradient: Tensor, target: Tensor) -> Tensor:
+    """The loss () of distances and their targets (b, N), and of gradients (b, g, 3)."""
+    weights, bound = TrainConfig().loss, torch.zeros_like(target, dtype=torch.bool)
+    return weights.distance * distance_term(sdf, target, bound) + weights.eikonal * eikonal_term(gradient)
 
 
 def train_rows(model: Model, config: BenchConfig, progress: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -153,7 +170,7 @@ def _our_step(model: Model, batch: TrainBatch, seed: int, slow: bool = False) ->
         regional = net.regional(z_id[heads])
         return lambda x: forward(x, regional)
 
-    return Step(field_of, [z_id, *net.parameters()], batch, len(batch.x)), net
+    return Step(field_of, [z_id, *net.parameters()], batch, None), net
 
 
 def _peer_step(batch: TrainBatch, seed: int) -> tuple[Step, nn.Module]:
@@ -162,5 +179,5 @@ def _peer_step(batch: TrainBatch, seed: int) -> tuple[Step, nn.Module]:
     drawn = torch.Generator().manual_seed(seed)
     codes = nn.Parameter(torch.randn(len(batch.x), net.config.code_size, generator=drawn).to(device))
     # its graph of a whole batch takes many gigabytes; a few heads after the other cost it nothing
-    at_once = 1 if device.type == "cpu" else 4
+    at_once = threads(device) if device.type == "cpu" else 4
     return Step(lambda heads: lambda x: net(x, codes[heads]), [codes, *net.parameters()], batch, at_once), net

@@ -28,7 +28,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes that share the work; one for each core.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; one is close to as fast as two.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each, which share its heads.")] = 1,
     start: Annotated[str | None, typer.Option("--start", help="A trained model to begin from: name or path.")] = None,
     ict: IctOption = None,
     anny: AnnyOption = None,

@@ -26,6 +26,11 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+def threads(device: torch.device) -> int:
+    """Chunks that are worked on at once: on a CPU as many as torch is set to use threads, on a GPU one."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
 def chunks(rows: Tensor, least: int = _LEAST) -> tuple[Tensor, ...]:
     """Rows (N, …) in parts: multiples of `ROWS` but for the last, as many for one thread as for another.
 
@@ -33,8 +38,8 @@ def chunks(rows: Tensor, least: int = _LEAST) -> tuple[Tensor, ...]:
         least: rows of a part, while there are so many: of fewer the threads would spend more on taking turns than they
             save.
     """
-    threads = _threads(rows.device)
-    count = threads * math.ceil(len(rows) / (threads * _MOST))
+    several = threads(rows.device)
+    count = several * math.ceil(len(rows) / (several * _MOST))
     return rows.split(max(least, ROWS * math.ceil(len(rows) / (max(1, count) * ROWS))))
 
 
@@ -45,12 +50,8 @@ def side_by_side(function: Callable[[Part], Result], parts: Sequence[Part], devi
         function: must not call `side_by_side` itself. A thread does not know whether its caller records gradients.
         parts: of about the same size, as `chunks` gives them.
     """
-    threads = _threads(device)
-    return map(function, parts) if threads == 1 else _pool(threads).map(function, parts)
-
-
-def _threads(device: torch.device) -> int:
-    return torch.get_num_threads() if device.type == "cpu" else 1
+    several = threads(device)
+    return map(function, parts) if several == 1 else _pool(several).map(function, parts)
 
 
 @cache

@@ -45,6 +45,11 @@ def encode(x: Tensor, frequencies: int) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
+def _padded(rows: Tensor) -> Tensor:
+    # torch copies even where nothing is added
+    return rows if len(rows) >= _LEAST_ROWS else F.pad(rows, (0, 0, 0, _LEAST_ROWS - len(rows)))
+
+
 class LocalNets(nn.Module):
     """Weights of the 23 networks, stacked: (23, in, out) per layer."""
 
@@ -90,12 +95,11 @@ class LocalNets(nn.Module):
         last = len(weights) - 1
         parts: list[Tensor] = []
         for k in (k for k, count in enumerate(counts) if count):
-            spare = (0, 0, 0, max(0, _LEAST_ROWS - counts[k]))
-            h = F.pad(encoded[k], spare)
+            h = _padded(encoded[k])
             for layer, weight in enumerate(weights):
-                added = F.pad(codes[layer][k], spare) if layer < CODE_LAYERS else biases[layer][k]
+                added = _padded(codes[layer][k]) if layer < CODE_LAYERS else biases[layer][k]
                 h = torch.addmm(added, h, weight[k])
                 if layer < last:
                     h = silu(h)
-            parts.append(h[: counts[k]])
+            parts.append(h if len(h) == counts[k] else h[: counts[k]])
         return torch.cat(parts) if parts else local.new_zeros(0, self.biases[-1].shape[1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from imhead.config import TrainConfig
 from imhead.conventions import ARKIT_NAMES
+from imhead.geometry.threads import side_by_side, threads
 from imhead.training.population import Population
 from imhead.training.team import ALONE, Team
 from imhead.types import BoolArray
@@ -33,6 +35,11 @@ class Batch:
     """(P, 52)."""
     keypoints: Tensor
     """(B, 39, 3)."""
+
+    @classmethod
+    def joined(cls, shares: Sequence[Batch]) -> Batch:
+        """The batch of all shares, one after the other; posed rows no longer belong to the first heads."""
+        return cls(*(torch.cat([getattr(share, field.name) for share in shares]) for field in fields(cls)))
 
 
 def draw_batch(
@@ -66,6 +73,20 @@ def draw_batch(
         expressions=torch.where(flipped[: len(posed), None], weights[:, swap], weights),
         keypoints=torch.where(flipped[:, None, None], turned, keypoints),
     )
+
+
+def draw_shares(
+    population: Population, config: TrainConfig, mirror: Tensor, swap: Tensor, step: int, team: Team = ALONE
+) -> list[Batch]:
+    """`draw_batch`, in as many shares as there are threads; each has at least one posed head."""
+    here = mirror.device
+    posed_of_each = (config.batch_heads if step >= config.steps else config.batch_heads // 2) // team.size
+    shares = team.divided(max(1, min(threads(here), posed_of_each)))
+
+    def draw(share: Team) -> Batch:
+        return draw_batch(population, config, mirror, swap, step, share)
+
+    return list(side_by_side(draw, shares, here))
 
 
 def _pose(stream: np.random.Generator, poses: int, neutral_fraction: float) -> int:

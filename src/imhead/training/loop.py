@@ -20,10 +20,10 @@ from imhead.errors import InputError
 from imhead.model.head import HeadModel
 from imhead.sources.ict import IctModel
 from imhead.template.surface import template_of
-from imhead.training.batch import arkit_swap, draw_batch
+from imhead.training.batch import arkit_swap, draw_shares
 from imhead.training.codes import apply_start, start_codes
 from imhead.training.learner import Learner, load_state, save_state
-from imhead.training.objective import batch_loss, warp_loss
+from imhead.training.objective import step_gradients
 from imhead.training.population import Population, TrainingHeads, build_population, open_population
 from imhead.training.team import ALONE, Team, join, leave
 from imhead.training.warm_start import warm_start
@@ -163,13 +163,11 @@ def _run(
         of_warp = step >= config.steps
         for parameter in (*networks, *started):
             parameter.requires_grad_(not of_warp)
-        batch = draw_batch(population, config, mirror, swap, step, team)
-        terms = (warp_loss if of_warp else batch_loss)(learner, batch, config)
-        loss = sum((getattr(config.loss, name) * value for name, value in terms.items()), torch.zeros(()))
+        optimizer.zero_grad(set_to_none=True)
+        shares = draw_shares(population, config, mirror, swap, step, team)
+        loss, terms = step_gradients(learner, shares, config, of_warp=of_warp)
         if not torch.isfinite(loss):
             raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         team.average(learner.parameters())
         nn.utils.clip_grad_norm_([*networks, *warp], 1.0)
         optimizer.step()

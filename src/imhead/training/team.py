@@ -23,6 +23,10 @@ class Team:
     size: int = 1
     """How many there are."""
 
+    def divided(self, parts: int) -> list[Team]:
+        """This member in so many parts: teams whose shares make up this one's."""
+        return [Team(self.rank + self.size * part, self.size * parts) for part in range(parts)]
+
     def average(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by its mean over the team; a gradient that one process lacks counts as zero there."""
         if self.size == 1:
