@@ -19,7 +19,7 @@ from imhead.evaluation.cases import CaseKind, HeldOut, HeldOutSource, held_out, 
 from imhead.evaluation.codes import identity_suite, specificity_suite
 from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.processes import in_processes
-from imhead.evaluation.unseen import halves, source_heads, unseen_suite
+from imhead.evaluation.unseen import halves, in_sight, source_heads, unseen_suite
 from imhead.fitting.fit import FitConfig, pose_template
 from imhead.regions import REGIONS
 from imhead.sources.anny import AnnyModel
@@ -149,8 +149,18 @@ def test_half_of_a_scan_is_fitted_and_the_other_half_kept_for_the_score() -> Non
     points = np.random.default_rng(0).normal(size=(1001, 3))
     scan, unseen = halves(Scan("cloud", points, faces=np.array([[0, 1, 2]])), 3)
     assert scan.faces is None and len(scan.points) == 500
-    rejoined = np.concatenate([scan.points, unseen])
+    rejoined = np.concatenate([scan.points, points[unseen]])
     np.testing.assert_array_equal(rejoined[np.lexsort(rejoined.T)], points[np.lexsort(points.T)])
+
+
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_points_that_nobody_can_see_of_a_scanned_mesh_are_not_scored(inside_out: bool) -> None:
+    shell, inner = trimesh.creation.icosphere(3, 80.0), trimesh.creation.icosphere(2, 60.0)
+    both = trimesh.util.concatenate([shell, inner])
+    faces = both.faces[:, ::-1] if inside_out else both.faces
+    seen = in_sight(Scan("shells", np.asarray(both.vertices), faces=np.asarray(faces)))
+    assert seen[: len(shell.vertices)].all() and not seen[len(shell.vertices) :].any()
+    assert in_sight(Scan("cloud", np.asarray(both.vertices))).all()
 
 
 def test_a_head_of_the_linear_model_itself_is_told_apart_from_one_that_is_not(ict: IctModel, tmp_path: Path) -> None:
@@ -161,6 +171,7 @@ def test_a_head_of_the_linear_model_itself_is_told_apart_from_one_that_is_not(ic
     trimesh.PointCloud(sample_points(head, 6000, rng)[0]).export(tmp_path / "own.ply")
     own, offsets, linear = unseen_suite(load_model(), yardstick, tmp_path, FitConfig(), lambda text: None, processes=1)
     assert own["points"] == offsets["points"] == linear["points"] > 300
+    assert own["hidden_points"] == 0 and own["all_mean_mm"] == own["face_mean_mm"]
     assert (own["code_size"], linear["code_size"]) == (256, 100)
     assert linear["face_median_mm"] < 0.15, "a linear model explains its own heads"
     assert max(own["face_median_mm"], offsets["face_median_mm"]) < 0.3

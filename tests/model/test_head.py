@@ -124,6 +124,17 @@ def test_the_whole_forward_is_warp_then_canonical_field_less_the_seal(a_net: Mak
     assert torch.equal(net(x, z_id, z_exp, offsets), by_parts)
 
 
+def test_the_warp_fused_for_one_head_is_the_warp(random_net: MakeNet) -> None:
+    net = random_net(ModelConfig())
+    torch.nn.init.normal_(net.warp.out.weight, std=0.1)
+    generator = torch.Generator().manual_seed(3)
+    z_id, z_exp = (torch.randn(1, size, generator=generator) for size in (256, 64))
+    x = 2.0 * torch.rand(500, 3, generator=generator) - 1.0
+    place, seal = net.canonical(x[None], z_id, z_exp)
+    fused = net.warp.of_one_head(x, net.warp.fuse(z_id, z_exp))
+    torch.testing.assert_close(fused, (place[0], seal[0]), rtol=1e-4, atol=1e-5)
+
+
 def test_heads_of_a_batch_do_not_see_each_other(a_net: MakeNet) -> None:
     net = a_net().double()
     z_id, z_exp, offsets = (c.double() for c in codes(net, batch=3))

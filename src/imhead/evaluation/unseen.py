@@ -1,7 +1,8 @@
 """Real scans, scored on points that no fit saw: half of each is fitted, the other half measured.
 
 Beside the model stands the linear one of the source itself, with its own modes and expressions, from the same pose. All
-are scored on the same points: those on the face that the linear one explains.
+are scored on the same points: those on the face that can be seen and that the linear one explains. What nobody can see,
+the walls inside eye sockets, nose or mouth, is given apart.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.conventions import FACE_RADIUS_MM
+from imhead.curation.virtual_scan import visible_faces
 from imhead.errors import InputError
 from imhead.evaluation.cases import Fitted
 from imhead.evaluation.linear import LinearHeads, fit_linear
@@ -25,18 +27,29 @@ from imhead.evaluation.real import read_scans
 from imhead.fitting.fit import FitConfig, fit_scan, pose_template
 from imhead.geometry.metrics import point_to_surface
 from imhead.sources.ict import IctModel
-from imhead.types import FloatArray, IntArray, Scan
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
 EXPLAINED_MM = 3.0
 """Points farther from the linear fit are hair, clothes or noise."""
 
 
-def halves(scan: Scan, seed: int) -> tuple[Scan, FloatArray]:
-    """A random half of a scan's points as a cloud, and the points of the other half (N, 3)."""
+def halves(scan: Scan, seed: int) -> tuple[Scan, IntArray]:
+    """A random half of a scan's points as a cloud, and the rows (N,) of the other half."""
     order = np.random.default_rng([0x5917, seed]).permutation(len(scan.points))
     seen, unseen = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
     normals = None if scan.normals is None else scan.normals[seen]
-    return replace(scan, points=scan.points[seen], normals=normals, faces=None), scan.points[unseen]
+    return replace(scan, points=scan.points[seen], normals=normals, faces=None), unseen
+
+
+def in_sight(scan: Scan) -> BoolArray:
+    """(P,) which points of a scan can be seen from somewhere outside: no face at them is hidden; of a cloud, all."""
+    hidden = np.zeros(len(scan.points), dtype=bool)
+    if scan.faces is not None:
+        # a mesh that is turned inside out shows its faces to those who look from behind
+        turns = (Mesh(scan.points, faces) for faces in (scan.faces, scan.faces[:, ::-1]))
+        seen = max((visible_faces(mesh) for mesh in turns), key=np.count_nonzero)
+        hidden[scan.faces[~seen]] = True
+    return ~hidden
 
 
 def source_heads(ict: IctModel, seen_faces: IntArray) -> LinearHeads:
@@ -81,14 +94,17 @@ def _rows(model: Model, yardstick: LinearHeads, scans: list[Scan], config: FitCo
         ]
     except InputError as error:
         return {"rows": [about | {"model": model.name, "refused": str(error)}]}
-    placed = _placed(unseen, linear.scan_to_head)
-    face = np.linalg.norm(placed - template.nose_tip_mm, axis=1) < FACE_RADIUS_MM
-    kept = unseen[face][point_to_surface(placed[face], linear.mesh)[0] < EXPLAINED_MM]
+    points = scans[index].points[unseen]
+    placed = _placed(points, linear.scan_to_head)
+    near = np.linalg.norm(placed - template.nose_tip_mm, axis=1) < FACE_RADIUS_MM
+    near[near] = point_to_surface(placed[near], linear.mesh)[0] < EXPLAINED_MM
+    seen = in_sight(scans[index])[unseen][near]
     rows = []
     for name, size, fit in fits:
-        away = point_to_surface(_placed(kept, fit.scan_to_head), fit.mesh)[0]
-        row = about | {"model": name, "code_size": size, "points": len(kept)}
-        rows.append(row | {"face_median_mm": float(np.median(away)), "face_mean_mm": float(away.mean())})
+        away = point_to_surface(_placed(points[near], fit.scan_to_head), fit.mesh)[0]
+        row = about | {"model": name, "code_size": size, "points": int(seen.sum()), "hidden_points": int((~seen).sum())}
+        row |= {"face_median_mm": float(np.median(away[seen])), "face_mean_mm": float(away[seen].mean())}
+        rows.append(row | {"all_median_mm": float(np.median(away)), "all_mean_mm": float(away.mean())})
     return {"rows": rows}
 
 

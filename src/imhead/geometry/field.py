@@ -44,15 +44,15 @@ class HeadField:
         self._z_exp = torch.tensor(head.z_exp if z_exp is None else z_exp, dtype=torch.float32, device=device)[None]
         with torch.no_grad():
             self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
-            self._warp = [(s[:, None], t[:, None]) for s, t in net.warp.fold(self._z_id, self._z_exp)]
+            self._warp = net.warp.fuse(self._z_id, self._z_exp)
 
     def canonical(self, points_mm: FloatArray) -> FloatArray:
         """Observed points (N, 3) → canonical points (N, 3), both mm."""
-        return self._map(points_mm, lambda x: self.model.net.warp(x, self._warp)[0] * MODEL_UNIT_MM)
+        return self._map(points_mm, lambda x: self.model.net.warp.of_one_head(x, self._warp)[0] * MODEL_UNIT_MM)
 
     def place(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
         """Observed points (N, 3) in mm → canonical points (N, 3) and seals (N,), model units, on the model's device."""
-        with_seals = torch.no_grad()(lambda x: self.model.net.warp(x[None], self._warp))
+        with_seals = torch.no_grad()(lambda x: self.model.net.warp.of_one_head(x[None], self._warp))
         parts = side_by_side(with_seals, self._chunks(points_mm), self.model.device)
         canonical, seal = (torch.cat(part, dim=1)[0, : len(points_mm)] for part in zip(*parts))
         return canonical, seal
@@ -97,7 +97,7 @@ class HeadField:
             margin_mm *= 2.0
 
     def _distance(self, x: Tensor) -> Tensor:
-        canonical, seal = self.model.net.warp(x, self._warp)
+        canonical, seal = self.model.net.warp.of_one_head(x, self._warp)
         return self.model.net.canonical_sdf(canonical, self.regional) - seal
 
     def _chunks(self, points_mm: FloatArray) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ import itertools
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from imhead.config import ModelConfig
 from imhead.conventions import ARKIT_NAMES
@@ -50,6 +51,14 @@ class ExpressionWarp(nn.Module):
         code = torch.cat([z_exp, self.identity(z_id)], dim=-1)
         return [(1.0 + scale(code), shift(code)) for scale, shift in zip(self.scale, self.shift)]
 
+    def fuse(self, z_id: Tensor, z_exp: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Codes (1, 256), (1, 64) of one head → the hidden layers' (out, in) weights and (out,) biases for it alone."""
+        fused: list[tuple[Tensor, Tensor]] = []
+        for layer, (scale, shift) in zip(self.layers, self.fold(z_id, z_exp)):
+            weight, bias = layer.parameters()
+            fused.append((weight * scale[0, :, None], bias * scale[0] + shift[0]))
+        return fused
+
     def forward(self, x: Tensor, folded: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Canonical places (B, N, 3) and seal (B, N) of points x (B, N, 3), model units.
 
@@ -58,5 +67,15 @@ class ExpressionWarp(nn.Module):
         h = encode(0.5 * x, self.frequencies)
         for layer, (scale, shift) in zip(self.layers, folded):
             h = silu(layer(h) * scale + shift)
+        return self._moved(x, h)
+
+    def of_one_head(self, x: Tensor, fused: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What `forward` says of points x (…, 3) of one head, from what `fuse` gives: (…, 3) and (…,)."""
+        h = encode(0.5 * x, self.frequencies)
+        for weight, bias in fused:
+            h = silu(F.linear(h, weight, bias))
+        return self._moved(x, h)
+
+    def _moved(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         out = self.out(h)
         return x + out[..., :3], out[..., 3]

@@ -17,16 +17,18 @@ from imhead.regions import NET_COUNT, NET_OF_REGION
 
 CODE_LAYERS = 2
 """Layers that the region code enters."""
+_LANES = 32  # a block is so many elements at most: two registers of the widest kind
 _LEAST_ROWS = 32  # a product of fewer rows takes another path in BLAS, whose rounding differs
 
 
 def silu(x: Tensor) -> Tensor:
-    """x · sigmoid(x). Without gradients it is written so that a value's rounding does not depend on its neighbours.
+    """x · sigmoid(x), so that without gradients a value's rounding does not depend on its neighbours.
 
-    torch's own kernel treats the last elements of a block apart: one unit in the last place, but an edit elsewhere
-    would show. While training, where that is nothing, it saves two passes.
+    torch's own kernel treats the last elements of a block apart, where the block is no multiple of 32: one unit in the
+    last place, but an edit elsewhere would show. While training that is nothing.
     """
-    if torch.is_grad_enabled():
+    whole = x.shape[-1] % _LANES == 0 and (x.device.type != "cpu" or torch.get_num_threads() == 1)
+    if whole or torch.is_grad_enabled():
         return F.silu(x)
     below = torch.neg(x).exp_().add_(1.0)
     return torch.div(x, below, out=below)
