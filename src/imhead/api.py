@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
 from imhead import checkpoint, editing
 from imhead.checkpoint import Model
@@ -225,13 +224,7 @@ def load(model: str | Path = "default", device: str = "auto") -> MorphableModel:
     Raises:
         InputError: no such model, a damaged file, or no such device.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device {device!r} is not known; use auto, cpu or cuda")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise InputError("no CUDA device was found; use --device cpu")
-    chosen = "cuda" if device != "cpu" and available else "cpu"
-    return MorphableModel(checkpoint.load_model(model, chosen))
+    return MorphableModel(checkpoint.load_model(model, checkpoint.device_named(device)))
 
 
 def fit(scan: Scan | str | Path, units: Units = "auto", model: str | Path = "default") -> EditableHead:

@@ -94,6 +94,20 @@ def save_model(net: HeadModel, path: Path, name: str, card: dict[str, Any]) -> s
     return weights_hash(tensors)
 
 
+def device_named(name: str) -> torch.device:
+    """`cpu`, `cuda`, or `auto`: a GPU where there is one.
+
+    Raises:
+        InputError: another name, or no GPU where one is asked for.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {name!r} is not known; use auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("no CUDA device was found; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
 def load_model(source: str | Path = "default", device: str | torch.device = "cpu") -> Model:
     """Open a model by the name of one that ships with the package, or by path.
 

@@ -25,6 +25,7 @@ from imhead.training.objective import see, see_posed, step_gradients, terms, war
 from imhead.training.population import TrainingHeads, build_population, open_population
 from imhead.training.team import Team
 
+CPU = torch.device("cpu")
 CONFIG = replace(
     PRESETS["tiny"], steps=12, warp_steps=3, checkpoint_steps=3, progress_steps=1, canonical_points=200,
     expression_points=100, batch_points=32, batch_heads=2, warmup_steps=3,
@@ -233,7 +234,7 @@ def test_the_gradients_of_a_step_are_the_same_however_many_threads_share_it(
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            shares = draw_shares(population, config, learner.model.mirror, arkit_swap(), step)
+            shares = draw_shares(population, config, learner.model.mirror, arkit_swap(), step, CPU)
             assert len(shares) == threads
             assert sorted(Batch.joined(shares).heads.tolist()) == sorted(batch.heads.tolist())
             learner.zero_grad()
@@ -254,6 +255,9 @@ def test_the_gradients_of_a_step_are_the_same_however_many_threads_share_it(
 def test_more_processes_than_a_step_has_heads_for_are_refused(heads: TrainingHeads, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot share"):
         train(CONFIG, heads, tmp_path / "many", progress=silent, processes=2)
+    with pytest.raises(InputError, match="one GPU"):
+        train(CONFIG, heads, tmp_path / "many", progress=silent, processes=2, device=torch.device("cuda"))
+    assert not (tmp_path / "many").exists()
 
 
 def test_the_processes_of_a_team_share_a_batch_without_overlap(

@@ -29,6 +29,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes that share the work; one for each core.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each, which share its heads.")] = 1,
+    device: DeviceOption = "auto",
     start: Annotated[str | None, typer.Option("--start", help="A trained model to begin from: name or path.")] = None,
     ict: IctOption = None,
     anny: AnnyOption = None,
@@ -36,7 +37,7 @@ def train(
     """Train a model; a killed run resumes with nothing lost."""
     import torch
 
-    from imhead.checkpoint import load_model
+    from imhead.checkpoint import device_named, load_model
     from imhead.config import PRESETS, train_config_from_dict
     from imhead.store.dataset import open_dataset
     from imhead.training.encoder import write_encoder
@@ -57,7 +58,15 @@ def train(
     heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
     before = load_model(start) if start else None
     learner = run_training(
-        config, heads, out, resume=resume, progress=say.print, picture=three_heads, processes=processes, start=before
+        config,
+        heads,
+        out,
+        resume=resume,
+        progress=say.print,
+        picture=three_heads,
+        processes=processes,
+        device=device_named(device),
+        start=before,
     )
     if heads.of_ict.any():
         count_in_spreads_of(learner, torch.from_numpy(heads.of_ict))

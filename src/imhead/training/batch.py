@@ -11,7 +11,7 @@ from torch import Tensor
 
 from imhead.config import TrainConfig
 from imhead.conventions import ARKIT_NAMES
-from imhead.geometry.threads import side_by_side, threads
+from imhead.geometry.threads import threads
 from imhead.training.population import Population
 from imhead.training.team import ALONE, Team
 from imhead.types import BoolArray
@@ -40,6 +40,10 @@ class Batch:
     def joined(cls, shares: Sequence[Batch]) -> Batch:
         """The batch of all shares, one after the other; posed rows no longer belong to the first heads."""
         return cls(*(torch.cat([getattr(share, field.name) for share in shares]) for field in fields(cls)))
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def draw_batch(
@@ -76,17 +80,18 @@ def draw_batch(
 
 
 def draw_shares(
-    population: Population, config: TrainConfig, mirror: Tensor, swap: Tensor, step: int, team: Team = ALONE
+    population: Population,
+    config: TrainConfig,
+    mirror: Tensor,
+    swap: Tensor,
+    step: int,
+    device: torch.device,
+    team: Team = ALONE,
 ) -> list[Batch]:
-    """`draw_batch`, in as many shares as there are threads; each has at least one posed head."""
-    here = mirror.device
+    """`draw_batch`, in as many shares as the device takes at once; each has at least one posed head."""
     posed_of_each = (config.batch_heads if step >= config.steps else config.batch_heads // 2) // team.size
-    shares = team.divided(max(1, min(threads(here), posed_of_each)))
-
-    def draw(share: Team) -> Batch:
-        return draw_batch(population, config, mirror, swap, step, share)
-
-    return list(side_by_side(draw, shares, here))
+    shares = team.divided(max(1, min(threads(device), posed_of_each)))
+    return [draw_batch(population, config, mirror, swap, step, share).to(device) for share in shares]
 
 
 def _pose(stream: np.random.Generator, poses: int, neutral_fraction: float) -> int:

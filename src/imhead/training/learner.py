@@ -80,7 +80,7 @@ def load_state(learner: Learner, optimizer: torch.optim.Adam, run: Path) -> int:
         if name in first:
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(latest["step"])),
-                "exp_avg": first[name],
-                "exp_avg_sq": second[name],
+                "exp_avg": first[name].to(parameter.device),
+                "exp_avg_sq": second[name].to(parameter.device),
             }
     return int(latest["step"])

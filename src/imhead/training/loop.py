@@ -6,7 +6,9 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from imhead.errors import InputError
 from imhead.model.head import HeadModel
 from imhead.sources.ict import IctModel
 from imhead.template.surface import template_of
-from imhead.training.batch import arkit_swap, draw_shares
+from imhead.training.batch import Batch, arkit_swap, draw_shares
 from imhead.training.codes import apply_start, start_codes
 from imhead.training.learner import Learner, load_state, save_state
 from imhead.training.objective import step_gradients
@@ -31,6 +33,7 @@ from imhead.training.warm_start import warm_start
 _PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
 Progress = Callable[[str], None]
 Picture = Callable[[Learner, Path], None]
+_CPU = torch.device("cpu")
 
 
 def rates(step: int, config: TrainConfig) -> tuple[float, float, float]:
@@ -58,20 +61,25 @@ def train(
     picture: Picture | None = None,
     stop_after: int | None = None,
     processes: int = 1,
+    device: torch.device = _CPU,
     start: Model | None = None,
 ) -> Learner:
-    """Train, or go on training, in the folder `run`.
+    """Train, or go on training, in the folder `run`; what is learned comes back on the CPU.
 
     Args:
         heads: what is learned.
         stop_after: leave after this many steps in all, as if killed; the schedule is that of the whole run.
         processes: processes that share each step's heads.
+        device: where the networks learn; on a GPU with products in TF32 (docs/decisions/0024).
         start: a trained model with its template beside it, to begin from; codes of the heads start as in `warm_start`.
 
     Raises:
         InputError: `run` holds another run and `resume` is not set, or it was made with other settings; or there are
-            more processes than half the heads of a step; or `start` has other sizes, or no template.
+            more processes than half the heads of a step, or several on a GPU; or `start` has other sizes, or no
+            template.
     """
+    if processes > 1 and device.type != "cpu":
+        raise InputError(f"{processes} processes would share one GPU; give it to one, or use --device cpu")
     if 2 * processes > config.batch_heads and processes > 1:
         raise InputError(
             f"{processes} processes cannot share {config.batch_heads} heads; use {config.batch_heads // 2}"
@@ -98,8 +106,8 @@ def train(
     del offsets
     end = min(config.steps + config.warp_steps, stop_after or config.steps + config.warp_steps)
     if processes == 1:
-        _run(learner, population, config, run, end, ALONE, progress, picture)
-        return learner
+        _run(learner.to(device), population, config, run, end, ALONE, progress, picture)
+        return learner.cpu()
     meeting = run / "meeting.tmp"
     meeting.unlink(missing_ok=True)
     # spawned, not forked: torch's own threads do not survive a fork
@@ -149,37 +157,58 @@ def _run(
     picture: Picture | None,
 ) -> None:
     """From the last checkpoint to step `end`."""
+    device = learner.z_id.device
     optimizer = _optimizer(learner)
     networks, warp, started = (group["params"] for group in optimizer.param_groups)
     step = load_state(learner, optimizer, run)
     if step:
         progress(f"resumed at step {step}")
-    swap, mirror = arkit_swap(), learner.model.mirror
+    swap, mirror = arkit_swap(), learner.model.mirror.cpu()
+
+    def draw(step: int) -> list[Batch]:
+        return draw_shares(population, config, mirror, swap, step, device, team)
+
     began, since = time.perf_counter(), step
     total = config.steps + config.warp_steps
-    while step < end:
-        for group, rate in zip(optimizer.param_groups, rates(step, config)):
-            group["lr"] = rate
-        of_warp = step >= config.steps
-        for parameter in (*networks, *started):
-            parameter.requires_grad_(not of_warp)
-        optimizer.zero_grad(set_to_none=True)
-        shares = draw_shares(population, config, mirror, swap, step, team)
-        loss, terms = step_gradients(learner, shares, config, of_warp=of_warp)
-        if not torch.isfinite(loss):
-            raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
-        team.average(learner.parameters())
-        nn.utils.clip_grad_norm_([*networks, *warp], 1.0)
-        optimizer.step()
-        step += 1
-        if step % config.progress_steps == 0:
-            pace = (time.perf_counter() - began) / (step - since)
-            shown = "  ".join(f"{name} {value.item():.5f}" for name, value in terms.items())
-            progress(f"step {step}/{total}  loss {loss.item():.5f}  {shown}  {pace:.3f} s/step")
-        if team.rank == 0 and (step % config.checkpoint_steps == 0 or step == end):
-            save_state(learner, optimizer, run, step)
-        if picture is not None and step % config.picture_steps == 0:
-            picture(learner, run / f"heads_{step:06d}.png")
+    # the samples of the next step are drawn while this one learns
+    with _tf32(device), ThreadPoolExecutor(1) as sampler:
+        ahead = sampler.submit(draw, step)
+        while step < end:
+            for group, rate in zip(optimizer.param_groups, rates(step, config)):
+                group["lr"] = rate
+            of_warp = step >= config.steps
+            for parameter in (*networks, *started):
+                parameter.requires_grad_(not of_warp)
+            optimizer.zero_grad(set_to_none=True)
+            shares = ahead.result()
+            if step + 1 < end:
+                ahead = sampler.submit(draw, step + 1)
+            loss, terms = step_gradients(learner, shares, config, of_warp=of_warp)
+            if not torch.isfinite(loss):
+                raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
+            team.average(learner.parameters())
+            nn.utils.clip_grad_norm_([*networks, *warp], 1.0)
+            optimizer.step()
+            step += 1
+            if step % config.progress_steps == 0:
+                pace = (time.perf_counter() - began) / (step - since)
+                shown = "  ".join(f"{name} {value.item():.5f}" for name, value in terms.items())
+                progress(f"step {step}/{total}  loss {loss.item():.5f}  {shown}  {pace:.3f} s/step")
+            if team.rank == 0 and (step % config.checkpoint_steps == 0 or step == end):
+                save_state(learner, optimizer, run, step)
+            if picture is not None and step % config.picture_steps == 0:
+                picture(learner, run / f"heads_{step:06d}.png")
+
+
+@contextmanager
+def _tf32(device: torch.device) -> Iterator[None]:
+    """Products of a GPU in TF32 for as long as a run lasts."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _fresh(config: TrainConfig, ict: IctModel, offsets: Tensor, progress: Progress) -> Learner:
