@@ -224,12 +224,13 @@ def fit_picture(
     heat = heat_colors(np.where(trusted, distance, np.nan), limit, signed=False)
     surface, normals, source = as_surface(points if faces is None else Mesh(points, faces))
     solid = faces is not None and len(faces) > 0
+    _, smooth, _ = as_surface(fit)
     center_mm, half_mm = _window(points[trusted])
     cells: list[NDArray[np.uint8]] = []
     for view in views:
         look = camera(view, center_mm=center_mm, half_mm=half_mm)
         plain = flat_color(SCAN_BLUE, surface)
-        fitted = shade(fit, look, size, colors=flat_color(FIT_WARM, fit))
+        fitted = shade(fit, look, size, colors=flat_color(FIT_WARM, fit), normals=smooth)
         hot = shade(surface, look, size, colors=heat[source], normals=normals, occlusion=solid)
         cells += [
             shade(surface, look, size, colors=plain, normals=normals, occlusion=solid),

@@ -22,7 +22,7 @@ from imhead.types import FloatArray, Mesh
 
 # rays start a little off the surface; creases darken by what stands within a nose's length, shadows fall further
 _RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
-_SKY_DIRECTIONS, _KEY_DIRECTIONS = 64, 10
+_SKY_DIRECTIONS, _KEY_DIRECTIONS = 40, 8
 _KEPT_STAGES, _KEPT_SIGHTS = 4, 3
 _THREADS = min(4, os.cpu_count() or 1)  # embree lets go of the interpreter while it casts
 
@@ -93,20 +93,22 @@ class Stage:
 
     def _look(self, frame: Camera, size: int) -> Sight:
         right, up, toward = frame.axes
-        local = (self._vertices - np.array(frame.center_mm)) @ toward
-        step = (np.arange(size) + 0.5) / size * 2.0 - 1.0
+        across, upright, local = ((self._vertices - np.array(frame.center_mm)) @ frame.axes.T).T
+        columns, rows = _pixels_of(across / frame.half_mm, size), _pixels_of(-upright / frame.half_mm, size)
         start = np.array(frame.center_mm) + (float(local.max()) + 10.0) * toward
-        start = start + frame.half_mm * (step[None, :, None] * right - step[:, None, None] * up)
+        step = (np.arange(size) + 0.5) / size * 2.0 - 1.0
+        start = start + frame.half_mm * (step[None, columns, None] * right - step[rows, None, None] * up)
         origins = np.array_split(start.reshape(-1, 3).astype(np.float32), 4 * _THREADS)
         hits = list(_side_by_side(lambda part: self._scene.run(part, _along(-toward, len(part)), output=1), origins))
         face, u, v, normal = (np.concatenate([hit[name] for hit in hits]) for name in ("primID", "u", "v", "Ng"))
-        pixel = np.flatnonzero(face >= 0)
-        u, v = u[pixel], v[pixel]
-        facing = np.where(normal[pixel] @ toward >= 0, 1.0, -1.0).astype(np.float32)
-        corner = self._faces[face[pixel]]
+        hit = np.flatnonzero(face >= 0)
+        pixel = (np.arange(size)[rows, None] * size + np.arange(size)[None, columns]).reshape(-1)[hit]
+        u, v = u[hit], v[hit]
+        facing = np.where(normal[hit] @ toward >= 0, 1.0, -1.0).astype(np.float32)
+        corner = self._faces[face[hit]]
         weight = np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
-        rows = np.arange(len(pixel) + 1) * 3
-        mean = csr_array((weight.reshape(-1), corner.reshape(-1), rows), shape=(len(pixel), len(self._vertices)))
+        ends = np.arange(len(pixel) + 1) * 3
+        mean = csr_array((weight.reshape(-1), corner.reshape(-1), ends), shape=(len(pixel), len(self._vertices)))
         return Sight(pixel, corner, facing, mean, mean @ local)
 
     def openness(
@@ -158,6 +160,12 @@ class Stage:
         reach = np.full(len(start), reach_mm, dtype=np.float32)
         blocked = self._scene.run(start, _along(direction, len(start)), dists=reach, query="OCCLUDED")
         return np.asarray(blocked != 0, dtype=np.float32)
+
+
+def _pixels_of(places: FloatArray, size: int) -> slice:
+    """The pixels of a row (or column) of `size` over -1..1 that `places` (N,) lie on, and one more on either side."""
+    first, last = ((float(end) + 1.0) / 2.0 * size for end in (places.min(), places.max()))
+    return slice(int(np.clip(first - 1.0, 0, size)), int(np.clip(last + 2.0, 0, size)))
 
 
 _stages: WeakKeyDictionary[Mesh, Stage] = WeakKeyDictionary()

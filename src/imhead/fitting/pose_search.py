@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from imhead.fitting.pose_template import NOSE_RADIUS_MM, PoseTemplate, even_subset
+from imhead.geometry.threads import side_by_side, threads
 
 Float = NDArray[np.float64]
 Nearest = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -257,9 +258,15 @@ def refine(
         center_scale: most likely scale.
         scale_sigma: deviation of log(scale) about it; 0 keeps the scale.
     """
-    for reach in reaches_mm:
-        poses = _gauss_newton_step(nearest, face, poses, reach, center_scale, scale_sigma)
-    return poses
+
+    def steps(part: Poses) -> Poses:
+        for reach in reaches_mm:
+            part = _gauss_newton_step(nearest, face, part, reach, center_scale, scale_sigma)
+        return part
+
+    device = poses.scale.device
+    shares = torch.arange(len(poses.scale)).tensor_split(min(len(poses.scale), threads(device)))
+    return join(list(side_by_side(steps, [poses.take(rows) for rows in shares], device)))
 
 
 def _gauss_newton_step(
