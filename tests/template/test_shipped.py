@@ -86,6 +86,22 @@ def test_an_edit_moves_no_vertex_that_lies_outside_the_old_and_the_new_ball(
     assert moved.max() > 0.1
 
 
+@pytest.mark.parametrize("name", ["upper_lip", "lower_lip", "left_mouth_corner", "left_upper_lid", "right_lower_lid"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_edit_of_one_sheet_hardly_moves_the_other_that_it_touches(
+    shipped: MorphableModel, name: str, seed: int
+) -> None:
+    before = shipped.sample(1, seed=seed)[0]
+    after = before.edit(name, sample=seed + 1)
+    vertices = [head.mesh(surface="template").vertices for head in (before, after)]
+    balls = [*before.reach(name), *after.reach(name)]
+    away = np.array([np.linalg.norm(v - ball.center_mm, axis=1) / ball.radius_mm for v in vertices for ball in balls])
+    moved = np.linalg.norm(vertices[1] - vertices[0], axis=1)[away.min(axis=0) > 1.0]
+    # untangling takes both sheets apart where they crossed
+    assert moved.max() < 0.3 and np.count_nonzero(moved > 1e-4) < 50
+    assert np.linalg.norm(vertices[1] - vertices[0], axis=1).max() > 0.3
+
+
 @pytest.mark.parametrize("weights", [{}, {"jawOpen": 0.4}, {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}])
 def test_the_skin_does_not_pass_through_itself(
     shipped: MorphableModel, head: EditableHead, weights: dict[str, float]

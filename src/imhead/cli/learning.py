@@ -27,8 +27,10 @@ def train(
     data: Annotated[Path, typer.Option("--data", help="Folder of a data set, from imhead data build.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that share the work; one for each core.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each, which share its heads.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of each, which share its heads; all cores if left out.")
+    ] = None,
     device: DeviceOption = "auto",
     start: Annotated[str | None, typer.Option("--start", help="A trained model to begin from: name or path.")] = None,
     ict: IctOption = None,
@@ -53,7 +55,7 @@ def train(
         config = train_config_from_dict(read_settings(Path(preset)))
     else:
         raise InputError(f"{preset}: neither a preset ({', '.join(PRESETS)}) nor a JSON file")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
     opened = open_dataset(data)
     heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
     before = load_model(start) if start else None
