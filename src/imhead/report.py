@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -226,17 +227,21 @@ def fit_picture(
     solid = faces is not None and len(faces) > 0
     _, smooth, _ = as_surface(fit)
     center_mm, half_mm = _window(points[trusted])
+    looks = [camera(view, center_mm=center_mm, half_mm=half_mm) for view in views]
+    plain = flat_color(SCAN_BLUE, surface)
+
+    def drawn(mesh: Mesh, colors: NDArray[np.uint8], normal: FloatArray, occlusion: bool) -> list[NDArray[np.uint8]]:
+        return [shade(mesh, look, size, colors=colors, normals=normal, occlusion=occlusion) for look in looks]
+
+    # each surface has its own scene, so the two can be drawn at once
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(drawn, fit, flat_color(FIT_WARM, fit), smooth, True)
+        scans, hots = (drawn(surface, colors, normals, solid) for colors in (plain, heat[source]))
+        fits = later.result()
     cells: list[NDArray[np.uint8]] = []
-    for view in views:
-        look = camera(view, center_mm=center_mm, half_mm=half_mm)
-        plain = flat_color(SCAN_BLUE, surface)
-        fitted = shade(fit, look, size, colors=flat_color(FIT_WARM, fit), normals=smooth)
-        hot = shade(surface, look, size, colors=heat[source], normals=normals, occlusion=solid)
-        cells += [
-            shade(surface, look, size, colors=plain, normals=normals, occlusion=solid),
-            fitted,
-            _over(hot, fitted, depth_map(surface, look, 2 * size) > depth_map(fit, look, 2 * size) - _BEHIND_MM),
-        ]
+    for look, scan, fitted, hot in zip(looks, scans, fits, hots):
+        near = depth_map(surface, look, 2 * size) > depth_map(fit, look, 2 * size) - _BEHIND_MM
+        cells += [scan, fitted, _over(hot, fitted, near)]
     sheet = contact_sheet(cells, [name, "fit", "distance to the fit"] * len(views), columns=3)
     used = distance[trusted]
     words = {

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -169,14 +170,18 @@ def _pixels_of(places: FloatArray, size: int) -> slice:
 
 
 _stages: WeakKeyDictionary[Mesh, Stage] = WeakKeyDictionary()
+_stages_lock = Lock()
 
 
 def stage_of(mesh: Mesh) -> Stage:
     """The stage of a mesh: the last few are kept for as long as their mesh, which cannot change, is in use."""
-    stage = _stages.pop(mesh, None) or Stage(mesh)
-    _stages[mesh] = stage
-    while len(_stages) > _KEPT_STAGES:
-        del _stages[next(iter(_stages))]
+    with _stages_lock:
+        stage = _stages.pop(mesh, None)
+    stage = stage or Stage(mesh)
+    with _stages_lock:
+        _stages[mesh] = stage
+        while len(_stages) > _KEPT_STAGES:
+            del _stages[next(iter(_stages))]
     return stage
 
 

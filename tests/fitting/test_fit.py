@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model, load_model
+from imhead.conventions import FACE_RADIUS_MM
 from imhead.curation.scanfile import read_scan
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
@@ -63,6 +64,18 @@ def test_a_moved_scan_in_another_unit_fits_the_same_head(result: FitResult, scan
     assert float(np.median(distance)) < 0.5
     change = float(np.linalg.norm(again.head.z_id - result.head.z_id) / np.linalg.norm(result.head.z_id))
     assert change < 0.5
+
+
+def test_a_fit_that_has_settled_stops_early_on_the_same_face(result: FitResult, scan: Scan, shipped: Model) -> None:
+    every = fit_scan(scan, shipped, replace(COARSE, settled=0.0))
+    planned = len(COARSE.robust_mm) + len(COARSE.detail_robust_mm)
+    assert every.iterations == planned and result.iterations < planned
+    vertices = result.mesh.vertices
+    face = np.linalg.norm(vertices - vertices[vertices[:, 2].argmax()], axis=1) < FACE_RADIUS_MM
+    distance, _, _ = point_to_surface(vertices[face], every.mesh)
+    assert float(np.median(distance)) < 0.1
+    explained = [float(np.median(fit.distance_mm[fit.explained & fit.face])) for fit in (result, every)]
+    assert explained[0] < 1.05 * explained[1]
 
 
 def test_points_without_normals_and_without_detail_fit_too(scan: Scan, shipped: Model) -> None:

@@ -62,6 +62,9 @@ class FitConfig:
     """Prior spread of an ARKit weight. Gaze is not fitted: a scan hardly shows it."""
     offset_prior: float = 3.0
     """Weight of the L1 norm of the region offsets."""
+    settled: float = 2.0
+    """A step that promises to lower the negative log posterior by less than this is the last of its stage (a wide
+    robust loss, the narrowest, then the offsets): less than what two unknowns gain by chance."""
     normal_gate: float = 0.2
     """Least cosine between a point's normal and the surface's for the point to count."""
     detail: bool = True
@@ -181,15 +184,25 @@ def fit_scan(
     progress("codes", 0.2)
     state, start = _start(model, source, source_normals, pose, config)
     before = _face_distance(model, state)
-    schedule = [(scale, False) for scale in config.robust_mm]
-    if config.detail:
-        schedule += [(scale, True) for scale in config.detail_robust_mm]
-    for k, (scale, with_offsets) in enumerate(schedule):
-        state = _iterate(model, state, scale, with_offsets, config)
-        progress("detail" if with_offsets else "codes", 0.2 + 0.6 * (k + 1) / len(schedule))
+    stages = _stages(config)
+    planned, done = sum(len(scales) for scales, _ in stages), 0
+    for scales, with_offsets in stages:
+        for scale in scales:
+            state = _iterate(model, state, scale, with_offsets, config)
+            done += 1
+            progress("detail" if with_offsets else "codes", 0.2 + 0.6 * done / planned)
+            if state.promised < config.settled:
+                break
     scan_to_head = state.motion @ pose.scan_to_head
     progress("mesh", 0.8)
-    return _finish(scan, model, pose, scan_to_head, state, start, before, len(schedule), began, config)
+    return _finish(scan, model, pose, scan_to_head, state, start, before, done, began, config)
+
+
+def _stages(config: FitConfig) -> list[tuple[tuple[float, ...], bool]]:
+    """Scales of the robust loss, and whether the region offsets are free: wide, narrowest, with offsets."""
+    wide = tuple(scale for scale in config.robust_mm if scale > config.robust_mm[-1])
+    stages = [(wide, False), (config.robust_mm[len(wide) :], False)]
+    return [*stages, (config.detail_robust_mm, True)] if config.detail else stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +221,8 @@ class _State:
     identity_prior: float
     """Weight of |z_id|² in this iteration."""
     damping: float
+    promised: float
+    """What the last step promised to lower the negative log posterior by."""
 
 
 def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
@@ -285,7 +300,7 @@ def _start(
         z_id, weights = (torch.from_numpy(part).float().to(device) for part in (guess.z_id, guess.weights))
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
     return _State(
-        picked, turned, share, motion, pose.scale_assumed, codes, codes.z_id, config.identity_prior, 1e-2
+        picked, turned, share, motion, pose.scale_assumed, codes, codes.z_id, config.identity_prior, 1e-2, math.inf
     ), start
 
 
@@ -320,7 +335,7 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
     gradient += prior * value
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
     step = -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0].float()
-    state = _advance(state, step, twist.shape[1])
+    state = replace(_advance(state, step, twist.shape[1]), promised=-0.5 * float(gradient @ step.double()))
     if early:
         return state
     length = float(state.codes.z_id.square().mean().sqrt()) / config.identity_limit
