@@ -23,7 +23,7 @@ from imhead.types import FloatArray, Mesh
 
 # rays start a little off the surface; creases darken by what stands within a nose's length, shadows fall further
 _RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
-_SKY_DIRECTIONS, _KEY_DIRECTIONS = 40, 8
+_SKY_DIRECTIONS, _KEY_DIRECTIONS = 28, 6
 _KEPT_STAGES, _KEPT_SIGHTS = 4, 3
 _THREADS = min(4, os.cpu_count() or 1)  # embree lets go of the interpreter while it casts
 
