@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,22 @@ from imhead.checkpoint import Model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import dense_grid, extract_mesh
+
+
+@pytest.fixture
+def several_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_what_other_threads_would_do_is_counted_too(model: Model, several_threads: None) -> None:
+    points = np.random.default_rng(0).uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (20000, 3))
+    field = HeadField(model, model.neutral())
+    work = counted(lambda: field.sdf(points), model.net.fusion_net)
+    assert work.flop == pytest.approx(field_flop(model, field, points), rel=0.02)
+    assert torch.get_num_threads() == 2
 
 
 def test_the_operations_of_the_field_are_those_that_torch_runs(model: Model) -> None:

@@ -88,12 +88,14 @@ def counted(work: Callable[[], object], net: nn.Module) -> Work:
         nonlocal asked
         asked += distance.numel()
 
-    hook = net.register_forward_hook(add)
+    hook, several = net.register_forward_hook(add), torch.get_num_threads()
+    torch.set_num_threads(1)  # products are seen only in the thread that counts
     try:
         with _Products() as products:  # type: ignore[no-untyped-call]
             work()
     finally:
         hook.remove()
+        torch.set_num_threads(several)
     if asked == 0:
         raise RuntimeError("the field was asked at no point; the benchmark counts at the wrong module")
     return Work(asked, products.flop)
