@@ -187,7 +187,9 @@ def run_variant(
         meshes.append(extract_mesh(field, RESOLUTION))
     row = held_out.mean_row(variant.name, net.code_size, meshes)
     parameters = sum(p.numel() for p in net.parameters())
-    return row | {"parameters": parameters, "train_seconds": seconds, "steps": config.steps}
+    return row | {
+        "parameters": parameters, "train_seconds": seconds, "steps": config.steps, "fit_steps": fit_steps,
+    }  # fmt: skip
 
 
 def run_linear(heads: LinearHeads, held_out: HeldOutHeads) -> dict[str, Any]:
@@ -209,7 +211,7 @@ def main() -> None:
     parser.add_argument("--anny", type=Path)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--heads", type=int, default=20)
-    parser.add_argument("--fit-steps", type=int, default=300)
+    parser.add_argument("--fit-steps", type=int, default=800)
     parser.add_argument("--only", nargs="*", help="names of variants, and linear for the PCAs; by default all")
     asked = parser.parse_args()
     config = replace(PRESETS["default"], steps=asked.steps, warp_steps=0)
