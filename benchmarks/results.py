@@ -194,8 +194,8 @@ def ablation(rows: list[Row]) -> list[str]:
     fit_steps = next(row["fit_steps"] for row in rows if "fit_steps" in row)
     return [
         f"Trained alike on a CPU, far from converged, and tested on the same {rows[0]['heads']} heads: canonical pose",
-        f"known, the code found from zero by {fit_steps} steps of Adam. It compares parts; it is not what ships. Seconds",
-        "were taken beside other work.",
+        f"known, the code found from zero by {fit_steps} steps of Adam. It compares parts; it is not what ships.",
+        "Seconds were taken beside other work.",
         *tables,
         "",
         "![Ablation](images/results_ablation.png)",
