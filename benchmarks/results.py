@@ -190,11 +190,10 @@ def ablation(rows: list[Row]) -> list[str]:
             ]
             for row in own
         ]  # fmt: skip
-        tables += ["", f"### {steps} steps", "", *table(names, lines)]
-    fit_steps = next(row["fit_steps"] for row in rows if "fit_steps" in row)
+        tables += ["", f"### {steps} steps of training, {full['fit_steps']} to find a code", "", *table(names, lines)]
     return [
         f"Trained alike on a CPU, far from converged, and tested on the same {rows[0]['heads']} heads: canonical pose",
-        f"known, the code found from zero by {fit_steps} steps of Adam. It compares parts; it is not what ships.",
+        "known, the code found from zero by Adam. It compares parts; it is not what ships.",
         "Seconds were taken beside other work.",
         *tables,
         "",
