@@ -255,7 +255,6 @@ def plot_ablation(rows: list[Row], path: Path) -> None:
     )
     axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
     axes.set_xlabel("face Chamfer, mm")
-    axes.set_xscale("log")  # one variant is ten times worse than the others
     axes.margins(x=0.12)
     figure.savefig(path, dpi=140)
     plt.close(figure)
