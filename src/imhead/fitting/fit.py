@@ -64,7 +64,7 @@ class FitConfig:
     """Weight of the L1 norm of the region offsets."""
     settled: float = 2.0
     """A step that promises to lower the negative log posterior by less than this is the last of its stage (a wide
-    robust loss, the narrowest, then the offsets): less than what two unknowns gain by chance."""
+    robust loss, the narrowest, then the offsets): what four unknowns gain by chance."""
     normal_gate: float = 0.2
     """Least cosine between a point's normal and the surface's for the point to count."""
     detail: bool = True
