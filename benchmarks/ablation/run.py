@@ -196,7 +196,7 @@ def run_linear(heads: LinearHeads, held_out: HeldOutHeads) -> dict[str, Any]:
     """The same for a PCA of the registered heads."""
     meshes = []
     for points in held_out.points:
-        vertices, motion = match_linear(points, np.ones(len(points)), heads, FitConfig())
+        vertices, motion = match_linear(points, np.ones(len(points), dtype=bool), heads, FitConfig())
         meshes.append(Mesh((vertices - motion[:3, 3]) @ motion[:3, :3], heads.faces))
     size = len(heads.identity)
     return held_out.mean_row(f"PCA of registered heads, {size}", size, meshes)

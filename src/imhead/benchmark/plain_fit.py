@@ -42,9 +42,9 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     template = pose_template(model)
     pose = find_pose(source, normals, template, seed=config.seed)
     matrix = pose.scan_to_head
-    rows, importance = within_bounds(source, matrix, template.nose_tip_mm, config)
+    rows, face = within_bounds(source, matrix, template.nose_tip_mm, config)
     points = torch.from_numpy(source[rows] @ matrix[:3, :3].T + matrix[:3, 3]).float().to(model.device)
-    unknown = _descend(model, points, torch.from_numpy(importance).float().to(model.device), steps, config)
+    unknown = _descend(model, points, torch.from_numpy(face).to(model.device), steps, config)
     head = _head(model, unknown, scan.name)
     motion = np.eye(4)
     twist = unknown["twist"].double().cpu().numpy()
@@ -62,7 +62,7 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     )  # fmt: skip
 
 
-def _descend(model: Model, points: Tensor, importance: Tensor, steps: int, config: FitConfig) -> dict[str, Tensor]:
+def _descend(model: Model, points: Tensor, face: Tensor, steps: int, config: FitConfig) -> dict[str, Tensor]:
     net = model.net
     shapes = {
         "twist": (6,),
@@ -80,8 +80,9 @@ def _descend(model: Model, points: Tensor, importance: Tensor, steps: int, confi
     for step in range(steps):
         robust_mm, with_offsets = schedule[step * len(schedule) // steps]
         unknown["offsets"].requires_grad_(with_offsets)
+        unknown["z_id"].requires_grad_(not with_offsets)
         distance = _distance_mm(model, unknown, points)
-        weight = point_weights(distance.detach(), importance, robust_mm, config)
+        weight = point_weights(distance.detach(), face, robust_mm, config, with_offsets)
         prior = 0.5 * config.identity_prior * unknown["z_id"].square().sum()
         prior = prior + 0.5 * (unknown["weights"] / config.expression_sigma).square().sum()
         prior = prior + config.offset_prior * unknown["offsets"].abs().sum()

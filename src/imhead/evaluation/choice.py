@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ def _held_out_rows(suite: str, model: Model, data: EvalData, config: EvalConfig,
     if config.baselines:
         if learned_from is None:
             raise InputError("--baselines are learned from a data set's training heads; name one with --data")
+        if config.fit.detail:
+            competitors.append(ours(model, replace(config.fit, detail=False)))
         competitors += linear_peers(model, source, learned_from.offsets(), config.fit)
     return run_suite(suite, competitors, source, heads, progress, config.processes)
 

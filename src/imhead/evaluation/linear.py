@@ -19,7 +19,7 @@ from imhead.fitting.fit import FitConfig, point_weights, scan_samples, within_bo
 from imhead.fitting.pose import find_pose
 from imhead.fitting.pose_template import PoseTemplate
 from imhead.sources.ict import IctModel
-from imhead.types import FloatArray, IntArray, Mesh, Scan
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,21 +74,21 @@ def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: F
     began = time.perf_counter()
     source, directions = scan_samples(scan, config)
     pose = find_pose(source, directions, template, seed=config.seed)
-    rows, importance = within_bounds(source, pose.scan_to_head, template.nose_tip_mm, config)
+    rows, face = within_bounds(source, pose.scan_to_head, template.nose_tip_mm, config)
     matrix = pose.scan_to_head
     points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
-    vertices, motion = match_linear(points, importance, heads, config)
+    vertices, motion = match_linear(points, face, heads, config)
     return LinearFit(Mesh(vertices, heads.faces), motion @ matrix, time.perf_counter() - began)
 
 
 def match_linear(
-    points: FloatArray, importance: FloatArray, heads: LinearHeads, config: FitConfig
+    points: FloatArray, on_face: BoolArray, heads: LinearHeads, config: FitConfig
 ) -> tuple[FloatArray, FloatArray]:
     """Vertices (V, 3) of the linear head nearest to points (N, 3), and the motion (4, 4) that took the points there.
 
     Args:
         points: head frame, mm, but for a small rigid motion.
-        importance: (N,) of each point.
+        on_face: (N,) which points lie on the face.
     """
     basis = np.concatenate([heads.identity, heads.expressions])
     size, motion = len(heads.identity), np.eye(4)
@@ -111,7 +111,7 @@ def match_linear(
             along -= np.einsum("jnc,nc->nj", basis[:, corner[:, k]], normal) * bary[:, k : k + 1]
         jacobian = np.concatenate([np.cross(moved, normal), normal, along], axis=1)
         far = torch.from_numpy(np.linalg.norm(moved - closest, axis=1))
-        weight = point_weights(far, torch.from_numpy(importance), scale, config).numpy()
+        weight = point_weights(far, torch.from_numpy(on_face), scale, config).numpy()
         prior = precision * np.concatenate([np.zeros(6), codes])
         hessian = jacobian.T @ (jacobian * weight[:, None]) + np.diag(precision)
         step = -np.linalg.solve(hessian, jacobian.T @ (weight * residual) + prior)

@@ -53,9 +53,10 @@ class Competitor:
 
 
 def ours(model: Model, config: FitConfig) -> Competitor:
-    """The model itself, fitted as the command line does."""
+    """The model itself, fitted as the command line does; without region offsets, its name says so."""
     pose_template(model)  # made once, before the workers are forked
-    return Competitor(model.name, int(model.net.config.identity_size), lambda scan: fit_scan(scan, model, config))
+    name = model.name if config.detail else f"{model.name}, z_id alone"
+    return Competitor(name, int(model.net.config.identity_size), lambda scan: fit_scan(scan, model, config))
 
 
 def linear(model: Model, heads: LinearHeads, config: FitConfig) -> Competitor:

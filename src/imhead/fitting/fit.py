@@ -12,6 +12,7 @@ from typing import Literal
 import igl
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -23,10 +24,14 @@ from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_template import PoseTemplate
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
-from imhead.regions import REGIONS
+from imhead.model.fusion import wendland
+from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, Scan
 
 Start = Literal["encoder", "mean head"]
+_FIXED = 1e8  # precision of an unknown that a step leaves where it is
+_SHOWN_MM = 15.0  # a place of the mean head with a point nearer than this is shown: heads differ by about as much
+_LEAST_SHOWN = 0.1
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
 
@@ -45,11 +50,11 @@ class FitConfig:
     effective_points: float = 1000.0
     """Independent measurements that the points count as; neighbours repeat each other's errors."""
     elsewhere_weight: float = 0.06
-    """Weight of a point off the face, where hair and clothes are, against one on it."""
+    """Weight of a point off the face, where hair and clothes are, against one on it, while z_id is sought."""
     robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, 1.5, 1.5, 1.5)
     """Scale of the robust loss in each iteration of pose and codes."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
-    """The same for the iterations that also free the region offsets."""
+    """The same for the iterations in which region offsets are sought and z_id is held."""
     early_prior: float = 0.3
     """Weight of the squared distance of z_id to where the fit started, while the robust loss is wider than at the end:
     until hair and clothes are told from the head, the first guess is trusted more than the points."""
@@ -60,8 +65,9 @@ class FitConfig:
     the model cannot explain is not to be explained by an implausible head."""
     expression_sigma: float = 0.08
     """Prior spread of an ARKit weight. Gaze is not fitted: a scan hardly shows it."""
-    offset_prior: float = 3.0
-    """Weight of the L1 norm of the region offsets."""
+    offset_prior: float = 0.2
+    """Weight of the L1 norm of the region offsets, for a region that the scan shows whole; it is divided by the squared
+    share that the scan shows, since what is not seen would follow what is."""
     settled: float = 2.0
     """A step that promises to lower the negative log posterior by less than this is the last of its stage (a wide
     robust loss, the narrowest, then the offsets): what four unknowns gain by chance."""
@@ -187,6 +193,10 @@ def fit_scan(
     stages = _stages(config)
     planned, done = sum(len(scales) for scales, _ in stages), 0
     for scales, with_offsets in stages:
+        if with_offsets:
+            points = _moved(state.points, state.motion).double().cpu().numpy()
+            shown = torch.from_numpy(shown_share(pose_template(model), points)).to(state.points)
+            state = replace(state, shown=shown)
         for scale in scales:
             state = _iterate(model, state, scale, with_offsets, config)
             done += 1
@@ -210,8 +220,8 @@ class _State:
     points: Tensor
     """(N, 3) sampled points in the head frame, before `motion`."""
     normals: Tensor | None
-    importance: Tensor
-    """(N,) 1 on the face, less elsewhere."""
+    face: Tensor
+    """(N,) bool: points on the face."""
     motion: FloatArray
     """(4, 4) refinement of the pose, applied after the search's."""
     scale_free: bool
@@ -223,6 +233,8 @@ class _State:
     damping: float
     promised: float
     """What the last step promised to lower the negative log posterior by."""
+    shown: Tensor
+    """(39,) share of each region that the scan shows."""
 
 
 def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
@@ -245,8 +257,8 @@ def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray 
 
 def within_bounds(
     source: FloatArray, scan_to_head: FloatArray, nose_tip_mm: FloatArray, config: FitConfig
-) -> tuple[IntArray, FloatArray]:
-    """Rows (N,) of the samples that enter a fit, those on the face first, and the importance (N,) of each."""
+) -> tuple[IntArray, BoolArray]:
+    """Rows (N,) of the samples that enter a fit, and which of them (N,) lie on the face; those come first."""
     rng = np.random.default_rng([config.seed, 2])
     points = source @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
     inside = np.flatnonzero(((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
@@ -254,29 +266,46 @@ def within_bounds(
     wanted = int(config.points * config.face_share)
     on_face = rng.permutation(inside[face])[:wanted]
     elsewhere = rng.permutation(inside[~face])[: config.points - len(on_face)]
-    importance = np.full(len(on_face) + len(elsewhere), config.elsewhere_weight)
-    importance[: len(on_face)] = 1.0
-    return np.concatenate([on_face, elsewhere]), importance
+    rows = np.concatenate([on_face, elsewhere])
+    return rows, np.arange(len(rows)) < len(on_face)
 
 
-def point_weights(residual_mm: Tensor, importance: Tensor, robust_mm: float, config: FitConfig) -> Tensor:
+def point_weights(
+    residual_mm: Tensor, face: Tensor, robust_mm: float, config: FitConfig, with_offsets: bool = False
+) -> Tensor:
     """Weight (N,) of each point in a step whose robust loss has scale `robust_mm`.
 
-    The noisier the points are that it trusts, the less they count against the prior.
+    The noisier the points on the `face` (N,) bool are that it trusts, the less all of them count against the prior.
+    Region offsets hear the others too, by the noise of their own: much hair there, and they count little.
     """
     size = residual_mm.abs()
-    trust = geman_mcclure(residual_mm, robust_mm) * (size < 4.0 * robust_mm)
-    # the median of a normal distribution's size is 0.67 of its deviation
-    noise = float(size[(size < 4.0 * robust_mm) & (importance == importance.max())].nanmedian()) / 0.67
-    sigma = max(config.sigma_mm, robust_mm / 4.0, 0.0 if math.isnan(noise) else noise)
-    return trust * importance * (config.effective_points / len(residual_mm) / sigma**2)
+    near = size < 4.0 * robust_mm
+    weight = geman_mcclure(residual_mm, robust_mm) * near * (config.effective_points / len(residual_mm))
+
+    def precision(group: Tensor) -> float:
+        # the median of a normal distribution's size is 0.67 of its deviation
+        noise = float(size[near & group].nanmedian()) / 0.67
+        return max(config.sigma_mm, robust_mm / 4.0, 0.0 if math.isnan(noise) else noise) ** -2.0
+
+    on_face = precision(face)
+    elsewhere = precision(~face) if with_offsets else config.elsewhere_weight * on_face
+    return weight * (elsewhere + (on_face - elsewhere) * face)
+
+
+def shown_share(template: PoseTemplate, points_mm: FloatArray) -> FloatArray:
+    """Share (39,) of each region's surface on the mean head that has one of the points (N, 3) near it."""
+    near = cKDTree(points_mm).query(template.points, distance_upper_bound=_SHOWN_MM)[0] < _SHOWN_MM
+    reach = np.linalg.norm(template.points - CENTERS_MM[:, None], axis=2) / RADII_MM[:, None]
+    weight = wendland(torch.from_numpy(reach)).numpy()
+    share: FloatArray = (weight * near).sum(axis=1) / weight.sum(axis=1)
+    return share
 
 
 def _start(
     model: Model, source: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig
 ) -> tuple[_State, Start]:
     matrix = pose.scan_to_head
-    rows, importance = within_bounds(source, matrix, pose_template(model).nose_tip_mm, config)
+    rows, face = within_bounds(source, matrix, pose_template(model).nose_tip_mm, config)
     points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
     turned = None
     if normals is not None:
@@ -290,7 +319,6 @@ def _start(
     )
     picked = torch.from_numpy(points).float().to(device)
     turned = None if turned is None else turned.to(device)
-    share = torch.from_numpy(importance).float().to(device)
     motion: FloatArray = np.eye(4)
     start: Start = "mean head"
     encoder = encoder_of(model) if config.encoder else None
@@ -300,13 +328,13 @@ def _start(
         z_id, weights = (torch.from_numpy(part).float().to(device) for part in (guess.z_id, guess.weights))
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
     return _State(
-        picked, turned, share, motion, pose.scale_assumed, codes, codes.z_id, config.identity_prior, 1e-2, math.inf
-    ), start
+        picked, turned, torch.from_numpy(face).to(device), motion, pose.scale_assumed, codes, codes.z_id,
+        config.identity_prior, 1e-2, math.inf, torch.ones(len(REGIONS), device=device),
+    ), start  # fmt: skip
 
 
 def _face_distance(model: Model, state: _State) -> float | None:
-    # points on the face are those of full importance
-    face = _moved(state.points[state.importance == 1.0], state.motion)
+    face = _moved(state.points[state.face], state.motion)
     if not len(face):
         return None
     return float(sensitivity(model.net, state.codes, face).sdf_mm.abs().median())
@@ -319,7 +347,7 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
     points = _moved(state.points[rows], state.motion)
     line = sensitivity(model.net, state.codes, points)
-    trusted = point_weights(line.sdf_mm, state.importance[rows], robust_mm, config)
+    trusted = point_weights(line.sdf_mm, state.face[rows], robust_mm, config, with_offsets)
     if state.normals is not None:
         normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
@@ -336,7 +364,7 @@ def _iterate(model: Model, state: _State, robust_mm: float, with_offsets: bool, 
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
     step = -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0].float()
     state = replace(_advance(state, step, twist.shape[1]), promised=-0.5 * float(gradient @ step.double()))
-    if early:
+    if early or with_offsets:
         return state
     length = float(state.codes.z_id.square().mean().sqrt()) / config.identity_limit
     weight = max(config.identity_prior, state.identity_prior * min(max(length, 0.7), 1.6) ** 2)
@@ -349,21 +377,24 @@ def _prior(state: _State, early: bool, with_offsets: bool, pose_size: int, confi
     new = codes.z_id.new_full
     parts = [new((pose_size,), 1e-6), codes.weights.new_tensor(_expression_precision(config))]
     values = [new((pose_size,), 0.0), codes.weights]
-    parts.append(new((len(codes.z_id),), config.early_prior if early else state.identity_prior))
-    values.append(codes.z_id - state.first_z_id if early else codes.z_id)
     if pose_size == 7:
         parts[0][6] = 0.05**-2.0
     if with_offsets:
-        offsets = codes.offsets.flatten()
+        held = torch.zeros_like(codes.z_id)
+        parts.append(held + _FIXED)
+        values.append(held)
         # L1 by reweighting: the quadratic that touches |δ| where it stands
-        parts.append(config.offset_prior / (offsets.abs() + 0.1))
-        values.append(offsets)
+        of_region = config.offset_prior / state.shown.clamp(min=_LEAST_SHOWN).square()
+        parts.append((of_region[:, None] / (codes.offsets.abs() + 0.1)).flatten())
+        values.append(codes.offsets.flatten())
+    else:
+        parts.append(new((len(codes.z_id),), config.early_prior if early else state.identity_prior))
+        values.append(codes.z_id - state.first_z_id if early else codes.z_id)
     return torch.cat(parts).double(), torch.cat(values).double()
 
 
 def _expression_precision(config: FitConfig) -> list[float]:
-    fixed = 1e8
-    return [fixed if name.startswith("eyeLook") else config.expression_sigma**-2.0 for name in ARKIT_NAMES]
+    return [_FIXED if name.startswith("eyeLook") else config.expression_sigma**-2.0 for name in ARKIT_NAMES]
 
 
 def _advance(state: _State, step: Tensor, pose_size: int) -> _State:
