@@ -20,7 +20,8 @@ from imhead.evaluation.codes import identity_suite, specificity_suite
 from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.processes import in_processes
 from imhead.evaluation.unseen import halves, in_sight, source_heads, unseen_suite
-from imhead.fitting.fit import FitConfig, pose_template
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import pose_template
 from imhead.regions import REGIONS
 from imhead.sources.anny import AnnyModel
 from imhead.sources.ict import IctModel

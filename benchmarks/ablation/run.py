@@ -29,7 +29,7 @@ from imhead.conventions import FACE_RADIUS_MM, MODEL_UNIT_MM
 from imhead.curation.virtual_scan import sample_points, visible_faces
 from imhead.evaluation.cases import POINTS, HeldOutSource
 from imhead.evaluation.linear import LinearHeads, linear_heads, match_linear
-from imhead.fitting.fit import FitConfig
+from imhead.fitting.config import FitConfig
 from imhead.geometry.meshing import extract_mesh
 from imhead.geometry.metrics import surface_metrics
 from imhead.store.dataset import open_dataset

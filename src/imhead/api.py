@@ -13,7 +13,8 @@ from imhead.checkpoint import Model
 from imhead.curation.scanfile import read_scan
 from imhead.editing import Reached, Side
 from imhead.errors import InputError
-from imhead.fitting.fit import FitConfig, FitResult, fit_scan
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import FitResult, fit_scan
 from imhead.fitting.pose import Units
 from imhead.geometry.field import Ball, HeadField, expression_code, expression_weights
 from imhead.geometry.meshing import extract_mesh

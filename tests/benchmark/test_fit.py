@@ -17,7 +17,7 @@ from imhead.benchmark.settings import QUICK
 from imhead.benchmark.suite import run_benchmarks
 from imhead.checkpoint import Model, load_model
 from imhead.curation.scanfile import read_scan
-from imhead.fitting.fit import FitConfig
+from imhead.fitting.config import FitConfig
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.geometry.metrics import point_to_surface, sample_surface

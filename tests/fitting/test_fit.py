@@ -15,8 +15,11 @@ from imhead.conventions import FACE_RADIUS_MM
 from imhead.curation.scanfile import read_scan
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
-from imhead.fitting.fit import FitConfig, FitResult, fit_scan, point_weights
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import FitResult, fit_scan
+from imhead.fitting.points import point_weights
 from imhead.geometry.metrics import point_to_surface
+from imhead.regions import REGIONS
 from imhead.types import Scan
 
 DEMO_SCAN = Path(__file__).resolve().parents[2] / "src" / "imhead" / "assets" / "demo_scan.ply"
@@ -125,8 +128,37 @@ def test_a_scan_that_no_head_explains_gives_a_plausible_head(scan: Scan, shipped
     assert float(np.sqrt(np.square(free.head.z_id).mean())) > 1.3 * limit
 
 
+def test_region_offsets_bring_the_head_nearer_and_leave_the_identity_alone(
+    result: FitResult, scan: Scan, shipped: Model
+) -> None:
+    plain = fit_scan(scan, shipped, replace(COARSE, detail=False))
+    assert np.array_equal(plain.head.z_id, result.head.z_id)
+    shown = result.explained & plain.explained & ~result.face
+    assert result.distance_mm[shown].mean() < 0.9 * plain.distance_mm[shown].mean()
+
+
+def test_a_region_that_the_scan_does_not_show_keeps_the_shape_of_the_identity(
+    result: FitResult, scan: Scan, shipped: Model
+) -> None:
+    front = result.points_mm[:, 2] > 20.0
+    view = Scan("front", scan.points[front], None if scan.normals is None else scan.normals[front])
+    offsets = np.abs(fit_scan(view, shipped, COARSE).head.offsets).mean(axis=1)
+    of = {region.name: offsets[region.index] for region in REGIONS}
+    assert of["occiput"] < 0.1 * of["nose_tip"] and of["left_scalp"] < 0.5 * of["nose_tip"]
+
+
 def test_a_noisier_scan_counts_less_against_the_prior() -> None:
-    importance = torch.ones(1000)
+    face = torch.ones(1000, dtype=torch.bool)
     sizes = torch.linspace(0.0, 1.0, 1000)
-    weights = [float(point_weights(noise * sizes, importance, 1.5, COARSE).sum()) for noise in (0.01, 1.0, 2.0)]
+    weights = [float(point_weights(noise * sizes, face, 1.5, COARSE).sum()) for noise in (0.01, 1.0, 2.0)]
     assert weights[0] > 2.0 * weights[1] > 4.0 * weights[2]
+
+
+def test_region_offsets_hear_a_bare_scalp_as_the_face_and_hair_hardly() -> None:
+    face = torch.arange(1000) < 500
+    for off_the_face, least, most in ((0.2, 0.9, 1.1), (3.0, 0.0, 0.05)):
+        residual = torch.where(face, 0.2, off_the_face)
+        for_codes, for_offsets = (point_weights(residual, face, 1.5, COARSE, kind) for kind in (False, True))
+        assert least <= float(for_offsets[~face].mean() / for_offsets[face].mean()) <= most
+        assert torch.equal(for_codes[face], for_offsets[face])
+        assert float(for_codes[~face].mean() / for_codes[face].mean()) <= 1.001 * COARSE.elsewhere_weight

@@ -116,7 +116,7 @@ def test_normal_equations_are_those_of_the_derivatives_written_out(
     twist, weight = torch.tensor(rng.normal(size=(len(points), 6))), torch.tensor(rng.uniform(size=len(points)))
     hessian, gradient = normal_equations(net, sensitivity(net, codes, points), twist, weight, with_offsets)
     assert linear.offsets is not None
-    jacobian = torch.cat([twist, linear.weights, linear.z_id] + [linear.offsets] * with_offsets, dim=1)
+    jacobian = torch.cat([twist, linear.weights, linear.offsets if with_offsets else linear.z_id], dim=1)
     wanted = jacobian.T @ (weight[:, None] * jacobian)
     torch.testing.assert_close(hessian, wanted, rtol=1e-9, atol=1e-9 * wanted.abs().max().item())
     pull = jacobian.T @ (weight * linear.sdf_mm)

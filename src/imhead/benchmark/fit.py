@@ -27,7 +27,8 @@ from imhead.conventions import FACE_RADIUS_MM
 from imhead.curation.scanfile import read_scan
 from imhead.encoding.encoder import encoder_of, encoder_path, save_encoder
 from imhead.fit_folder import write_fit
-from imhead.fitting.fit import FitConfig, FitResult, fit_scan, nose_tip_mm
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import FitResult, fit_scan, nose_tip_mm
 from imhead.geometry.field import HeadField
 from imhead.geometry.metrics import point_to_surface, sample_surface
 from imhead.types import FloatArray, Mesh, Scan

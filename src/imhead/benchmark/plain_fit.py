@@ -11,15 +11,9 @@ from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM, MODEL_UNIT_MM
-from imhead.fitting.fit import (
-    FitConfig,
-    FitResult,
-    nose_tip_mm,
-    point_weights,
-    pose_template,
-    scan_samples,
-    within_bounds,
-)
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import FitResult, nose_tip_mm, pose_template
+from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
@@ -34,8 +28,8 @@ _LEAST_RATE = 0.05  # of the first, at the end of the cosine
 def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfig()) -> FitResult:
     """Fit a scan of known unit without normals, as `fit_scan` does, by `steps` steps of Adam.
 
-    The robust loss grows stricter on the same schedule, stretched over the steps; the region offsets join in its last
-    part.
+    The robust loss grows stricter on the same schedule, stretched over the steps; in its last part the region
+    offsets take the place of z_id.
     """
     began = time.perf_counter()
     source, normals = scan_samples(scan, config)
@@ -44,7 +38,8 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     matrix = pose.scan_to_head
     rows, face = within_bounds(source, matrix, template.nose_tip_mm, config)
     points = torch.from_numpy(source[rows] @ matrix[:3, :3].T + matrix[:3, 3]).float().to(model.device)
-    unknown = _descend(model, points, torch.from_numpy(face).to(model.device), steps, config)
+    priors = torch.from_numpy(offset_priors(template, points.double().cpu().numpy(), config)).to(points)
+    unknown = _descend(model, points, torch.from_numpy(face).to(model.device), priors, steps, config)
     head = _head(model, unknown, scan.name)
     motion = np.eye(4)
     twist = unknown["twist"].double().cpu().numpy()
@@ -62,7 +57,9 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     )  # fmt: skip
 
 
-def _descend(model: Model, points: Tensor, face: Tensor, steps: int, config: FitConfig) -> dict[str, Tensor]:
+def _descend(
+    model: Model, points: Tensor, face: Tensor, priors: Tensor, steps: int, config: FitConfig
+) -> dict[str, Tensor]:
     net = model.net
     shapes = {
         "twist": (6,),
@@ -85,7 +82,7 @@ def _descend(model: Model, points: Tensor, face: Tensor, steps: int, config: Fit
         weight = point_weights(distance.detach(), face, robust_mm, config, with_offsets)
         prior = 0.5 * config.identity_prior * unknown["z_id"].square().sum()
         prior = prior + 0.5 * (unknown["weights"] / config.expression_sigma).square().sum()
-        prior = prior + config.offset_prior * unknown["offsets"].abs().sum()
+        prior = prior + (priors[:, None] * unknown["offsets"].abs()).sum()
         loss = 0.5 * (weight * distance.square()).sum() + prior
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -107,7 +107,7 @@ def evaluate(
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
     from imhead.evaluation.choice import OF_SCANS, EvalConfig, EvalData, check_suite, suite_rows
-    from imhead.fitting.fit import FitConfig
+    from imhead.fitting.config import FitConfig
 
     check_suite(suite, baselines)  # before a model is loaded
     # a folder `shared` beside the project is where its development data is kept

@@ -31,7 +31,8 @@ def fit(
     from imhead import load
     from imhead.curation.scanfile import read_scan
     from imhead.fit_folder import write_fit
-    from imhead.fitting.fit import FitConfig, fit_scan
+    from imhead.fitting.config import FitConfig
+    from imhead.fitting.fit import fit_scan
     from imhead.fitting.landmarks import read_landmarks
 
     if units not in ("auto", "mm", "cm", "m"):

@@ -16,7 +16,7 @@ from imhead.evaluation.locality import locality_suite
 from imhead.evaluation.real import real_suite
 from imhead.evaluation.suites import SUITES, linear_peers, ours, run_suite
 from imhead.evaluation.unseen import source_heads, unseen_suite
-from imhead.fitting.fit import FitConfig
+from imhead.fitting.config import FitConfig
 from imhead.sources.ict import read_ict
 from imhead.store.dataset import open_dataset
 from imhead.store.heads import OpenSources

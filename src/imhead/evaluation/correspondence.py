@@ -13,7 +13,8 @@ from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
 from imhead.evaluation.cases import HeldOutSource, held_out
 from imhead.evaluation.processes import in_processes
-from imhead.fitting.fit import FitConfig, fit_scan, pose_template
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import fit_scan, pose_template
 from imhead.geometry.field import HeadField, code_of_weights
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.template.topology import LEFT_EYE, Topology, load_topology

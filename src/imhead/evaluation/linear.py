@@ -15,7 +15,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from imhead.conventions import ARKIT_NAMES
-from imhead.fitting.fit import FitConfig, point_weights, scan_samples, within_bounds
+from imhead.fitting.config import FitConfig
+from imhead.fitting.points import point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
 from imhead.fitting.pose_template import PoseTemplate
 from imhead.sources.ict import IctModel
@@ -96,7 +97,7 @@ def match_linear(
     gaze = np.array([name.startswith("eyeLook") for name in ARKIT_NAMES])
     precision = np.concatenate([np.full(6, 1e-6), np.ones(size), np.where(gaze, 1e8, config.expression_sigma**-2.0)])
     flat = basis.reshape(len(basis), -1)
-    for scale in (*config.robust_mm, *config.detail_robust_mm):
+    for scale in config.robust_mm:
         vertices = heads.mean + (codes @ flat).reshape(-1, 3)
         moved = points @ motion[:3, :3].T + motion[:3, 3]
         _, face, closest = igl.point_mesh_squared_distance(moved, vertices, heads.seen_faces)

@@ -17,7 +17,8 @@ from imhead.curation.scanfile import SCAN_EXTENSIONS, read_scan
 from imhead.errors import InputError
 from imhead.evaluation.cases import random_turn
 from imhead.evaluation.processes import in_processes
-from imhead.fitting.fit import FitConfig, fit_scan, pose_template
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import fit_scan, pose_template
 from imhead.types import Scan
 
 

@@ -24,7 +24,8 @@ from imhead.evaluation.cases import Fitted
 from imhead.evaluation.linear import LinearHeads, fit_linear
 from imhead.evaluation.processes import in_processes
 from imhead.evaluation.real import read_scans
-from imhead.fitting.fit import FitConfig, fit_scan, pose_template
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import fit_scan, pose_template
 from imhead.geometry.metrics import point_to_surface
 from imhead.sources.ict import IctModel
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan

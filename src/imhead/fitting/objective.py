@@ -155,8 +155,9 @@ def normal_equations(
 ) -> tuple[Tensor, Tensor]:
     """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `line.sdf_mm`, without ever writing J out.
 
-    The unknowns U are the pose's, the 52 weights, z_id and, if asked for, the region offsets. The sums run over what
-    the codes unfold into, where two regions meet only at the points that both hold; z_id follows by DecNet.
+    The unknowns U are the pose's, the 52 weights, and z_id or, `with_offsets`, the region offsets in its place. The
+    sums run over what the codes unfold into, where two regions meet only at the points that both hold; z_id follows by
+    DecNet.
 
     Args:
         twist: (N, 6 or 7) derivatives by the pose.
@@ -166,20 +167,17 @@ def normal_equations(
     ((hessian, gradient),) = side_by_side(_unfolded, [(line, twist, weight)], weight.device)
     with torch.no_grad():
         plain = twist.shape[1] + line.weights.shape[1]
+        if with_offsets:
+            regions = plain + line.warp_identity.shape[1]
+            kept = torch.cat([torch.arange(plain), torch.arange(regions, len(gradient))]).to(gradient.device)
+            return hessian[kept][:, kept].double(), gradient[kept].double()
         unfold = torch.cat([net.warp.identity.weight, net.decnet.weight.flatten(1).T])
         by_identity = hessian[:, plain:] @ unfold
-        gradients = [gradient[:plain], gradient[plain:] @ unfold]
         rows = [
-            [hessian[:plain, :plain], by_identity[:plain]],
-            [by_identity[:plain].T, unfold.T @ by_identity[plain:]],
+            torch.cat([hessian[:plain, :plain], by_identity[:plain]], dim=1),
+            torch.cat([by_identity[:plain].T, unfold.T @ by_identity[plain:]], dim=1),
         ]
-        if with_offsets:
-            regions = slice(plain + line.warp_identity.shape[1], None)
-            gradients.append(gradient[regions])
-            rows[0].append(hessian[:plain, regions])
-            rows[1].append(by_identity[regions].T)
-            rows.append([hessian[regions, :plain], by_identity[regions], hessian[regions, regions]])
-        return torch.cat([torch.cat(row, dim=1) for row in rows]).double(), torch.cat(gradients).double()
+        return torch.cat(rows).double(), torch.cat([gradient[:plain], gradient[plain:] @ unfold]).double()
 
 
 @torch.no_grad()
