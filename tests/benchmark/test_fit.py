@@ -66,7 +66,8 @@ def test_plain_adam_draws_the_field_to_the_points(default: Model) -> None:
     mesh = extract_mesh(HeadField(default, head).sdf, 64)
     points = torch.from_numpy(sample_surface(mesh, 400, seed=0)[0]).float()
     before = HeadField(default, default.neutral()).sdf(points.numpy())
-    unknown = plain_fit._descend(default, points, torch.ones(400), 40, FitConfig())
+    face, priors = torch.ones(400, dtype=torch.bool), torch.full((39,), FitConfig().offset_prior)
+    unknown = plain_fit._descend(default, points, face, priors, 40, FitConfig())
     after = plain_fit._distance_mm(default, unknown, points).numpy()
     assert np.median(np.abs(after)) < 0.5 * np.median(np.abs(before))
     assert unknown["offsets"].any(), "the region offsets never joined"
