@@ -59,17 +59,14 @@ def by_source(row: Row) -> dict[str, Row]:
 
 
 def numbers(row: Row) -> str:
-    """How many numbers a fit had for an identity; a scan that is seen whole also moves our region codes."""
+    """How many numbers a fit had for an identity; ours also moves the region codes, unless its name says not."""
     alone = row["model"].startswith("pca_") or row["model"].endswith("z_id alone")
     return str(row["code_size"]) if alone else f"{row['code_size']} + offsets"
 
 
 def of_models(rows: list[Row]) -> list[str]:
     """A line for each model."""
-    lines = [
-        [row["model"], numbers(row), *figures(row), f"{row['pose_failures']} of {row['heads']}"]
-        for row in rows
-    ]
+    lines = [[row["model"], numbers(row), *figures(row), f"{row['pose_failures']} of {row['heads']}"] for row in rows]
     return table(["model", "numbers", *(name for name, _, _ in _FIGURES), "wrong pose"], lines)
 
 

@@ -37,8 +37,9 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     pose = find_pose(source, normals, template, seed=config.seed)
     matrix = pose.scan_to_head
     rows, face = within_bounds(source, matrix, template.nose_tip_mm, config)
-    points = torch.from_numpy(source[rows] @ matrix[:3, :3].T + matrix[:3, 3]).float().to(model.device)
-    priors = torch.from_numpy(offset_priors(template, points.double().cpu().numpy(), config)).to(points)
+    placed = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
+    points = torch.from_numpy(placed).float().to(model.device)
+    priors = torch.from_numpy(offset_priors(template, placed, config)).to(points)
     unknown = _descend(model, points, torch.from_numpy(face).to(model.device), priors, steps, config)
     head = _head(model, unknown, scan.name)
     motion = np.eye(4)

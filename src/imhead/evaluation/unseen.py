@@ -24,8 +24,9 @@ from imhead.evaluation.cases import Fitted
 from imhead.evaluation.linear import LinearHeads, fit_linear
 from imhead.evaluation.processes import in_processes
 from imhead.evaluation.real import read_scans
+from imhead.evaluation.suites import ours
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
+from imhead.fitting.fit import pose_template
 from imhead.geometry.metrics import point_to_surface
 from imhead.sources.ict import IctModel
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
@@ -88,11 +89,9 @@ def _rows(model: Model, yardstick: LinearHeads, scans: list[Scan], config: FitCo
     about = {"suite": "real_unseen", "scan": scan.name}
     try:
         linear = fit_linear(scan, yardstick, template, config)
-        fits: list[tuple[str, int, Fitted]] = [
-            (model.name, int(model.net.config.identity_size), fit_scan(scan, model, replace(config, detail=False))),
-            (f"{model.name} with region offsets", 0, fit_scan(scan, model, config)),
-            ("ict_linear", len(yardstick.identity), linear),
-        ]
+        own = (ours(model, replace(config, detail=False)), ours(model, config))
+        fits: list[tuple[str, int, Fitted]] = [(one.name, one.code_size, one.fit(scan)) for one in own]
+        fits.append(("ict_linear", len(yardstick.identity), linear))
     except InputError as error:
         return {"rows": [about | {"model": model.name, "refused": str(error)}]}
     points = scans[index].points[unseen]
