@@ -39,7 +39,8 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     rows, face = within_bounds(source, matrix, template.nose_tip_mm, config)
     placed = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
     points = torch.from_numpy(placed).float().to(model.device)
-    priors = torch.from_numpy(offset_priors(template, placed, config)).to(points)
+    # no more noise than the model's own error: the scan is drawn from a surface
+    priors = torch.from_numpy(offset_priors(template, placed, 0.0, config)).to(points)
     unknown = _descend(model, points, torch.from_numpy(face).to(model.device), priors, steps, config)
     head = _head(model, unknown, scan.name)
     motion = np.eye(4)
@@ -82,7 +83,7 @@ def _descend(
         distance = _distance_mm(model, unknown, points)
         weight = point_weights(distance.detach(), face, robust_mm, config, with_offsets)
         prior = 0.5 * config.identity_prior * unknown["z_id"].square().sum()
-        prior = prior + 0.5 * (unknown["weights"] / config.expression_sigma).square().sum()
+        prior = prior + config.expression_prior * unknown["weights"].abs().sum()
         prior = prior + (priors[:, None] * unknown["offsets"].abs()).sum()
         loss = 0.5 * (weight * distance.square()).sum() + prior
         optimizer.zero_grad(set_to_none=True)

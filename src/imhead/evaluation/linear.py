@@ -14,8 +14,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.config import FitConfig
+from imhead.fitting.gauss_newton import expression_precision
 from imhead.fitting.points import point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
 from imhead.fitting.pose_template import PoseTemplate
@@ -94,8 +94,6 @@ def match_linear(
     basis = np.concatenate([heads.identity, heads.expressions])
     size, motion = len(heads.identity), np.eye(4)
     codes = np.zeros(len(basis))
-    gaze = np.array([name.startswith("eyeLook") for name in ARKIT_NAMES])
-    precision = np.concatenate([np.full(6, 1e-6), np.ones(size), np.where(gaze, 1e8, config.expression_sigma**-2.0)])
     flat = basis.reshape(len(basis), -1)
     for scale in config.robust_mm:
         vertices = heads.mean + (codes @ flat).reshape(-1, 3)
@@ -113,6 +111,8 @@ def match_linear(
         jacobian = np.concatenate([np.cross(moved, normal), normal, along], axis=1)
         far = torch.from_numpy(np.linalg.norm(moved - closest, axis=1))
         weight = point_weights(far, torch.from_numpy(on_face), scale, config).numpy()
+        of_weights = expression_precision(torch.from_numpy(codes[size:]), config).numpy()
+        precision = np.concatenate([np.full(6, 1e-6), np.ones(size), of_weights])
         prior = precision * np.concatenate([np.zeros(6), codes])
         hessian = jacobian.T @ (jacobian * weight[:, None]) + np.diag(precision)
         step = -np.linalg.solve(hessian, jacobian.T @ (weight * residual) + prior)

@@ -25,16 +25,17 @@ class FitConfig:
     """Scale of the robust loss in each iteration of pose and codes."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
     """The same for the iterations in which region offsets are sought and z_id is held."""
-    early_prior: float = 0.3
+    early_prior: float = 6.0
     """Weight of the squared distance of z_id to where the fit started, while the robust loss is wider than at the end:
     until hair and clothes are told from the head, the first guess is trusted more than the points."""
     identity_prior: float = 0.05
-    """Weight of |z_id|² after that, at first and at least."""
+    """Weight of |z_id|² after that, at least."""
     identity_limit: float = 1.2
-    """Length of z_id, in standard deviations, over which that weight grows from iteration to iteration: a scan that
-    the model cannot explain is not to be explained by an implausible head."""
-    expression_sigma: float = 0.08
-    """Prior spread of an ARKit weight. Gaze is not fitted: a scan hardly shows it."""
+    """Length of z_id, in standard deviations, that a step may not lead beyond: it takes the least weight that keeps it.
+    A scan that the model cannot explain is not to be explained by an implausible head."""
+    expression_prior: float = 10.0
+    """Weight of the L1 norm of the ARKit weights: few of them make an expression, and some of those are large. Gaze is
+    not fitted: a scan hardly shows it."""
     offset_prior: float = 0.2
     """Weight of the L1 norm of the region offsets, for a region that the scan shows whole; it is divided by the squared
     share that the scan shows, since what is not seen would follow what is."""

@@ -12,6 +12,7 @@ from typing import Literal
 import igl
 import numpy as np
 import torch
+from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
@@ -19,7 +20,7 @@ from imhead.encoding.encoder import encoder_of, estimate
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import State, moved, step
 from imhead.fitting.objective import Codes, sensitivity
-from imhead.fitting.points import offset_priors, scan_samples, within_bounds
+from imhead.fitting.points import independent_noise_mm, offset_priors, scan_samples, within_bounds
 from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_template import PoseTemplate
 from imhead.geometry.field import HeadField
@@ -142,9 +143,7 @@ def fit_scan(
     planned, done = sum(len(scales) for scales, _ in stages), 0
     for scales, with_offsets in stages:
         if with_offsets:
-            points = moved(state.points, state.motion).double().cpu().numpy()
-            prior = torch.from_numpy(offset_priors(pose_template(model), points, config)).to(state.points)
-            state = replace(state, offset_prior=prior)
+            state = replace(state, offset_prior=_offset_prior(model, state, config))
         for scale in scales:
             state = step(model.net, state, scale, with_offsets, config)
             done += 1
@@ -191,8 +190,18 @@ def _start(
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
     return State(
         picked, turned, torch.from_numpy(face).to(device), motion, pose.scale_assumed, codes, codes.z_id,
-        config.identity_prior, 1e-2, math.inf, torch.ones(len(REGIONS), device=device),
+        1e-2, math.inf, torch.ones(len(REGIONS), device=device),
     ), start  # fmt: skip
+
+
+def _offset_prior(model: Model, state: State, config: FitConfig) -> Tensor:
+    points = moved(state.points, state.motion)
+    # the points on the face come first
+    face = int(state.face.sum())
+    residual = sensitivity(model.net, state.codes, points[:face]).sdf_mm.cpu().numpy()
+    placed = points.double().cpu().numpy()
+    noise = independent_noise_mm(placed[:face], residual)
+    return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)
 
 
 def _face_distance(model: Model, state: State) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -16,7 +17,8 @@ from imhead.fitting.points import point_weights
 from imhead.model.head import HeadModel
 from imhead.types import FloatArray
 
-_GAZE_PRECISION = 1e8  # a scan hardly shows gaze: its weights stay
+_GAZE = torch.tensor([name.startswith("eyeLook") for name in ARKIT_NAMES])
+_GAZE_PRECISION = 1e8  # a scan hardly shows gaze
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +39,6 @@ class State:
     """What is sought."""
     first_z_id: Tensor
     """(256,) where z_id started."""
-    identity_prior: float
-    """Weight of |z_id|² in this iteration."""
     damping: float
     """Share of the Hessian's diagonal that is added to it."""
     promised: float
@@ -69,22 +69,80 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     hessian, gradient = normal_equations(net, line, twist, trusted, with_offsets)
     gradient += prior * value
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
-    move = -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0].float()
-    state = replace(
-        _advance(state, move, twist.shape[1], with_offsets), promised=-0.5 * float(gradient @ move.double())
+    hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), twist.shape[1])
+    if not (early or with_offsets):
+        more = weight_within_limit(hessian, gradient, state.codes.z_id.double(), config.identity_limit)
+        identity = slice(len(gradient) - len(state.codes.z_id), None)
+        gradient[identity] += more * state.codes.z_id
+        hessian.diagonal()[identity] += more
+    move = _solution(hessian, gradient)
+    state = _advance(state, move.float(), twist.shape[1], with_offsets)
+    return replace(state, promised=-0.5 * float(gradient @ move))
+
+
+def held_at_bounds(hessian: Tensor, gradient: Tensor, weights: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """Hessian (U, U) and gradient (U,) of the same step with ARKit weights that would leave [0, 1] held at its bounds.
+
+    Args:
+        hessian: (U, U) positive definite.
+        gradient: (U,).
+        weights: (52,), the unknowns from `first` on.
+    """
+    here = slice(first, first + len(weights))
+    way = torch.zeros_like(gradient)
+    held = torch.zeros_like(gradient, dtype=torch.bool)
+    while True:
+        free = (~held).to(hessian)
+        system = hessian * free[:, None] * free + torch.diag(1.0 - free)
+        pulled = torch.where(held, -way, gradient + hessian @ way)
+        ends = weights + _solution(system, pulled)[here]
+        out = ~held[here] & ((ends < 0.0) | (ends > 1.0))
+        if not out.any():
+            return system, pulled
+        way[here] = torch.where(out, ends.clamp(0.0, 1.0) - weights, way[here])
+        held[here] |= out
+
+
+def weight_within_limit(hessian: Tensor, gradient: Tensor, z_id: Tensor, limit: float) -> float:
+    """Least weight that |z_id|² needs on top of its prior's for the step to end within `limit` standard deviations.
+
+    Eliminating the other unknowns leaves S dz = -g for the step dz of z_id. With a further weight w it ends at
+    z + dz = (S + w)⁻¹ (S z - g), which is the shorter the larger w.
+
+    Args:
+        hessian: (U, U) positive definite, of the step's unknowns, those of z_id last.
+        gradient: (U,).
+    """
+    others = len(gradient) - len(z_id)
+    if _spread(z_id + _solution(hessian, gradient)[others:]) <= limit:
+        return 0.0
+    cross = hessian[:others, others:]
+    eliminated = torch.cholesky_solve(
+        torch.cat([cross, gradient[:others, None]], dim=1), torch.linalg.cholesky(hessian[:others, :others])
     )
-    if early or with_offsets:
-        return state
-    length = float(state.codes.z_id.square().mean().sqrt()) / config.identity_limit
-    weight = max(config.identity_prior, state.identity_prior * min(max(length, 0.7), 1.6) ** 2)
-    return replace(state, identity_prior=weight)
+    values, basis = torch.linalg.eigh(hessian[others:, others:] - cross.T @ eliminated[:, :-1])
+    goal = values * (basis.T @ z_id) - basis.T @ (gradient[others:] - cross.T @ eliminated[:, -1])
+
+    def excess(weight: float) -> float:
+        return _spread(goal / (values + weight)) - limit
+
+    # all values are positive, so this weight is more than enough
+    return brentq(excess, 0.0, _spread(goal) / limit) if excess(0.0) > 0.0 else 0.0
+
+
+def _spread(code: Tensor) -> float:
+    return float(code.square().mean().sqrt())
+
+
+def _solution(hessian: Tensor, gradient: Tensor) -> Tensor:
+    return -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
 
 
 def _prior(state: State, early: bool, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
     """Diagonal of the prior's Hessian and the value that each unknown departs from zero by."""
     codes = state.codes
     new = codes.z_id.new_full
-    parts = [new((pose_size,), 1e-6), codes.weights.new_tensor(_expression_precision(config))]
+    parts = [new((pose_size,), 1e-6), expression_precision(codes.weights, config)]
     values = [new((pose_size,), 0.0), codes.weights]
     if pose_size == 7:
         parts[0][6] = 0.05**-2.0
@@ -93,13 +151,14 @@ def _prior(state: State, early: bool, with_offsets: bool, pose_size: int, config
         parts.append((state.offset_prior[:, None] / (codes.offsets.abs() + 0.1)).flatten())
         values.append(codes.offsets.flatten())
     else:
-        parts.append(new((len(codes.z_id),), config.early_prior if early else state.identity_prior))
+        parts.append(new((len(codes.z_id),), config.early_prior if early else config.identity_prior))
         values.append(codes.z_id - state.first_z_id if early else codes.z_id)
     return torch.cat(parts).double(), torch.cat(values).double()
 
 
-def _expression_precision(config: FitConfig) -> list[float]:
-    return [_GAZE_PRECISION if name.startswith("eyeLook") else config.expression_sigma**-2.0 for name in ARKIT_NAMES]
+def expression_precision(weights: Tensor, config: FitConfig) -> Tensor:
+    """(52,) quadratic that touches the L1 norm of the ARKit weights (52,) where they stand; gaze is held at 0."""
+    return torch.where(_GAZE.to(weights.device), _GAZE_PRECISION, config.expression_prior / (weights.abs() + 0.05))
 
 
 def _advance(state: State, move: Tensor, pose_size: int, with_offsets: bool) -> State:

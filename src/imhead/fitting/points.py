@@ -76,14 +76,29 @@ def point_weights(
     return weight * (elsewhere + (on_face - elsewhere) * face)
 
 
-def offset_priors(template: PoseTemplate, points_mm: FloatArray, config: FitConfig) -> FloatArray:
+def independent_noise_mm(points_mm: FloatArray, residual_mm: FloatArray) -> float:
+    """Standard deviation of the noise that points (N, 3) do not share with their nearest neighbours.
+
+    What a head cannot explain of a shape is alike for neighbours, so it drops out of the difference of their residuals
+    (N,); noise does not.
+    """
+    if len(points_mm) < 2:
+        return 0.0
+    neighbour = cKDTree(points_mm).query(points_mm, k=2)[1][:, 1]
+    # the median of a normal distribution's size is 0.6745 of its deviation
+    return float(np.median(np.abs(residual_mm - residual_mm[neighbour]))) / (0.6745 * math.sqrt(2.0))
+
+
+def offset_priors(template: PoseTemplate, points_mm: FloatArray, noise_mm: float, config: FitConfig) -> FloatArray:
     """Weight (39,) of the L1 norm of each region's offsets: the less of its surface has points (N, 3) near, the more.
 
-    The surface is the mean head's.
+    The surface is the mean head's. A scan with more independent noise than the model's own error gets a higher weight,
+    in proportion.
     """
     near = cKDTree(points_mm).query(template.points, distance_upper_bound=_SHOWN_MM)[0] < _SHOWN_MM
     reach = np.linalg.norm(template.points - CENTERS_MM[:, None], axis=2) / RADII_MM[:, None]
     weight = wendland(torch.from_numpy(reach)).numpy()
     share = (weight * near).sum(axis=1) / weight.sum(axis=1)
-    prior: FloatArray = config.offset_prior / np.maximum(share, _LEAST_SHARE) ** 2
+    noisier = max(1.0, noise_mm / config.sigma_mm)
+    prior: FloatArray = config.offset_prior * noisier / np.maximum(share, _LEAST_SHARE) ** 2
     return prior

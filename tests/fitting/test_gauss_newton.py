@@ -1,0 +1,74 @@
+"""A step that may lead neither the identity beyond its limit nor an ARKit weight out of [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from imhead.fitting.gauss_newton import held_at_bounds, weight_within_limit
+
+POSE, IDENTITY = 9, 24
+
+
+def system(seed: int, pull: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A step's Hessian and gradient, with eigenvalues from 0.1 to 10 000, and where z_id stands."""
+    generator = torch.Generator().manual_seed(seed)
+    size = POSE + IDENTITY
+    rows = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr(rows)[0]
+    values = 10.0 ** torch.linspace(-1.0, 4.0, size, dtype=torch.float64)
+    return (
+        (basis * values) @ basis.T,
+        pull * torch.randn(size, generator=generator, dtype=torch.float64),
+        torch.randn(IDENTITY, generator=generator, dtype=torch.float64),
+    )
+
+
+def length_after(hessian: Tensor, gradient: Tensor, z_id: Tensor, weight: float) -> float:
+    """Root mean square of z_id after the step with a further weight on |z_id|², solved plainly."""
+    more = torch.zeros(len(gradient), dtype=torch.float64)
+    more[POSE:] = weight
+    pulled = gradient.clone()
+    pulled[POSE:] += weight * z_id
+    step = -torch.linalg.solve(hessian + more.diag(), pulled)
+    return float((z_id + step[POSE:]).square().mean().sqrt())
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 100.0), st.floats(0.5, 2.0))
+def test_a_step_takes_the_least_weight_that_keeps_the_identity_within_its_limit(
+    seed: int, pull: float, limit: float
+) -> None:
+    hessian, gradient, z_id = system(seed, pull)
+    weight = weight_within_limit(hessian, gradient, z_id, limit)
+    length = length_after(hessian, gradient, z_id, weight)
+    if weight == 0.0:
+        assert length <= limit * (1.0 + 1e-6)
+    else:
+        assert weight > 0.0 and abs(length - limit) < 1e-6 * limit
+        assert length_after(hessian, gradient, z_id, 0.0) > limit
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 1000.0))
+def test_a_step_ends_with_every_weight_in_bounds_and_the_rest_at_the_minimum_there(seed: int, pull: float) -> None:
+    hessian, gradient, _ = system(seed, pull)
+    first, count = 6, 12
+    weights = torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    held, pulled = held_at_bounds(hessian, gradient, weights, first)
+    step = -torch.linalg.solve(held, pulled)
+    ends = (weights + step[first : first + count]).numpy()
+    assert ends.min() > -1e-9 and ends.max() < 1.0 + 1e-9
+    free = np.ones(len(step), dtype=bool)
+    free[first : first + count] = (ends > 1e-9) & (ends < 1.0 - 1e-9)
+    slope = (hessian @ step + gradient).numpy()
+    assert np.abs(slope[free]).max() < 1e-6 * (1.0 + pull)
+
+
+def test_a_step_that_crosses_no_bound_is_left_as_it_is() -> None:
+    hessian, gradient, _ = system(3, 1e-3)
+    held, pulled = held_at_bounds(hessian, gradient, torch.full((12,), 0.5, dtype=torch.float64), 6)
+    assert torch.equal(held, hessian) and torch.equal(pulled, gradient)
