@@ -40,8 +40,8 @@ class FitConfig:
     """Weight of the L1 norm of the region offsets, for a region that the scan shows whole; it is divided by the squared
     share that the scan shows, since what is not seen would follow what is."""
     settled: float = 2.0
-    """A step that promises to lower the negative log posterior by less than this is the last of its stage (a wide
-    robust loss, the narrowest, then the offsets): what four unknowns gain by chance."""
+    """A step at the narrowest robust loss of its stage (the wide ones, the narrowest, the offsets) that promises to
+    lower the negative log posterior by less than this is the stage's last: what four unknowns gain by chance."""
     normal_gate: float = 0.2
     """Least cosine between a point's normal and the surface's for the point to count."""
     detail: bool = True

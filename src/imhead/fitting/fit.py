@@ -148,7 +148,7 @@ def fit_scan(
             state = step(model.net, state, scale, with_offsets, config)
             done += 1
             progress("detail" if with_offsets else "codes", 0.2 + 0.6 * done / planned)
-            if state.promised < config.settled:
+            if scale == scales[-1] and state.promised < config.settled:
                 break
     scan_to_head = state.motion @ pose.scan_to_head
     progress("mesh", 0.8)
