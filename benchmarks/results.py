@@ -272,7 +272,7 @@ PLOTS = {
     "ablation": ("ablation", plot_ablation),
 }
 
-BEFORE_0026 = ("set_heldout", "single_view", "noise", "correspondence", "identity")
+BEFORE_0026 = ("set_heldout", "expressions", "single_view", "noise", "correspondence", "identity")
 """Suites whose figures are those of an earlier fit."""
 
 
