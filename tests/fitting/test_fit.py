@@ -17,7 +17,7 @@ from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan, pose_template
-from imhead.fitting.points import independent_noise_mm, offset_priors, point_weights
+from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, point_weights
 from imhead.geometry.metrics import point_to_surface
 from imhead.regions import REGIONS
 from imhead.types import Scan
@@ -167,10 +167,13 @@ def test_region_offsets_hear_a_bare_scalp_as_the_face_and_hair_hardly() -> None:
 def test_noise_is_what_neighbours_do_not_share() -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(-60.0, 60.0, (4000, 3)) * [1.0, 1.0, 0.0]
-    misfit = np.sin(points[:, 0] / 15.0)
-    assert independent_noise_mm(points, misfit) < 0.1
-    assert independent_noise_mm(points, misfit + rng.normal(0.0, 0.7, 4000)) == pytest.approx(0.7, rel=0.1)
-    assert independent_noise_mm(points[:1], misfit[:1]) == 0.0
+    neighbour = torch.from_numpy(nearest_neighbours(points))
+    misfit = torch.from_numpy(np.sin(points[:, 0] / 15.0))
+    assert independent_noise_mm(misfit, neighbour) < 0.1
+    noise = torch.from_numpy(rng.normal(0.0, 0.7, 4000))
+    assert independent_noise_mm(misfit + noise, neighbour) == pytest.approx(0.7, rel=0.1)
+    for few in (0, 1):
+        assert independent_noise_mm(misfit[:few], torch.from_numpy(nearest_neighbours(points[:few]))) == 0.0
 
 
 def test_a_region_is_moved_less_readily_by_a_noisy_scan(result: FitResult, shipped: Model) -> None:
@@ -178,3 +181,16 @@ def test_a_region_is_moved_less_readily_by_a_noisy_scan(result: FitResult, shipp
     clean, noisy = (offset_priors(template, points, noise, COARSE) for noise in (0.1, 1.0))
     assert np.allclose(noisy, clean / COARSE.sigma_mm)
     assert np.array_equal(clean, offset_priors(template, points, 0.0, COARSE))
+
+
+def test_a_scan_noisier_than_the_robust_loss_is_wide_is_not_taken_for_outliers(scan: Scan, shipped: Model) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(scan.points))[:5000]
+    # cm: 2 mm of noise
+    noisy = replace(scan, points=scan.points[rows] + rng.normal(0.0, 0.2, (5000, 3)), normals=None, faces=None)
+    off: list[float] = []
+    for config in (COARSE, replace(COARSE, robust_noise=0.0)):
+        fitted = fit_scan(noisy, shipped, config)
+        placed = scan.points[rows] @ fitted.scan_to_head[:3, :3].T + fitted.scan_to_head[:3, 3]
+        off.append(float(point_to_surface(placed, fitted.mesh)[0].mean()))
+    assert off[0] < 0.9 * off[1], off

@@ -23,6 +23,8 @@ class FitConfig:
     """Weight of a point off the face, where hair and clothes are, against one on it, while z_id is sought."""
     robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, *7 * (1.5,))
     """Scale of the robust loss in each iteration of pose and codes."""
+    robust_noise: float = 2.0
+    """Least scale of the last iterations, in standard deviations of the noise that neighbouring points do not share."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
     """The same for the iterations in which region offsets are sought and z_id is held."""
     early_prior: float = 6.0

@@ -20,7 +20,7 @@ from imhead.encoding.encoder import encoder_of, estimate
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import State, moved, step
 from imhead.fitting.objective import Codes, sensitivity
-from imhead.fitting.points import independent_noise_mm, offset_priors, scan_samples, within_bounds
+from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
 from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_template import PoseTemplate
 from imhead.geometry.field import HeadField
@@ -189,18 +189,17 @@ def _start(
         z_id, weights = (torch.from_numpy(part).float().to(device) for part in (guess.z_id, guess.weights))
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
     return State(
-        picked, turned, torch.from_numpy(face).to(device), motion, pose.scale_assumed, codes, codes.z_id,
+        picked, turned, torch.from_numpy(face).to(device),
+        torch.from_numpy(nearest_neighbours(points[face])).to(device), motion, pose.scale_assumed, codes, codes.z_id,
         1e-2, math.inf, torch.ones(len(REGIONS), device=device),
     ), start  # fmt: skip
 
 
 def _offset_prior(model: Model, state: State, config: FitConfig) -> Tensor:
     points = moved(state.points, state.motion)
-    # the points on the face come first
-    face = int(state.face.sum())
-    residual = sensitivity(model.net, state.codes, points[:face]).sdf_mm.cpu().numpy()
+    residual = sensitivity(model.net, state.codes, points[: len(state.neighbour)]).sdf_mm
+    noise = independent_noise_mm(residual, state.neighbour)
     placed = points.double().cpu().numpy()
-    noise = independent_noise_mm(placed[:face], residual)
     return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)
 
 

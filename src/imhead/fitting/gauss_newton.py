@@ -13,7 +13,7 @@ from torch import Tensor
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.config import FitConfig
 from imhead.fitting.objective import Codes, normal_equations, sensitivity
-from imhead.fitting.points import point_weights
+from imhead.fitting.points import independent_noise_mm, point_weights
 from imhead.model.head import HeadModel
 from imhead.types import FloatArray
 
@@ -30,7 +30,9 @@ class State:
     normals: Tensor | None
     """(N, 3) unit, as the points; None for a scan without."""
     face: Tensor
-    """(N,) bool: points on the face."""
+    """(N,) bool: points on the face; they come first."""
+    neighbour: Tensor
+    """(points on the face,) row of the nearest other one."""
     motion: FloatArray
     """(4, 4) refinement of the pose, applied after the search's."""
     scale_free: bool
@@ -54,6 +56,10 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
     points = moved(state.points[rows], state.motion)
     line = sensitivity(net, state.codes, points)
+    if not early:
+        # a robust loss narrower than the noise takes the scan for outliers
+        noise = independent_noise_mm(line.sdf_mm[: len(state.neighbour)], state.neighbour)
+        robust_mm = max(robust_mm, config.robust_noise * noise)
     trusted = point_weights(line.sdf_mm, state.face[rows], robust_mm, config, with_offsets)
     if state.normals is not None:
         normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T

@@ -76,17 +76,21 @@ def point_weights(
     return weight * (elsewhere + (on_face - elsewhere) * face)
 
 
-def independent_noise_mm(points_mm: FloatArray, residual_mm: FloatArray) -> float:
-    """Standard deviation of the noise that points (N, 3) do not share with their nearest neighbours.
+def nearest_neighbours(points: FloatArray) -> IntArray:
+    """Row (N,) of the point nearest to each of points (N, 3), itself apart; a lone point's is its own."""
+    return cKDTree(points).query(points, k=2)[1][:, 1] if len(points) > 1 else np.zeros(len(points), np.int64)
 
-    What a head cannot explain of a shape is alike for neighbours, so it drops out of the difference of their residuals
-    (N,); noise does not.
+
+def independent_noise_mm(residual_mm: Tensor, neighbour: Tensor) -> float:
+    """Standard deviation of the noise in residuals (N,) of points that they do not share with their `neighbour` (N,).
+
+    What a head cannot explain of a shape is alike for neighbours, so it drops out of the difference of their residuals;
+    noise does not.
     """
-    if len(points_mm) < 2:
+    if not len(neighbour):
         return 0.0
-    neighbour = cKDTree(points_mm).query(points_mm, k=2)[1][:, 1]
     # the median of a normal distribution's size is 0.6745 of its deviation
-    return float(np.median(np.abs(residual_mm - residual_mm[neighbour]))) / (0.6745 * math.sqrt(2.0))
+    return float((residual_mm - residual_mm[neighbour]).abs().median()) / (0.6745 * math.sqrt(2.0))
 
 
 def offset_priors(template: PoseTemplate, points_mm: FloatArray, noise_mm: float, config: FitConfig) -> FloatArray:
