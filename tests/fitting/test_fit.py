@@ -13,11 +13,15 @@ from scipy.spatial.transform import Rotation
 from imhead.checkpoint import Model, load_model
 from imhead.conventions import FACE_RADIUS_MM
 from imhead.curation.scanfile import read_scan
+from imhead.curation.surface import vertex_normals
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan, pose_template
+from imhead.fitting.objective import Codes, sensitivity
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, point_weights
+from imhead.geometry.field import HeadField
+from imhead.geometry.meshing import extract_mesh
 from imhead.geometry.metrics import point_to_surface
 from imhead.regions import REGIONS
 from imhead.types import Scan
@@ -174,6 +178,24 @@ def test_noise_is_what_neighbours_do_not_share() -> None:
     assert independent_noise_mm(misfit + noise, neighbour) == pytest.approx(0.7, rel=0.1)
     for few in (0, 1):
         assert independent_noise_mm(misfit[:few], torch.from_numpy(nearest_neighbours(points[:few]))) == 0.0
+
+
+@pytest.mark.parametrize(("region", "share"), [("nose_tip", 0.8), ("left_scalp", 0.5), ("left_shoulder", 0.5)])
+def test_a_residual_is_nearer_to_the_true_distance_than_the_field_s_value(
+    region: str, share: float, shipped: Model
+) -> None:
+    field = HeadField(shipped, shipped.neutral())
+    mesh = extract_mesh(field.sdf, 128)
+    ball = field.ball(next(r.index for r in REGIONS if r.name == region))
+    normals, _ = vertex_normals(mesh.vertices, mesh.faces)
+    near = np.linalg.norm(mesh.vertices - ball.center_mm, axis=1) < 0.4 * ball.radius_mm
+    points = mesh.vertices[near] + 0.5 * normals[near]
+    head = shipped.neutral()
+    codes = Codes(torch.tensor(head.z_id), torch.zeros(52), torch.tensor(head.offsets))
+    found = sensitivity(shipped.net, codes, torch.from_numpy(points).float())
+    true, _, _ = point_to_surface(points, mesh)
+    error, plain = (np.abs(part.numpy() - true).mean() for part in (found.distance_mm, found.sdf_mm))
+    assert error < share * plain
 
 
 def test_a_region_is_moved_less_readily_by_a_noisy_scan(result: FitResult, shipped: Model) -> None:

@@ -197,7 +197,7 @@ def _start(
 
 def _offset_prior(model: Model, state: State, config: FitConfig) -> Tensor:
     points = moved(state.points, state.motion)
-    residual = sensitivity(model.net, state.codes, points[: len(state.neighbour)]).sdf_mm
+    residual = sensitivity(model.net, state.codes, points[: len(state.neighbour)]).distance_mm
     noise = independent_noise_mm(residual, state.neighbour)
     placed = points.double().cpu().numpy()
     return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)

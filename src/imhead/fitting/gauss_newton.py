@@ -58,9 +58,12 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     line = sensitivity(net, state.codes, points)
     if not early:
         # a robust loss narrower than the noise takes the scan for outliers
-        noise = independent_noise_mm(line.sdf_mm[: len(state.neighbour)], state.neighbour)
+        noise = independent_noise_mm(line.distance_mm[: len(state.neighbour)], state.neighbour)
         robust_mm = max(robust_mm, config.robust_noise * noise)
-    trusted = point_weights(line.sdf_mm, state.face[rows], robust_mm, config, with_offsets)
+    face = state.face[rows]
+    # where the field rises slowly, off the face, the model errs most; for that one z_id would bend the whole head
+    slope = line.slope if with_offsets else torch.where(face, line.slope, 1.0)
+    trusted = point_weights(line.sdf_mm / slope, face, robust_mm, config, with_offsets)
     if state.normals is not None:
         normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
@@ -72,7 +75,7 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
     prior, value = _prior(state, early, with_offsets, twist.shape[1], config)
-    hessian, gradient = normal_equations(net, line, twist, trusted, with_offsets)
+    hessian, gradient = normal_equations(net, line, twist, trusted / slope.square(), with_offsets)
     gradient += prior * value
     hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
     hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), twist.shape[1])
