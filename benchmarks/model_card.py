@@ -50,7 +50,6 @@ def real_table(rows: list[dict[str, Any]]) -> list[str]:
     """Real scans: as they are, and the worst of their turns."""
     lines = [
         "Distance of scan points on the face to the fit, over the points that it explains (nearer than 3 mm).",
-        "Measured with the fit before [0026](decisions/0026-constrained-steps.md).",
         "",
         "| scan | median, mm | mean, mm | explained | found | worst median over the turns, mm |",
         "|---|---|---|---|---|---|",

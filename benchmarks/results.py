@@ -272,9 +272,6 @@ PLOTS = {
     "ablation": ("ablation", plot_ablation),
 }
 
-BEFORE_0026 = ("set_heldout", "expressions", "single_view", "noise", "correspondence", "identity")
-"""Suites whose figures are those of an earlier fit."""
-
 
 def main(folder: Path, out: Path, images: Path) -> None:
     """Write the page and its plots."""
@@ -292,8 +289,6 @@ def main(folder: Path, out: Path, images: Path) -> None:
             continue
         rows = json.loads(path.read_text())["rows"]
         lines += ["", f"## {title}", *write(rows)]
-        if name in BEFORE_0026:
-            lines += ["", "Measured with the fit before [0026](decisions/0026-constrained-steps.md)."]
         if name in PLOTS:
             suffix, plot = PLOTS[name]
             plot(rows, images / f"results_{suffix}.png")
