@@ -78,8 +78,9 @@ def fit_rows(model: Model, config: BenchConfig, progress: Callable[[str], None])
         "fit",
         timings["ours"],
         timings["plain"],
-        peer_words=f"our own slow reference: {config.adam_steps} steps of plain Adam on the same unknowns and loss, "
-        "from the same search for the pose; like ours, from the scan file to the written report",
+        peer_words=f"our own slow reference: {config.adam_steps} steps of plain Adam on the same unknowns and priors, "
+        "the residuals the field's values, from the same search for the pose; like ours, from the scan file to the "
+        "written report",
         evaluations=work[0].evaluations,
         equal_to_reference=errors[0]["median"] <= errors[1]["median"] + _ALLOWED_MM,
         peer_evaluations=work[1].evaluations,

@@ -1,4 +1,7 @@
-"""The slow reference of a fit: plain Adam on the same unknowns and the same loss, from the same search for the pose."""
+"""The slow reference of a fit: plain Adam on the same unknowns, loss and priors, from the same search for the pose.
+
+Its residuals are the field's values, not divided by their slope: that would cost Adam a further pass back in each step.
+"""
 
 from __future__ import annotations
 
