@@ -54,7 +54,8 @@ class FitResult:
     """ARKit weights, the non-zero ones."""
     start: Start
     start_distance_mm: float | None
-    """Median unsigned distance of the face's points to the head that the fit started from; None without such points."""
+    """Median size of the field's values, mm, at the face's points, of the head that the fit started from; None without
+    such points. A little less than the distance: a field rises slower than 1."""
     iterations: int
     seconds: float
     warnings: tuple[str, ...]

@@ -56,14 +56,15 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
     points = moved(state.points[rows], state.motion)
     line = sensitivity(net, state.codes, points)
-    if not early:
-        # a robust loss narrower than the noise takes the scan for outliers
-        noise = independent_noise_mm(line.distance_mm[: len(state.neighbour)], state.neighbour)
-        robust_mm = max(robust_mm, config.robust_noise * noise)
     face = state.face[rows]
     # where the field rises slowly, off the face, the model errs most; for that one z_id would bend the whole head
     slope = line.slope if with_offsets else torch.where(face, line.slope, 1.0)
-    trusted = point_weights(line.sdf_mm / slope, face, robust_mm, config, with_offsets)
+    residual = line.sdf_mm / slope
+    if not early:
+        # a robust loss narrower than the noise takes the scan for outliers
+        noise = independent_noise_mm(residual[: len(state.neighbour)], state.neighbour)
+        robust_mm = max(robust_mm, config.robust_noise * noise)
+    trusted = point_weights(residual, face, robust_mm, config, with_offsets)
     if state.normals is not None:
         normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)

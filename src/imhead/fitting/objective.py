@@ -18,7 +18,7 @@ from imhead.geometry.threads import chunks, side_by_side
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
 
-_LEAST_SLOPE = 0.1
+_LEAST_SLOPE = 0.1  # one point in twenty of neck and shoulders has less
 _LEAST = 500  # points that are worth a thread: each goes forth and back through the networks
 
 
