@@ -132,11 +132,12 @@ def test_a_scan_that_no_head_explains_gives_a_plausible_head(scan: Scan, shipped
     assert float(np.sqrt(np.square(free.head.z_id).mean())) > 1.3 * limit
 
 
-def test_region_offsets_bring_the_head_nearer_and_leave_the_identity_alone(
+def test_region_offsets_bring_the_head_nearer_and_leave_identity_and_expression_alone(
     result: FitResult, scan: Scan, shipped: Model
 ) -> None:
     plain = fit_scan(scan, shipped, replace(COARSE, detail=False))
     assert np.array_equal(plain.head.z_id, result.head.z_id)
+    assert np.array_equal(plain.head.z_exp, result.head.z_exp)
     shown = result.explained & plain.explained & ~result.face
     assert result.distance_mm[shown].mean() < 0.9 * plain.distance_mm[shown].mean()
 

@@ -1,4 +1,4 @@
-"""A step that may lead neither the identity beyond its limit nor an ARKit weight out of [0, 1]."""
+"""Bounds on a step: the identity within its limit, every ARKit weight in [0, 1], and none that no point speaks for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from imhead.fitting.gauss_newton import held_at_bounds, weight_within_limit
+from imhead.conventions import ARKIT_NAMES
+from imhead.fitting.config import FitConfig
+from imhead.fitting.gauss_newton import expression_prior, held_at_bounds, weight_within_limit
 
 POSE, IDENTITY = 9, 24
 
@@ -72,3 +74,19 @@ def test_a_step_that_crosses_no_bound_is_left_as_it_is() -> None:
     hessian, gradient, _ = system(3, 1e-3)
     held, pulled = held_at_bounds(hessian, gradient, torch.full((12,), 0.5, dtype=torch.float64), 6)
     assert torch.equal(held, hessian) and torch.equal(pulled, gradient)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000))
+def test_an_expression_that_no_point_speaks_for_is_gone_in_one_step(seed: int) -> None:
+    weights = torch.rand(len(ARKIT_NAMES), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    curvature, slope = expression_prior(weights, FitConfig())
+    hessian, gradient = held_at_bounds(curvature.diag(), slope, weights, 0)
+    step = -torch.linalg.solve(hessian, gradient)
+    assert (weights + step).abs().max() < 1e-12
+
+
+def test_a_small_false_expression_is_pulled_as_hard_as_a_large_true_one() -> None:
+    seen = torch.tensor([not name.startswith("eyeLook") for name in ARKIT_NAMES])
+    pulls = [expression_prior(torch.full((52,), weight), FitConfig())[1][seen] for weight in (0.01, 0.9)]
+    assert torch.equal(*pulls) and (pulls[0] > 0.0).all()

@@ -32,7 +32,7 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     """Fit a scan of known unit without normals, as `fit_scan` does, by `steps` steps of Adam.
 
     The robust loss grows stricter on the same schedule, stretched over the steps; in its last part the region
-    offsets take the place of z_id.
+    offsets take the place of z_id and expression.
     """
     began = time.perf_counter()
     source, normals = scan_samples(scan, config)
@@ -82,7 +82,8 @@ def _descend(
     for step in range(steps):
         robust_mm, with_offsets = schedule[step * len(schedule) // steps]
         unknown["offsets"].requires_grad_(with_offsets)
-        unknown["z_id"].requires_grad_(not with_offsets)
+        for held in ("z_id", "weights"):
+            unknown[held].requires_grad_(not with_offsets)
         distance = _distance_mm(model, unknown, points)
         weight = point_weights(distance.detach(), face, robust_mm, config, with_offsets)
         prior = 0.5 * config.identity_prior * unknown["z_id"].square().sum()

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from imhead.fitting.config import FitConfig
-from imhead.fitting.gauss_newton import expression_precision
+from imhead.fitting.gauss_newton import expression_prior, held_at_bounds
 from imhead.fitting.points import point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
 from imhead.fitting.pose_template import PoseTemplate
@@ -111,11 +111,13 @@ def match_linear(
         jacobian = np.concatenate([np.cross(moved, normal), normal, along], axis=1)
         far = torch.from_numpy(np.linalg.norm(moved - closest, axis=1))
         weight = point_weights(far, torch.from_numpy(on_face), scale, config).numpy()
-        of_weights = expression_precision(torch.from_numpy(codes[size:]), config).numpy()
-        precision = np.concatenate([np.full(6, 1e-6), np.ones(size), of_weights])
-        prior = precision * np.concatenate([np.zeros(6), codes])
-        hessian = jacobian.T @ (jacobian * weight[:, None]) + np.diag(precision)
-        step = -np.linalg.solve(hessian, jacobian.T @ (weight * residual) + prior)
+        weights = torch.from_numpy(codes[size:])
+        curvature, slope = (part.numpy() for part in expression_prior(weights, config))
+        hessian = jacobian.T @ (jacobian * weight[:, None])
+        hessian += np.diag(np.concatenate([np.full(6, 1e-6), np.ones(size), curvature]))
+        gradient = jacobian.T @ (weight * residual) + np.concatenate([np.zeros(6), codes[:size], slope])
+        system = held_at_bounds(torch.from_numpy(hessian), torch.from_numpy(gradient), weights, 6 + size)
+        step = -np.linalg.solve(*(part.numpy() for part in system))
         turn = np.eye(4)
         turn[:3, :3] = Rotation.from_rotvec(step[:3]).as_matrix()
         turn[:3, 3] = step[3:6]

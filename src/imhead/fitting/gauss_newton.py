@@ -1,4 +1,4 @@
-"""One damped Gauss-Newton step of a fit: pose, expression, and z_id or the region offsets, never both."""
+"""One damped Gauss-Newton step of a fit: the pose, and either expression and z_id or the region offsets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class State:
 
 
 def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, config: FitConfig) -> State:
-    """The state after one step on pose, expression and z_id, or, `with_offsets`, the region offsets in its place."""
+    """The state after one step on pose, expression and z_id or, `with_offsets`, on pose and region offsets.
+
+    An expression that is free beside offsets takes what a neutral mouth has of its own.
+    """
     early = robust_mm > config.robust_mm[-1]
     # both the points on the face and the others come in random order, so a stride is a fair share
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
@@ -75,11 +78,12 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
-    prior, value = _prior(state, early, with_offsets, twist.shape[1], config)
+    curvature, pull = _prior(state, early, with_offsets, twist.shape[1], config)
     hessian, gradient = normal_equations(net, line, twist, trusted / slope.square(), with_offsets)
-    gradient += prior * value
-    hessian.diagonal().add_(prior + state.damping * hessian.diagonal())
-    hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), twist.shape[1])
+    gradient += pull
+    hessian.diagonal().add_(curvature + state.damping * hessian.diagonal())
+    if not with_offsets:
+        hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), twist.shape[1])
     if not (early or with_offsets):
         more = weight_within_limit(hessian, gradient, state.codes.z_id.double(), config.identity_limit)
         identity = slice(len(gradient) - len(state.codes.z_id), None)
@@ -149,36 +153,43 @@ def _solution(hessian: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _prior(state: State, early: bool, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
-    """Diagonal of the prior's Hessian and the value that each unknown departs from zero by."""
+    """Curvature of a quadratic that lies nowhere below the prior and touches it here, and its slope; one of each
+    unknown."""
     codes = state.codes
     new = codes.z_id.new_full
-    parts = [new((pose_size,), 1e-6), expression_precision(codes.weights, config)]
-    values = [new((pose_size,), 0.0), codes.weights]
+    parts = [(new((pose_size,), 1e-6), new((pose_size,), 0.0))]
     if pose_size == 7:
-        parts[0][6] = 0.05**-2.0
+        parts[0][0][6] = 0.05**-2.0
     if with_offsets:
-        # L1 by reweighting: the quadratic that touches |δ| where it stands
-        parts.append((state.offset_prior[:, None] / (codes.offsets.abs() + 0.1)).flatten())
-        values.append(codes.offsets.flatten())
+        curvature = state.offset_prior[:, None] / (codes.offsets.abs() + 0.1)
+        parts.append((curvature.flatten(), (curvature * codes.offsets).flatten()))
     else:
-        parts.append(new((len(codes.z_id),), config.early_prior if early else config.identity_prior))
-        values.append(codes.z_id - state.first_z_id if early else codes.z_id)
-    return torch.cat(parts).double(), torch.cat(values).double()
+        curvature = new((len(codes.z_id),), config.early_prior if early else config.identity_prior)
+        away = codes.z_id - state.first_z_id if early else codes.z_id
+        parts += [expression_prior(codes.weights, config), (curvature, curvature * away)]
+    curvatures, slopes = zip(*parts)
+    return torch.cat(curvatures).double(), torch.cat(slopes).double()
 
 
-def expression_precision(weights: Tensor, config: FitConfig) -> Tensor:
-    """(52,) quadratic that touches the L1 norm of the ARKit weights (52,) where they stand; gaze is held at 0."""
-    return torch.where(_GAZE.to(weights.device), _GAZE_PRECISION, config.expression_prior / (weights.abs() + 0.05))
+def expression_prior(weights: Tensor, config: FitConfig) -> tuple[Tensor, Tensor]:
+    """Curvature (52,) and slope (52,) of the prior of ARKit weights (52,): their L1 norm, with gaze held at 0.
+
+    No weight is negative, so the norm is a plane: it pulls a small weight as hard as a large one, down to its bound at
+    0. The curvature is no part of it; it keeps the step of a small weight short.
+    """
+    gaze = _GAZE.to(weights.device)
+    slope = torch.where(gaze, _GAZE_PRECISION * weights, config.expression_prior)
+    return torch.where(gaze, _GAZE_PRECISION, config.expression_prior / (weights.abs() + 0.05)), slope
 
 
 def _advance(state: State, move: Tensor, pose_size: int, with_offsets: bool) -> State:
-    codes = state.codes
-    of_weights, rest = move[pose_size:].split([len(codes.weights), len(move) - pose_size - len(codes.weights)])
-    weights = (codes.weights + of_weights).clamp(0.0, 1.0)
+    codes, rest = state.codes, move[pose_size:]
     if with_offsets:
-        codes = replace(codes, weights=weights, offsets=codes.offsets + rest.view_as(codes.offsets).clamp(-2.0, 2.0))
+        codes = replace(codes, offsets=codes.offsets + rest.view_as(codes.offsets).clamp(-2.0, 2.0))
     else:
-        codes = replace(codes, weights=weights, z_id=codes.z_id + rest.clamp(-1.5, 1.5))
+        of_weights, of_identity = rest.split([len(codes.weights), len(codes.z_id)])
+        weights = (codes.weights + of_weights).clamp(0.0, 1.0)
+        codes = replace(codes, weights=weights, z_id=codes.z_id + of_identity.clamp(-1.5, 1.5))
     return replace(state, motion=_motion(move[:pose_size].double().cpu().numpy()) @ state.motion, codes=codes)
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.geometry.field import LEAST_SLOPE
 from imhead.geometry.threads import chunks, side_by_side
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
 
-_LEAST_SLOPE = 0.1  # one point in twenty of neck and shoulders has less
 _LEAST = 500  # points that are worth a thread: each goes forth and back through the networks
 
 
@@ -71,9 +71,9 @@ class Sensitivity:
 
     @property
     def slope(self) -> Tensor:
-        """(N,) how fast the field rises, at least `_LEAST_SLOPE`. No learned field is an exact distance: ours rises by
+        """(N,) how fast the field rises, at least `LEAST_SLOPE`. No learned field is an exact distance: ours rises by
         0.7 mm per mm on the face and by 0.3 on the shoulders."""
-        return torch.linalg.vector_norm(self.point, dim=1).clamp(min=_LEAST_SLOPE)
+        return torch.linalg.vector_norm(self.point, dim=1).clamp(min=LEAST_SLOPE)
 
     @property
     def distance_mm(self) -> Tensor:
@@ -167,7 +167,7 @@ def normal_equations(
 ) -> tuple[Tensor, Tensor]:
     """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `line.sdf_mm`, without ever writing J out.
 
-    The unknowns U are the pose's, the 52 weights, and z_id or, `with_offsets`, the region offsets in its place. The
+    The unknowns U are the pose's, the 52 weights and z_id or, `with_offsets`, the pose's and the region offsets. The
     sums run over what the codes unfold into, where two regions meet only at the points that both hold; z_id follows by
     DecNet.
 
@@ -181,7 +181,7 @@ def normal_equations(
         plain = twist.shape[1] + line.weights.shape[1]
         if with_offsets:
             regions = plain + line.warp_identity.shape[1]
-            kept = torch.cat([torch.arange(plain), torch.arange(regions, len(gradient))]).to(gradient.device)
+            kept = torch.cat([torch.arange(twist.shape[1]), torch.arange(regions, len(gradient))]).to(gradient.device)
             return hessian[kept][:, kept].double(), gradient[kept].double()
         unfold = torch.cat([net.warp.identity.weight, net.decnet.weight.flatten(1).T])
         by_identity = hessian[:, plain:] @ unfold
