@@ -38,7 +38,7 @@ class FitConfig:
     expression_prior: float = 10.0
     """Weight of the L1 norm of the ARKit weights: few of them make an expression, and some of those are large. Gaze is
     not fitted: a scan hardly shows it."""
-    offset_prior: float = 0.2
+    offset_prior: float = 0.35
     """Weight of the L1 norm of the region offsets, for a region that the scan shows whole; it is divided by the squared
     share that the scan shows, since what is not seen would follow what is."""
     settled: float = 2.0
