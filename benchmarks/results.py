@@ -196,8 +196,9 @@ def ablation(rows: list[Row]) -> list[str]:
         tables += ["", f"### {steps} steps of training, {full['fit_steps']} to find a code", "", *table(names, lines)]
     return [
         f"Trained alike on a CPU, far from converged, and tested on the same {rows[0]['heads']} heads: canonical pose",
-        "known, the code found from zero by Adam. It compares parts; it is not what ships. One network, with no start",
-        "from the PCA of regions, has come least far; the `paper` blend asks every network at every point.",
+        "known, the code found from zero by Adam. It compares parts; it is not what ships: a region's code has 32",
+        "numbers, and the loss is that of before [0029](decisions/0029-wide-codes.md). One network, with no start from",
+        "the PCA of regions, has come least far; the `paper` blend asks every network at every point.",
         "Seconds were taken beside other work.",
         *tables,
         "",

@@ -20,6 +20,8 @@ from imhead.model.local_nets import CODE_LAYERS, encode
 from imhead.regions import NET_COUNT, REGION_COUNT
 from imhead.training.codes import CodeStart, apply_start
 
+CODE_SIZE = 32
+"""Numbers of a region's code, half of what ships."""
 _GLOBAL_PART = 64
 _DEEPSDF_WIDTH = 320
 _DEEPSDF_HIDDEN = 6
@@ -34,7 +36,7 @@ class Variant:
     """As in the table."""
     codes: Literal["compact", "local", "local_and_global", "global"] = "compact"
     """One code that unfolds; one code for each region; those and a global one; one code and one network."""
-    region_code_size: int = 32
+    region_code_size: int = CODE_SIZE
     """Numbers for each region."""
     fusion: bool = True
     """Whether blended features go through FusionNet, or the blended numbers are the distance itself."""

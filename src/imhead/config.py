@@ -30,7 +30,7 @@ class ModelConfig:
 
     identity_size: int = 256
     """Numbers in z_id."""
-    region_code_size: int = 32
+    region_code_size: int = 64
     """Numbers in each of the 39 region codes."""
     expression_size: int = 64
     """Numbers in z_exp."""
@@ -75,7 +75,7 @@ class LossWeights:
     """Absolute error of the signed distance, surface and off-surface."""
     normal: float = 0.05
     """One minus the cosine between the field's gradient and the surface normal."""
-    eikonal: float = 0.005
+    eikonal: float = 0.02
     """Squared deviation of the gradient's length from one."""
     warp: float = 1.0
     """Absolute error of the expression warp against the registered correspondence."""
@@ -157,8 +157,8 @@ class TrainConfig:
     """Heads in a step."""
     batch_points: int = 900
     """Canonical points of each head in a step; half of the heads add as many posed points."""
-    gradient_fraction: float = 0.25
-    """Part of the points whose gradient enters the normal and eikonal terms."""
+    gradient_fraction: float = 0.5
+    """Part of the points whose gradient is known to the loss; of canonical ones, first those on the surface."""
     learning_rate: float = 2e-3
     """Peak rate of Adam for the networks; cosine to 1 % of it."""
     code_learning_rate: float = 2e-4

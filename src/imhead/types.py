@@ -114,7 +114,7 @@ class Head:
     z_exp: FloatArray
     """(64,) float32 expression code; 0 is neutral."""
     offsets: FloatArray
-    """(39, 32) float32 region offsets, added to the region codes that z_id unfolds into."""
+    """(39, 64) float32 region offsets, added to the region codes that z_id unfolds into."""
     provenance: tuple[str, ...] = field(default=())
     """How this head came to be: one line for its origin, one for each edit."""
 

@@ -252,6 +252,15 @@ def test_the_gradients_of_a_step_are_the_same_however_many_threads_share_it(
         learner.requires_grad_(True)
 
 
+def test_the_points_of_the_surface_come_first_so_that_their_gradient_is_taken(whole: tuple[Path, Learner]) -> None:
+    population = open_population(whole[0] / "population")
+    mirror, swap = whole[1].model.mirror, arkit_swap()
+    batches = [draw_batch(population, CONFIG, mirror, swap, step) for step in range(4)]
+    off = torch.cat([batch.canonical[..., 3] != 0.0 for batch in batches])
+    assert off.any() and not off.all()
+    assert (off.int().diff(dim=1) >= 0).all()
+
+
 def test_more_processes_than_a_step_has_heads_for_are_refused(heads: TrainingHeads, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot share"):
         train(CONFIG, heads, tmp_path / "many", progress=silent, processes=2)

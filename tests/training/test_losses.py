@@ -57,6 +57,21 @@ def test_every_term_is_zero_at_the_truth() -> None:
 
 
 @settings(deadline=None, max_examples=25)
+@given(SEED, st.floats(0.2, 5.0))
+def test_a_point_of_the_surface_is_charged_its_distance_however_slowly_the_field_rises(seed: int, rise: float) -> None:
+    away, normal = 0.03 * rows(seed, 2, 50), unit(rows(seed + 1, 2, 20, 3))
+    on_surface = torch.zeros(2, 50)
+    held = losses.residual(rise * away, on_surface, rise * normal)
+    torch.testing.assert_close(held[:, :20], away[:, :20])
+    torch.testing.assert_close(held[:, 20:], rise * away[:, 20:])  # their gradient is not known
+
+
+def test_a_point_off_the_surface_is_charged_what_the_field_says() -> None:
+    predicted, distance = rows(0, 2, 50), rows(1, 2, 50)
+    assert torch.equal(losses.residual(predicted, distance, 0.5 * unit(rows(2, 2, 20, 3))), predicted)
+
+
+@settings(deadline=None, max_examples=25)
 @given(SEED)
 def test_every_term_is_positive_elsewhere(seed: int) -> None:
     distance = 0.03 * rows(seed, 2, 50)

@@ -19,7 +19,7 @@ _FLOOR = 1e-4  # of the largest variance: a code dimension that identities hardl
 
 @lru_cache(maxsize=16)
 def whitening(model: Model, regions: Regions) -> FloatArray:
-    """(n · 32, n · 32) map of the regions' codes together to independent ones of one standard deviation each."""
+    """(n · 64, n · 64) map of the regions' codes together to independent ones of one standard deviation each."""
     flat = unfolding(model)[:, rows(regions)].reshape(len(unfolding(model)), -1)
     variance, axes = np.linalg.eigh(flat.T @ flat)
     scale: FloatArray = 1.0 / np.sqrt(np.maximum(variance, _FLOOR * variance.max()))

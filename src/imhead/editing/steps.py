@@ -21,7 +21,7 @@ Regions = tuple[Region, ...]
 
 
 def region_codes(model: Model, head: Head) -> FloatArray:
-    """The head's 39 region codes (39, 32), offsets included."""
+    """The head's 39 region codes (39, 64), offsets included."""
     codes: FloatArray = np.einsum("i,irc->rc", head.z_id, unfolding(model)) + head.offsets
     return codes
 
@@ -30,7 +30,7 @@ def directions(model: Model, regions: Regions) -> tuple[FloatArray, FloatArray]:
     """Principal directions of the regions together, over the identities that the model knows.
 
     Returns:
-        (K, n, 32) steps of one standard deviation each, largest first, and (K,) their share of the variance.
+        (K, n, 64) steps of one standard deviation each, largest first, and (K,) their share of the variance.
     """
     unfold = unfolding(model)[:, rows(regions)].reshape(len(unfolding(model)), -1)
     _, sigma, basis = np.linalg.svd(unfold, full_matrices=False)
@@ -39,7 +39,7 @@ def directions(model: Model, regions: Regions) -> tuple[FloatArray, FloatArray]:
 
 
 def conditional_steps(model: Model, regions: Regions) -> FloatArray:
-    """(256, n, 32) independent steps of one standard deviation each, while the other regions stay about put."""
+    """(256, n, 64) independent steps of one standard deviation each, while the other regions stay about put."""
     unfold = unfolding(model)
     chosen = rows(regions)
     others = [r.index for r in REGIONS if r.index not in chosen]
@@ -58,7 +58,7 @@ def along_direction(model: Model, head: Head, regions: Regions, index: int, stre
         InputError: there is no such direction.
     """
     steps, _ = directions(model, regions)
-    count = min(len(steps), 32 * len(regions))
+    count = min(len(steps), steps[0].size)
     if not 0 <= index < count:
         raise InputError(f"direction {index} is outside 0 to {count - 1} for {names(regions)}")
     return stepped(model, head, regions, strength * steps[index], mirror, f"direction {index} by {strength:g} sigma")
@@ -108,7 +108,7 @@ def reset(model: Model, head: Head, regions: Regions) -> Head:
 
 
 def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirror: bool, what: str) -> Head:
-    """The head after a step (n, 32) of its regions' codes, on both sides alike with `mirror`; `what` is told in it."""
+    """The head after a step (n, 64) of its regions' codes, on both sides alike with `mirror`; `what` is told in it."""
     offsets = np.array(head.offsets)
     told = names(regions)
     if mirror:
@@ -120,7 +120,7 @@ def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirro
 
 
 def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:
-    """A step (…, n, 32) of some regions as one (…, 39, 32) on both sides alike; of two chosen sides the left leads."""
+    """A step (…, n, 64) of some regions as one (…, 39, 64) on both sides alike; of two chosen sides the left leads."""
     full = np.zeros((*delta.shape[:-2], len(REGIONS), delta.shape[-1]))
     parity = model.net.region_parity.cpu().numpy()
     chosen = set(rows(regions))
@@ -134,7 +134,7 @@ def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:
 
 
 def unfolding(model: Model) -> FloatArray:
-    """DecNet's weight (256, 39, 32): what one standard deviation of each identity dimension does to the codes."""
+    """DecNet's weight (256, 39, 64): what one standard deviation of each identity dimension does to the codes."""
     weight: FloatArray = model.net.decnet.weight.detach().cpu().numpy().astype(np.float64)
     return weight
 

@@ -75,7 +75,7 @@ class _Problem:
     riding: SurfacePoints
     """Those landmarks."""
     codes: FloatArray
-    """(K, n, 32) what each unit of u does to the codes."""
+    """(K, n, 64) what each unit of u does to the codes."""
     moves: FloatArray
     """(K, L, 3) what it does to the landmarks, by the linear blend."""
     hard: tuple[Measurement, ...]

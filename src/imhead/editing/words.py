@@ -78,7 +78,7 @@ def along_word(model: Model, head: Head, regions: Regions, word: str, strength: 
 
 @lru_cache(maxsize=64)
 def named_step(model: Model, regions: Regions, word: str) -> FloatArray:
-    """(n, 32) the regions' codes for one standard deviation of what a forward word measures."""
+    """(n, 64) the regions' codes for one standard deviation of what a forward word measures."""
     terms = [
         (measurement(name), sign)
         for group in _stems(regions)

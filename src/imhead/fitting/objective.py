@@ -31,7 +31,7 @@ class Codes:
     weights: Tensor
     """(52,) ARKit weights."""
     offsets: Tensor
-    """(39, 32)."""
+    """(39, 64)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Linearization:
     weights: Tensor
     """(N, 52)."""
     offsets: Tensor | None
-    """(N, 39·32), or None where it was not asked for."""
+    """(N, 39·64), or None where it was not asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Sensitivity:
     warp_identity: Tensor
     """(N, 32): by what the warp sees of z_id."""
     region: Tensor
-    """(P, 32): by the code of a pair's region. Pairs are sorted by region."""
+    """(P, 64): by the code of a pair's region. Pairs are sorted by region."""
     pair_point: Tensor
     """(P,) the point of each pair."""
     counts: list[int]
@@ -162,59 +162,53 @@ def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: boo
     )
 
 
+@torch.no_grad()
 def normal_equations(
     net: HeadModel, line: Sensitivity, twist: Tensor, weight: Tensor, with_offsets: bool
 ) -> tuple[Tensor, Tensor]:
-    """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `line.sdf_mm`, without ever writing J out.
+    """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `line.sdf_mm`.
 
-    The unknowns U are the pose's, the 52 weights and z_id or, `with_offsets`, the pose's and the region offsets. The
-    sums run over what the codes unfold into, where two regions meet only at the points that both hold; z_id follows by
-    DecNet.
+    The unknowns U are the pose's, the 52 weights and z_id or, `with_offsets`, the pose's and the region offsets.
 
     Args:
         twist: (N, 6 or 7) derivatives by the pose.
         weight: (N,) of each point.
     """
-    # hundreds of small products, which two threads would only hinder
-    ((hessian, gradient),) = side_by_side(_unfolded, [(line, twist, weight)], weight.device)
-    with torch.no_grad():
-        plain = twist.shape[1] + line.weights.shape[1]
-        if with_offsets:
-            regions = plain + line.warp_identity.shape[1]
-            kept = torch.cat([torch.arange(twist.shape[1]), torch.arange(regions, len(gradient))]).to(gradient.device)
-            return hessian[kept][:, kept].double(), gradient[kept].double()
-        unfold = torch.cat([net.warp.identity.weight, net.decnet.weight.flatten(1).T])
-        by_identity = hessian[:, plain:] @ unfold
-        rows = [
-            torch.cat([hessian[:plain, :plain], by_identity[:plain]], dim=1),
-            torch.cat([by_identity[:plain].T, unfold.T @ by_identity[plain:]], dim=1),
-        ]
-        return torch.cat(rows).double(), torch.cat([gradient[:plain], gradient[plain:] @ unfold]).double()
+    if with_offsets:
+        # hundreds of small products, which two threads would only hinder
+        ((hessian, gradient),) = side_by_side(_of_offsets, [(line, twist, weight)], weight.device)
+        return hessian.double(), gradient.double()
+    by_identity = line.warp_identity @ net.warp.identity.weight
+    parts = zip(line.pair_point.split(line.counts), line.region.split(line.counts), net.decnet.weight.unbind(dim=1))
+    for points, part, unfold in parts:
+        by_identity.index_add_(0, points, part @ unfold.T)
+    every = torch.cat([twist, line.weights, by_identity], dim=1)
+    return (every.T @ (every * weight[:, None])).double(), (every.T @ (weight * line.sdf_mm)).double()
 
 
 @torch.no_grad()
-def _unfolded(part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """JᵀWJ and JᵀWr of points, their twist and their weight: by what every point hears, then by the 39 region codes."""
+def _of_offsets(part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """JᵀWJ and JᵀWr of points, their twist and their weight, J never written out: two regions meet only at the points
+    that both hold."""
     line, twist, weight = part
-    every = torch.cat([twist, line.weights, line.warp_identity], dim=1)
-    first, size = every.shape[1], line.region.shape[1]
+    first, size = twist.shape[1], line.region.shape[1]
     total = first + REGION_COUNT * size
-    hessian, gradient = every.new_zeros(total, total), every.new_zeros(total)
+    hessian, gradient = twist.new_zeros(total, total), twist.new_zeros(total)
     pulled = weight * line.sdf_mm
-    hessian[:first, :first] = every.T @ (every * weight[:, None])
-    gradient[:first] = every.T @ pulled
+    hessian[:first, :first] = twist.T @ (twist * weight[:, None])
+    gradient[:first] = twist.T @ pulled
     # of each region and point, the row of their pair
-    row_of = torch.full((REGION_COUNT, len(every)), -1, device=every.device)
+    row_of = torch.full((REGION_COUNT, len(twist)), -1, device=twist.device)
     region = torch.repeat_interleave(
-        torch.arange(REGION_COUNT, device=every.device), torch.tensor(line.counts, device=every.device)
+        torch.arange(REGION_COUNT, device=twist.device), torch.tensor(line.counts, device=twist.device)
     )
-    row_of[region, line.pair_point] = torch.arange(len(region), device=every.device)
+    row_of[region, line.pair_point] = torch.arange(len(region), device=twist.device)
     points, parts = line.pair_point.split(line.counts), line.region.split(line.counts)
     for j in range(REGION_COUNT):
         here = slice(first + j * size, first + (j + 1) * size)
         weighted = parts[j] * weight.index_select(0, points[j])[:, None]
         gradient[here] = parts[j].T @ pulled.index_select(0, points[j])
-        hessian[here, :first] = weighted.T @ every.index_select(0, points[j])
+        hessian[here, :first] = weighted.T @ twist.index_select(0, points[j])
         hessian[:first, here] = hessian[here, :first].T
         rows = row_of[: j + 1].index_select(1, points[j])
         other, place = (rows >= 0).nonzero(as_tuple=True)

@@ -31,7 +31,7 @@ class SurfacePoints:
     mean: FloatArray
     """(L, 3) on the mean head, canonical pose, mm."""
     basis: FloatArray
-    """(39, 32, L, 3) mm that one unit of a region's code moves each point."""
+    """(39, 64, L, 3) mm that one unit of a region's code moves each point."""
     share: FloatArray
     """(L,) how much a point belongs to the zero set."""
     shut: FloatArray
@@ -42,7 +42,7 @@ class SurfacePoints:
     """(L, 3) the same for the neutral face."""
 
     def blend(self, z: FloatArray) -> FloatArray:
-        """Canonical points (L, 3) of region codes (39, 32): linear, no field is asked."""
+        """Canonical points (L, 3) of region codes (39, 64): linear, no field is asked."""
         return self.mean + np.tensordot(z, self.basis, axes=2)
 
     def chosen(self, rows: IntArray) -> SurfacePoints:
@@ -76,7 +76,7 @@ def carry(template: TemplateSurface, model: Model, places: SurfacePlaces) -> Sur
 
 
 def _basis(template: TemplateSurface, model: Model, vertices: IntArray) -> FloatArray:
-    """(n, 39, 32, 3) what `TemplateSurface.blend` does to some vertices, as one linear map."""
+    """(n, 39, 64, 3) what `TemplateSurface.blend` does to some vertices, as one linear map."""
     parity = model.net.region_parity.cpu().numpy()
     mirror = model.net.mirror.cpu().numpy()
     twin = template.twin[vertices]

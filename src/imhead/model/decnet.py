@@ -9,7 +9,7 @@ from imhead.regions import REGION_COUNT
 
 
 class DecNet(nn.Module):
-    """z_id (B, 256) → region codes (B, 39, 32). Linear and without bias, so that zero is the mean head."""
+    """z_id (B, 256) → region codes (B, 39, 64). Linear and without bias, so that zero is the mean head."""
 
     def __init__(self, identity_size: int, region_code_size: int) -> None:
         super().__init__()

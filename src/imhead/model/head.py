@@ -1,6 +1,6 @@
 """The whole forward pass, in one sitting.
 
-    z_id (B, 256) ──DecNet──► z_j (B, 39, 32) + δ_j ──KeypointNet──► k_j (B, 39, 3)
+    z_id (B, 256) ──DecNet──► z_j (B, 39, 64) + δ_j ──KeypointNet──► k_j (B, 39, 3)
     x_obs (B, N, 3) ──ExpressionWarp(z_id, z_exp)──► x_can, seal
     every pair (point, region) with ‖x_can − k_j‖ < ρ_j ──local net of j──► f_j
     Σ_j w_j f_j ──FusionNet(x_can, ·)──► canonical distance (B, N); less the seal, the signed distance
@@ -30,7 +30,7 @@ class Regional:
     """What the networks see of an identity: everything that is constant per head."""
 
     z: Tensor
-    """(B, 39, 32) region codes, offsets included."""
+    """(B, 39, 64) region codes, offsets included."""
     keypoints: Tensor
     """(B, 39, 3) centres of the balls, model units."""
     folded: list[Tensor]
@@ -80,7 +80,7 @@ class HeadModel(nn.Module):
         self.register_buffer("region_parity", torch.ones(REGION_COUNT, config.region_code_size))
 
     def regional(self, z_id: Tensor, offsets: Tensor | None = None) -> Regional:
-        """Unfold z_id (B, 256), with region offsets δ (B, 39, 32) if given."""
+        """Unfold z_id (B, 256), with region offsets δ (B, 39, 64) if given."""
         z = self.decnet(z_id)
         if offsets is not None:
             z = z + offsets

@@ -26,5 +26,5 @@ class KeypointNet(nn.Module):
         self.register_buffer("net", torch.from_numpy(NET_OF_REGION), persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Region codes (B, 39, 32) → keypoints (B, 39, 3), model units."""
+        """Region codes (B, 39, 64) → keypoints (B, 39, 3), model units."""
         return self.mean + torch.einsum("brc,rcd->brd", z, self.weight[self.net]) * self.flip

@@ -75,7 +75,7 @@ class LocalNets(nn.Module):
         self.register_buffer("net", torch.from_numpy(NET_OF_REGION), persistent=False)
 
     def fold(self, z: Tensor) -> list[Tensor]:
-        """Region codes (B, 39, 32) → what they add to the first layers: CODE_LAYERS × (B, 39, width)."""
+        """Region codes (B, 39, 64) → what they add to the first layers: CODE_LAYERS × (B, 39, width)."""
         return [
             torch.einsum("brc,rcw->brw", z, code[self.net]) + bias[self.net]
             for code, bias in zip(self.code_weights, self.biases)

@@ -41,7 +41,7 @@ def region_scores(model: Model, head: Head, regions: tuple[Region, ...], mirror:
 
 
 def direction_step(model: Model, regions: tuple[Region, ...], mirror: bool, index: int) -> FloatArray:
-    """(n, 32) one standard deviation along a principal direction, for the n leading regions."""
+    """(n, 64) one standard deviation along a principal direction, for the n leading regions."""
     led = leading(regions, mirror)
     step: FloatArray = _directions(model, led, mirror).steps[index].reshape(len(led), -1)
     return step
@@ -64,7 +64,7 @@ def word_score(model: Model, head: Head, regions: tuple[Region, ...], mirror: bo
 
 
 def word_step(model: Model, regions: tuple[Region, ...], mirror: bool, word: str) -> FloatArray:
-    """(n, 32) what adds 1 to `word_score`, for the n leading regions."""
+    """(n, 64) what adds 1 to `word_score`, for the n leading regions."""
     return _named(model, leading(regions, mirror), mirror, word)[1]
 
 
@@ -93,7 +93,7 @@ def _directions(model: Model, regions: tuple[Region, ...], mirror: bool) -> _Dir
 
 @lru_cache(maxsize=64)
 def _named(model: Model, led: tuple[Region, ...], mirror: bool, word: str) -> tuple[FloatArray, FloatArray]:
-    """A word as (K,) unit direction among the regions' scores, and as (n, 32) one standard deviation of the codes."""
+    """A word as (K,) unit direction among the regions' scores, and as (n, 64) one standard deviation of the codes."""
     step = named_step(model, led, word)
     if mirror:  # what both sides share of it, which is nothing lopsided
         step = symmetric(model, led, step)[[region.index for region in led]]
@@ -113,7 +113,7 @@ def _unfolded(model: Model, regions: tuple[Region, ...], mirror: bool) -> FloatA
 
 @lru_cache(maxsize=4)
 def _surface_basis(model: Model) -> FloatArray:
-    """(39, 32, L, 3) mm that one unit of a code moves some points spread over the template."""
+    """(39, 64, L, 3) mm that one unit of a code moves some points spread over the template."""
     template = template_of(model)
     spread = np.arange(0, len(template.mean), _EVERY)
     places = SurfacePlaces(np.repeat(spread[:, None], 3, axis=1), np.tile([1.0, 0.0, 0.0], (len(spread), 1)))

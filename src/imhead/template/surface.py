@@ -67,12 +67,12 @@ class TemplateSurface:
     pair_region: IntArray
     """(P,) a region that holds it."""
     basis: FloatArray
-    """(P, 32, 3) w_ij B_ij: mm that one unit of the region's code moves the vertex."""
+    """(P, 64, 3) w_ij B_ij: mm that one unit of the region's code moves the vertex."""
     shapes: FloatArray
     """(52, V, 3) offsets from neutral at weight 1, in ARKit order, mm."""
 
     def blend(self, model: Model, z: FloatArray) -> FloatArray:
-        """Canonical vertices (V, 3) of region codes z (39, 32): linear, a few milliseconds, no field is asked."""
+        """Canonical vertices (V, 3) of region codes z (39, 64): linear, a few milliseconds, no field is asked."""
         net = model.net
         mirrored = z[net.mirror.cpu().numpy()] * net.region_parity.cpu().numpy()
         codes = np.stack([z, mirrored]).astype(np.float32)
@@ -93,7 +93,7 @@ class TemplateSurface:
 
     @cached_property
     def _by_region(self) -> list[tuple[IntArray, FloatArray]]:
-        """For each region its vertices (n,) and w B as one matrix (32, n · 3)."""
+        """For each region its vertices (n,) and w B as one matrix (64, n · 3)."""
         bounds = np.searchsorted(self.pair_region, np.arange(REGION_COUNT + 1))
         rows = [slice(bounds[k], bounds[k + 1]) for k in range(REGION_COUNT)]
         size = self.basis.shape[1]

@@ -72,7 +72,7 @@ def draw_batch(
     return Batch(
         heads=torch.from_numpy(heads),
         flipped=flipped,
-        canonical=_taken(canonical, streams, flipped, config.batch_points, _CANONICAL_CREASE_SHARE),
+        canonical=_taken(canonical, streams, flipped, config.batch_points, _CANONICAL_CREASE_SHARE, surface_first=True),
         posed=_taken(seen, streams, flipped, config.batch_points, _WARP_CREASE_SHARE if of_warp else 0.0),
         expressions=torch.where(flipped[: len(posed), None], weights[:, swap], weights),
         keypoints=torch.where(flipped[:, None, None], turned, keypoints),
@@ -104,6 +104,7 @@ def _taken(
     flipped: Tensor,
     count: int,
     creased_share: float,
+    surface_first: bool = False,
 ) -> Tensor:
     """(len(rows), count, 11) samples of each head, a share of them at creases, mirrored where asked."""
     picked = np.zeros((len(rows), count, 11), dtype=np.float32)
@@ -113,7 +114,8 @@ def _taken(
         few = int(creased_share * count) if len(creased) else 0
         if few:
             chosen[:few] = stream.choice(creased, size=few)
-        picked[row] = samples[stream.permutation(chosen)]
+        drawn = samples[stream.permutation(chosen)]
+        picked[row] = drawn[np.argsort(drawn[:, 3] != 0.0, kind="stable")] if surface_first else drawn
     sign = torch.ones(len(rows), 1, 11)
     flip = flipped[: len(rows)]
     sign[flip, :, 0] = sign[flip, :, 4] = sign[flip, :, 7] = -1.0

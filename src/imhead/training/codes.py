@@ -30,13 +30,13 @@ class CodeStart:
     parity: Tensor
     """(256,) ±1: symmetric or antisymmetric dimension."""
     decnet: Tensor
-    """(256, 39, 32) identity code → region codes."""
+    """(256, 39, 64) identity code → region codes."""
     region_parity: Tensor
-    """(39, 32) ±1, for the midline regions."""
+    """(39, 64) ±1, for the midline regions."""
     keypoints: Tensor
-    """(23, 32, 3) region code → keypoint offset, model units."""
+    """(23, 64, 3) region code → keypoint offset, model units."""
     code_scale: Tensor
-    """(23, 32) share of the region's variance that each code dimension carries, largest 1."""
+    """(23, 64) share of the region's variance that each code dimension carries, largest 1."""
     explained: float
     """Part of the region codes' variance that z_id explains through DecNet."""
 

@@ -11,6 +11,7 @@ from imhead.conventions import MODEL_UNIT_MM
 _NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
 _WARP_REACH = 3.0 / MODEL_UNIT_MM  # farther off, the place that the nearest surface names may lie in another lip
 _CREASE = 4.0
+_LEAST_SLOPE = 0.1
 _POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
 
 
@@ -18,6 +19,19 @@ def distance_error(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor
     """Absolute error (…,) of signed distances; where `bound` holds, only what lies above the distance is one."""
     error = predicted - distance
     return torch.where(bound, F.relu(error), error.abs())
+
+
+def residual(predicted: Tensor, distance: Tensor, gradient: Tensor) -> Tensor:
+    """Field values (…, N) to hold against distances (…, N): on the surface over the length of their gradient (…, g, 3),
+    which the first g points have.
+
+    That is the distance to the zero set, to first order (Taubin 1991). A value itself is the smaller the slower the
+    field rises, and a field that errs by a millimetre soon finds that out.
+    """
+    count = gradient.shape[-2]
+    slope = torch.linalg.vector_norm(gradient, dim=-1).clamp(min=_LEAST_SLOPE)
+    first = torch.where(distance[..., :count] == 0.0, predicted[..., :count] / slope, predicted[..., :count])
+    return torch.cat([first, predicted[..., count:]], dim=-1)
 
 
 def distance_term(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:
@@ -79,7 +93,7 @@ def keypoint_term(keypoints: Tensor, target: Tensor) -> Tensor:
 
 
 def symmetry_term(z: Tensor, mirror: Tensor, parity: Tensor) -> Tensor:
-    """Mean squared difference between region codes (B, 39, 32) and those of the mirrored head."""
+    """Mean squared difference between region codes (B, 39, 64) and those of the mirrored head."""
     return (z - z[:, mirror] * parity).square().mean()
 
 

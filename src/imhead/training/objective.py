@@ -25,7 +25,7 @@ class Seen(NamedTuple):
     z_id: Tensor
     """(B, 256), mirrored where the head is."""
     z: Tensor
-    """(B, 39, 32) region codes."""
+    """(B, 39, 64) region codes."""
     keypoints: Tensor
     """(B, 39, 3)."""
     sdf: Tensor
@@ -131,7 +131,7 @@ def terms(model: HeadModel, seen: Seen, batch: Batch) -> dict[str, Tensor]:
     count = seen.gradient.shape[1]
     crease = losses.crease_weight(target, seen.posed_keypoints[:, _CREASED], model.radius[_CREASED])
     return {
-        "distance": losses.distance_term(seen.sdf, distance, bound)
+        "distance": losses.distance_term(losses.residual(seen.sdf, distance, seen.gradient), distance, bound)
         + losses.posed_distance_term(seen.posed_sdf, posed_distance, posed_bound, crease),
         "normal": losses.normal_term(seen.gradient, normal[:, :count], distance[:, :count]),
         "eikonal": losses.eikonal_term(seen.gradient),

@@ -159,7 +159,7 @@ def _pairs(farthest: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
 
 @torch.no_grad()
 def _moments(net: HeadModel, z_id: Tensor, topology: Topology, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """ZᵀZ (39·32, 39·32) and ZᵀY (39·32, H·3) over the heads and their mirror images."""
+    """ZᵀZ (39·64, 39·64) and ZᵀY (39·64, H·3) over the heads and their mirror images."""
     half = topology.half
     codes = net.decnet(z_id)
     width = codes[0].numel()

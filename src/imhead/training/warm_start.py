@@ -1,6 +1,6 @@
 """A start from a trained model: its networks stay, and the heads of another data set get codes that it can read.
 
-heads ──least squares on the model's template──► region codes c (M, 39, 32)
+heads ──least squares on the model's template──► region codes c (M, 39, 64)
 heads ──PCA, as from nothing──► identity codes z (M, 256), which see what the new heads differ in
 DecNet and what the warp reads of an identity: ridge regressions from z to what they gave before
 """
@@ -64,7 +64,7 @@ def warm_start(start: Model, template: TemplateSurface, ict: IctModel, offsets: 
 def region_codes(
     start: Model, template: TemplateSurface, mean: FloatArray, offsets: Tensor, topology: Topology | None = None
 ) -> Tensor:
-    """Region codes (M, 39, 32) that carry the template nearest to heads, by ridge regression.
+    """Region codes (M, 39, 64) that carry the template nearest to heads, by ridge regression.
 
     Args:
         mean: (V, 3) canonical mean head, mm.
@@ -78,7 +78,7 @@ def region_codes(
     moves = np.stack([(template.blend(start, unit) - template.mean)[skin] for unit in units]).astype(np.float32)
     weight = sampling_density(rest[skin]).astype(np.float32)
     weight /= weight.mean()
-    basis = torch.from_numpy(moves)  # (1248, n, 3)
+    basis = torch.from_numpy(moves)  # (2496, n, 3)
     weighted = (basis * torch.from_numpy(weight)[:, None]).flatten(1)
     gram = (weighted @ basis.flatten(1).T).double()
     gram.diagonal().add_(_RIDGE_MM2)
