@@ -23,7 +23,7 @@ def default() -> Model:
 
 @pytest.fixture(scope="module")
 def batch(default: Model) -> train.TrainBatch:
-    return train.train_batch(default, replace(QUICK, batch_heads=3, batch_points=200))
+    return train.train_batch(default, replace(QUICK, batch_heads=3, batch_points=200, resolution=160))
 
 
 def test_the_row_is_well_formed_and_its_points_per_second_are_what_the_seconds_say(default: Model) -> None:

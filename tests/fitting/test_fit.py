@@ -18,7 +18,6 @@ from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan, pose_template
-from imhead.fitting.objective import Codes, sensitivity
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, point_weights
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
@@ -125,8 +124,8 @@ def test_the_encoder_forgives_what_is_left_of_the_pose(result: FitResult, shippe
 def test_a_scan_that_no_head_explains_gives_a_plausible_head(scan: Scan, shipped: Model) -> None:
     # cm: waves of 1.5 mm, 2.5 cm long
     wavy = replace(scan, points=scan.points + 0.15 * np.sin(2.5 * scan.points[:, [1, 2, 0]]))
-    found = fit_scan(wavy, shipped, COARSE)
-    limit = COARSE.identity_limit
+    limit = 1.2
+    found = fit_scan(wavy, shipped, replace(COARSE, identity_limit=limit))
     assert float(np.sqrt(np.square(found.head.z_id).mean())) < 1.001 * limit
     free = fit_scan(wavy, shipped, replace(COARSE, identity_limit=100.0))
     assert float(np.sqrt(np.square(free.head.z_id).mean())) > 1.3 * limit
@@ -181,22 +180,17 @@ def test_noise_is_what_neighbours_do_not_share() -> None:
         assert independent_noise_mm(misfit[:few], torch.from_numpy(nearest_neighbours(points[:few]))) == 0.0
 
 
-@pytest.mark.parametrize(("region", "share"), [("nose_tip", 0.8), ("left_scalp", 0.5), ("left_shoulder", 0.5)])
-def test_a_residual_is_nearer_to_the_true_distance_than_the_field_s_value(
-    region: str, share: float, shipped: Model
-) -> None:
+@pytest.mark.parametrize("region", ["nose_tip", "left_scalp", "left_shoulder"])
+@pytest.mark.parametrize("above_mm", [-0.5, 0.5])
+def test_the_field_a_fit_reads_is_a_distance_near_the_surface(region: str, above_mm: float, shipped: Model) -> None:
     field = HeadField(shipped, shipped.neutral())
     mesh = extract_mesh(field.sdf, 128)
     ball = field.ball(next(r.index for r in REGIONS if r.name == region))
     normals, _ = vertex_normals(mesh.vertices, mesh.faces)
     near = np.linalg.norm(mesh.vertices - ball.center_mm, axis=1) < 0.4 * ball.radius_mm
-    points = mesh.vertices[near] + 0.5 * normals[near]
-    head = shipped.neutral()
-    codes = Codes(torch.tensor(head.z_id), torch.zeros(52), torch.tensor(head.offsets))
-    found = sensitivity(shipped.net, codes, torch.from_numpy(points).float())
+    points = mesh.vertices[near] + above_mm * normals[near]
     true, _, _ = point_to_surface(points, mesh)
-    error, plain = (np.abs(part.numpy() - true).mean() for part in (found.distance_mm, found.sdf_mm))
-    assert error < share * plain
+    assert np.abs(np.sign(above_mm) * field.sdf(points) - true).mean() < 0.1
 
 
 def test_a_region_is_moved_less_readily_by_a_noisy_scan(result: FitResult, shipped: Model) -> None:

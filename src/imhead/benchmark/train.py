@@ -31,7 +31,7 @@ Distance = Callable[[Tensor], Tensor]
 FieldOf = Callable[[slice], Distance]
 """Some heads of a batch → their field, with what is constant for a head computed once."""
 
-_MESH_RESOLUTION = 96
+_MESH_RESOLUTION = 160
 _NEAR_SHARES = ((0.5, 0.0), (0.17, 1.0), (0.17, 5.0), (0.08, 20.0))  # share, spread in mm; the rest lies far
 _CODE_SPREAD = 0.8
 _CHECKED = (2, 64)  # heads and points at which gradients are compared with those of the slow forward pass

@@ -32,13 +32,13 @@ class FitConfig:
     until hair and clothes are told from the head, the first guess is trusted more than the points."""
     identity_prior: float = 0.05
     """Weight of |z_id|² after that, at least."""
-    identity_limit: float = 1.2
+    identity_limit: float = 2.0
     """Length of z_id, in standard deviations, that a step may not lead beyond: it takes the least weight that keeps it.
     A scan that the model cannot explain is not to be explained by an implausible head."""
     expression_prior: float = 10.0
     """Weight of the L1 norm of the ARKit weights: few of them make an expression, and some of those are large. Gaze is
     not fitted: a scan hardly shows it."""
-    offset_prior: float = 0.35
+    offset_prior: float = 0.15
     """Weight of the L1 norm of the region offsets, for a region that the scan shows whole; it is divided by the squared
     share that the scan shows, since what is not seen would follow what is."""
     settled: float = 2.0

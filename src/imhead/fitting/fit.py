@@ -198,7 +198,7 @@ def _start(
 
 def _offset_prior(model: Model, state: State, config: FitConfig) -> Tensor:
     points = moved(state.points, state.motion)
-    residual = sensitivity(model.net, state.codes, points[: len(state.neighbour)]).distance_mm
+    residual = sensitivity(model.net, state.codes, points[: len(state.neighbour)]).sdf_mm
     noise = independent_noise_mm(residual, state.neighbour)
     placed = points.double().cpu().numpy()
     return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)
@@ -253,7 +253,7 @@ def _doubts(head: Head, explained: BoolArray, face: BoolArray, distance: FloatAr
     doubts: list[str] = []
     sigma = float(np.linalg.norm(head.z_id) / np.sqrt(len(head.z_id)))
     if sigma > 1.5:
-        doubts.append(f"the identity lies {sigma:.1f} standard deviations out; check the unit of the scan")
+        doubts.append(f"the identity lies {sigma:.1f} standard deviations out, far from known heads; check the unit")
     if face.sum() < 100:
         doubts.append("fewer than 100 scan points lie on the face; the fit rests on little")
     elif explained[face].mean() < 0.6:

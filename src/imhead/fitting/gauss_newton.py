@@ -60,14 +60,11 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     points = moved(state.points[rows], state.motion)
     line = sensitivity(net, state.codes, points)
     face = state.face[rows]
-    # where the field rises slowly, off the face, the model errs most; for that one z_id would bend the whole head
-    slope = line.slope if with_offsets else torch.where(face, line.slope, 1.0)
-    residual = line.sdf_mm / slope
     if not early:
         # a robust loss narrower than the noise takes the scan for outliers
-        noise = independent_noise_mm(residual[: len(state.neighbour)], state.neighbour)
+        noise = independent_noise_mm(line.sdf_mm[: len(state.neighbour)], state.neighbour)
         robust_mm = max(robust_mm, config.robust_noise * noise)
-    trusted = point_weights(residual, face, robust_mm, config, with_offsets)
+    trusted = point_weights(line.sdf_mm, face, robust_mm, config, with_offsets)
     if state.normals is not None:
         normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
@@ -79,7 +76,7 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
     if state.scale_free:
         twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
     curvature, pull = _prior(state, early, with_offsets, twist.shape[1], config)
-    hessian, gradient = normal_equations(net, line, twist, trusted / slope.square(), with_offsets)
+    hessian, gradient = normal_equations(net, line, twist, trusted, with_offsets)
     gradient += pull
     hessian.diagonal().add_(curvature + state.damping * hessian.diagonal())
     if not with_offsets:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.geometry.field import LEAST_SLOPE
 from imhead.geometry.threads import chunks, side_by_side
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
@@ -68,17 +67,6 @@ class Sensitivity:
     """(P,) the point of each pair."""
     counts: list[int]
     """Pairs of each of the 39 regions; sums to P."""
-
-    @property
-    def slope(self) -> Tensor:
-        """(N,) how fast the field rises, at least `LEAST_SLOPE`. No learned field is an exact distance: ours rises by
-        0.7 mm per mm on the face and by 0.3 on the shoulders."""
-        return torch.linalg.vector_norm(self.point, dim=1).clamp(min=LEAST_SLOPE)
-
-    @property
-    def distance_mm(self) -> Tensor:
-        """(N,) signed distance to the zero set, to first order (Taubin 1991): the field's value over its slope."""
-        return self.sdf_mm / self.slope
 
 
 def sensitivity(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
@@ -162,7 +150,6 @@ def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: boo
     )
 
 
-@torch.no_grad()
 def normal_equations(
     net: HeadModel, line: Sensitivity, twist: Tensor, weight: Tensor, with_offsets: bool
 ) -> tuple[Tensor, Tensor]:
@@ -174,23 +161,28 @@ def normal_equations(
         twist: (N, 6 or 7) derivatives by the pose.
         weight: (N,) of each point.
     """
-    if with_offsets:
-        # hundreds of small products, which two threads would only hinder
-        ((hessian, gradient),) = side_by_side(_of_offsets, [(line, twist, weight)], weight.device)
-        return hessian.double(), gradient.double()
-    by_identity = line.warp_identity @ net.warp.identity.weight
-    parts = zip(line.pair_point.split(line.counts), line.region.split(line.counts), net.decnet.weight.unbind(dim=1))
-    for points, part, unfold in parts:
-        by_identity.index_add_(0, points, part @ unfold.T)
-    every = torch.cat([twist, line.weights, by_identity], dim=1)
-    return (every.T @ (every * weight[:, None])).double(), (every.T @ (weight * line.sdf_mm)).double()
+    # many small products, which two threads would only hinder
+    part = (net, line, twist, weight)
+    ((hessian, gradient),) = side_by_side(_of_offsets if with_offsets else _of_identity, [part], weight.device)
+    return hessian.double(), gradient.double()
 
 
 @torch.no_grad()
-def _of_offsets(part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """JᵀWJ and JᵀWr of points, their twist and their weight, J never written out: two regions meet only at the points
-    that both hold."""
-    line, twist, weight = part
+def _of_identity(part: tuple[HeadModel, Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """JᵀWJ and JᵀWr of points, their twist and their weight, by pose, weights and z_id."""
+    net, line, twist, weight = part
+    by_identity = line.warp_identity @ net.warp.identity.weight
+    pairs = zip(line.pair_point.split(line.counts), line.region.split(line.counts), net.decnet.weight.unbind(dim=1))
+    for points, by_code, unfold in pairs:
+        by_identity.index_add_(0, points, by_code @ unfold.T)
+    every = torch.cat([twist, line.weights, by_identity], dim=1)
+    return every.T @ (every * weight[:, None]), every.T @ (weight * line.sdf_mm)
+
+
+@torch.no_grad()
+def _of_offsets(part: tuple[HeadModel, Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The same by pose and region offsets, J never written out: two regions meet only at the points that both hold."""
+    _, line, twist, weight = part
     first, size = twist.shape[1], line.region.shape[1]
     total = first + REGION_COUNT * size
     hessian, gradient = twist.new_zeros(total, total), twist.new_zeros(total)

@@ -38,7 +38,7 @@ _POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # from the part of a lid that lies behind the eye: there a shape alone says how it moves
 _UNDER_A_LID_MM = (0.5, 0.2)  # an eyeball's vertex this deep inside the head is covered, and stays
-_TOUCHING = ("mouth", "nose", "left_eye", "right_eye")  # groups of regions
+_TOUCHING = ("mouth", "nose", "left_eye", "right_eye", "left_ear", "right_ear")  # groups of regions
 _INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
 
 
@@ -111,7 +111,7 @@ class TemplateSurface:
 
     @cached_property
     def _touching(self) -> IntArray:
-        """(G, 3) faces of skin and mouth around lips, lids and nostrils, where one sheet may come to lie in another."""
+        """(G, 3) faces of skin and mouth where one sheet may come to lie in another: lips, lids, nostrils and ears."""
         rows = [region.index for region in REGIONS if region.group in _TOUCHING]
         held = (np.linalg.norm(self.mean[:, None] - CENTERS_MM[rows], axis=2) < RADII_MM[rows]).any(axis=1)
         held &= self.part < LEFT_EYE
