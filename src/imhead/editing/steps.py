@@ -16,7 +16,7 @@ from imhead.errors import InputError
 from imhead.regions import REGIONS, Region
 from imhead.types import FloatArray, Head
 
-_NEIGHBOUR_SIGMA = 4.0  # how loosely a sampled region must agree with the regions that stay
+_NEIGHBOUR_SIGMA = 0.5  # how loosely a drawn region must agree with the regions that stay
 Regions = tuple[Region, ...]
 
 
