@@ -99,7 +99,7 @@ def main(folder: Path, out: Path) -> None:
         f"- **Training:** {card['training']}; seed {card['seed']}, code at {card['commit']}, {card['date']}.",
         "- **Encoder:** the settings of `imhead train default`, on the same identities.",
         f"- **Limits:** {card['limits']}.",
-        "- **Made by:** `make train-default`.",
+        "- **To make it again:** `make train-default`.",
         "",
         "## Held-out heads",
         *heldout_table(_rows(folder, "heldout")[0], _rows(folder, "heldout_start")[0]),

@@ -8,6 +8,7 @@ no more than the derivatives by the region codes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -161,16 +162,16 @@ def normal_equations(
         twist: (N, 6 or 7) derivatives by the pose.
         weight: (N,) of each point.
     """
+    sought = _of_offsets if with_offsets else partial(_of_identity, net)
     # many small products, which two threads would only hinder
-    part = (net, line, twist, weight)
-    ((hessian, gradient),) = side_by_side(_of_offsets if with_offsets else _of_identity, [part], weight.device)
+    ((hessian, gradient),) = side_by_side(sought, [(line, twist, weight)], weight.device)
     return hessian.double(), gradient.double()
 
 
 @torch.no_grad()
-def _of_identity(part: tuple[HeadModel, Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _of_identity(net: HeadModel, part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """JᵀWJ and JᵀWr of points, their twist and their weight, by pose, weights and z_id."""
-    net, line, twist, weight = part
+    line, twist, weight = part
     by_identity = line.warp_identity @ net.warp.identity.weight
     pairs = zip(line.pair_point.split(line.counts), line.region.split(line.counts), net.decnet.weight.unbind(dim=1))
     for points, by_code, unfold in pairs:
@@ -180,9 +181,9 @@ def _of_identity(part: tuple[HeadModel, Sensitivity, Tensor, Tensor]) -> tuple[T
 
 
 @torch.no_grad()
-def _of_offsets(part: tuple[HeadModel, Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _of_offsets(part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """The same by pose and region offsets, J never written out: two regions meet only at the points that both hold."""
-    _, line, twist, weight = part
+    line, twist, weight = part
     first, size = twist.shape[1], line.region.shape[1]
     total = first + REGION_COUNT * size
     hessian, gradient = twist.new_zeros(total, total), twist.new_zeros(total)
