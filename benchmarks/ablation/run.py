@@ -226,8 +226,7 @@ def main() -> None:
     heads = TrainingHeads(data, sources, config.identities)
     offsets = heads.offsets()
     population = build_population(heads, offsets, config, asked.run / "population", say)
-    mean = (heads.ict.mean + heads.ict.canonical_offset).astype(np.float64)
-    start = start_codes(mean, offsets, heads.ict.mirror, replace(config.model, region_code_size=CODE_SIZE))
+    start = start_codes(heads.ict, offsets, replace(config.model, region_code_size=CODE_SIZE))
     source = HeldOutSource.of_data(data, sources)
     held_out = HeldOutHeads(source, min(asked.heads, source.count or asked.heads))
     rows = []

@@ -11,11 +11,22 @@ from torch import Tensor
 
 from imhead.config import PRESETS
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.geometry.metrics import vertex_areas
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, MIRROR, SIDE
 from imhead.sources.ict import IctModel
-from imhead.training.codes import CodeStart, apply_start, keypoint_weights, mirror_offsets, start_codes
+from imhead.training.codes import (
+    CodeStart,
+    apply_start,
+    identity_codes,
+    keypoint_weights,
+    mirror_offsets,
+    seen_faces,
+    start_codes,
+    surface_metric,
+)
 from imhead.training.population import TrainingHeads
+from imhead.types import Mesh
 
 CONFIG = PRESETS["tiny"].model
 HEADS = 12
@@ -32,15 +43,15 @@ def offsets(training_heads: Callable[[int], TrainingHeads]) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def twice(ict: IctModel, mean: np.ndarray, offsets: Tensor) -> CodeStart:
+def twice(ict: IctModel, offsets: Tensor) -> CodeStart:
     """Codes of six heads and of the same six mirrored."""
     half = offsets[: HEADS // 2]
-    return start_codes(mean, torch.cat([half, mirror_offsets(half, torch.from_numpy(ict.mirror))]), ict.mirror, CONFIG)
+    return start_codes(ict, torch.cat([half, mirror_offsets(half, torch.from_numpy(ict.mirror))]), CONFIG)
 
 
 @pytest.fixture(scope="module")
-def start(ict: IctModel, mean: np.ndarray, offsets: Tensor) -> CodeStart:
-    return start_codes(mean, offsets, ict.mirror, CONFIG)
+def start(ict: IctModel, offsets: Tensor) -> CodeStart:
+    return start_codes(ict, offsets, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +80,26 @@ def test_codes_are_of_unit_size_and_zero_beyond_what_the_heads_can_tell(start: C
     assert not used[2 * HEADS :].any()
     assert used.max() < 1.5 and (used[:HEADS] > 0.3).all()
     assert start.explained > 0.99
+
+
+def test_where_a_registration_slid_along_the_surface_is_no_part_of_who_it_is(ict: IctModel, offsets: Tensor) -> None:
+    metric = torch.from_numpy(surface_metric(ict)).float()
+    normal = torch.nn.functional.normalize(metric, dim=1)
+    slide = torch.randn(offsets.shape, generator=torch.Generator().manual_seed(0))
+    slide = slide - (slide * normal).sum(dim=2, keepdim=True) * normal
+    plain, slid = (identity_codes(ict, moved, CONFIG.identity_size)[0] for moved in (offsets, offsets + 3.0 * slide))
+    # directions are found up to their sign
+    torch.testing.assert_close(torch.cdist(slid, slid), torch.cdist(plain, plain), rtol=1e-3, atol=1e-3)
+
+
+def test_what_nobody_sees_counts_nothing_and_the_face_counts_most(ict: IctModel, mean: np.ndarray) -> None:
+    counts = np.square(surface_metric(ict)).sum(axis=1)
+    assert np.isfinite(counts).all() and (counts == 0.0).any()
+    np.testing.assert_allclose(counts, counts[ict.mirror], rtol=1e-6)
+    tip = mean[mean[:, 2].argmax()]
+    face = np.linalg.norm(mean - tip, axis=1) < 60.0
+    per_mm2 = counts / vertex_areas(Mesh(ict.mean, seen_faces(ict))).clip(1e-9)
+    assert np.median(per_mm2[face & (counts > 0.0)]) > 5.0 * np.median(per_mm2[~face & (counts > 0.0)])
 
 
 def test_different_heads_have_different_codes(start: CodeStart) -> None:
@@ -120,7 +151,7 @@ def test_code_scales_lead_with_one_and_never_rise(start: CodeStart) -> None:
     assert (start.code_scale.diff(dim=1) <= 1e-4).all() and (start.code_scale >= 0).all()
 
 
-def test_the_same_heads_give_the_same_start(ict: IctModel, mean: np.ndarray, offsets: Tensor, start: CodeStart) -> None:
-    again = start_codes(mean, offsets, ict.mirror, CONFIG)
+def test_the_same_heads_give_the_same_start(ict: IctModel, offsets: Tensor, start: CodeStart) -> None:
+    again = start_codes(ict, offsets, CONFIG)
     for name in ("z_id", "parity", "decnet", "region_parity", "keypoints", "code_scale"):
         assert torch.equal(getattr(again, name), getattr(start, name)), name

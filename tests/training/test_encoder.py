@@ -13,8 +13,8 @@ from imhead.config import EncoderConfig, ModelConfig
 from imhead.encoding.encoder import motion_of
 from imhead.model.head import HeadModel
 from imhead.sources.ict import IctModel
-from imhead.training.codes import apply_start, start_codes
-from imhead.training.encoder import RegisteredHeads, basis_of, draw_scan, seen_faces, train_encoder
+from imhead.training.codes import apply_start, seen_faces, start_codes
+from imhead.training.encoder import RegisteredHeads, basis_of, draw_scan, train_encoder
 from imhead.training.population import TrainingHeads
 
 CONFIG = EncoderConfig(face_places=120, other_places=40, width=64, depth=1, scans=1000, epochs=6, batch=32)
@@ -25,7 +25,7 @@ def registered(ict: IctModel, training_heads: Callable[[int], TrainingHeads]) ->
     sizes = ModelConfig(identity_size=12, region_code_size=8, local_width=8, local_hidden=2, feature_size=4)
     offsets = training_heads(24).offsets()
     net = HeadModel(sizes)
-    start = start_codes((ict.mean + ict.canonical_offset).astype(np.float64), offsets, ict.mirror, sizes)
+    start = start_codes(ict, offsets, sizes)
     apply_start(net, start)
     model = Model("m", weights_hash(net.state_dict()), net.eval().requires_grad_(False), {})
     weights = np.zeros((3, 52), dtype=np.float32)

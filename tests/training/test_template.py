@@ -42,8 +42,7 @@ def built(ict: IctModel, offsets: Tensor) -> tuple[Learner, TemplateSurface]:
     """A learner at its start, and the template of it."""
     torch.manual_seed(0)
     model = HeadModel(CONFIG.model)
-    mean = (ict.mean + ict.canonical_offset).astype(np.float64)
-    start = start_codes(mean, offsets, ict.mirror, CONFIG.model)
+    start = start_codes(ict, offsets, CONFIG.model)
     apply_start(model, start)
     learner = Learner(model, start.z_id)
     learner.eval().requires_grad_(False)

@@ -2,6 +2,9 @@
 
 Random codes had not begun to separate 2 000 identities after 1 600 steps; these separate them from the first. Every
 basis is split into symmetric and antisymmetric directions, so that mirroring a head changes signs of its codes.
+
+The identity code sees of a vertex how far it moves along the normal: where along its surface a registration put it
+makes no other head, and no scan shows it (docs/decisions/0030).
 """
 
 from __future__ import annotations
@@ -13,12 +16,17 @@ import torch
 from torch import Tensor
 
 from imhead.config import ModelConfig
-from imhead.conventions import MODEL_UNIT_MM
+from imhead.conventions import FACE_RADIUS_MM, MODEL_UNIT_MM
+from imhead.curation.virtual_scan import visible_faces
 from imhead.model.fusion import wendland
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, NET_COUNT, RADII_MM, REGIONS
+from imhead.sources.ict import IctModel
 from imhead.training.samples import sampling_density
-from imhead.types import FloatArray, IntArray
+from imhead.types import FloatArray, IntArray, Mesh
+
+_FACE_WEIGHT = 5.0
+"""What the face counts to the identity code against an equal area elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +94,35 @@ def keypoint_weights(mean: FloatArray) -> FloatArray:
     return result
 
 
-def identity_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, size: int) -> tuple[Tensor, Tensor]:
+def seen_faces(ict: IctModel) -> IntArray:
+    """Faces (F, 3) of ICT's head that can be seen from outside."""
+    faces: IntArray = np.concatenate([ict.skin_faces, ict.eye_faces])
+    return faces[visible_faces(Mesh(ict.mean, faces))]
+
+
+def surface_metric(ict: IctModel) -> FloatArray:
+    """(V, 3) along the normals, as long as the root of what a vertex counts: the area that is seen there, more on the
+    face (`_FACE_WEIGHT`) and where regions are small. A vertex that nobody sees counts nothing.
+    """
+    mean, faces = ict.mean.astype(np.float64), seen_faces(ict)
+    a, b, c = (mean[faces[:, k]] for k in range(3))
+    area = np.zeros_like(mean)
+    np.add.at(area, faces.reshape(-1), np.repeat(np.cross(b - a, c - a) / 6.0, 3, axis=0))
+    area = 0.5 * (area + area[ict.mirror] * [-1.0, 1.0, 1.0])
+    face = np.linalg.norm(mean - mean[mean[:, 2].argmax()], axis=1) < FACE_RADIUS_MM
+    area *= (np.where(face, _FACE_WEIGHT, 1.0) * np.sqrt(sampling_density(mean)))[:, None]
+    metric: FloatArray = area / np.sqrt(np.linalg.norm(area, axis=1, keepdims=True)).clip(1e-12)
+    return metric
+
+
+def identity_codes(ict: IctModel, offsets: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Whitened identity codes (M, size) of registered heads, and the parity (size,) of their dimensions.
 
     Arguments as of `start_codes`.
     """
-    importance = torch.from_numpy(sampling_density(mean)).float().sqrt()[:, None]
-    weighted = (offsets * importance).flatten(1)
-    flipped = (mirror_offsets(offsets, torch.from_numpy(mirror)) * importance).flatten(1)
+    metric = torch.from_numpy(surface_metric(ict)).float()
+    weighted = torch.einsum("mvc,vc->mv", offsets, metric)
+    flipped = torch.einsum("mvc,vc->mv", mirror_offsets(offsets, torch.from_numpy(ict.mirror)), metric)
     basis = _split_pca(weighted, flipped, size)
     # with fewer heads than dimensions, the rest of the code stays zero
     z, parity = torch.zeros(len(offsets), size), torch.ones(size)
@@ -102,18 +131,18 @@ def identity_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, size: in
     return z, parity
 
 
-def start_codes(mean: FloatArray, offsets: Tensor, mirror: IntArray, config: ModelConfig) -> CodeStart:
+def start_codes(ict: IctModel, offsets: Tensor, config: ModelConfig) -> CodeStart:
     """Codes of registered heads.
 
     Args:
-        mean: (V, 3) canonical mean head, mm.
-        offsets: (M, V, 3) offsets of each head from it, mm.
-        mirror: (V,) the vertex at the mirrored place.
+        ict: the common topology, with its mean head.
+        offsets: (M, V, 3) offsets of each head from the canonical mean head, mm.
     """
     torch.manual_seed(0)
-    twin = torch.from_numpy(mirror)
+    mean = (ict.mean + ict.canonical_offset).astype(np.float64)
+    twin = torch.from_numpy(ict.mirror)
     heads = len(offsets)
-    z, parity = identity_codes(mean, offsets, mirror, config.identity_size)
+    z, parity = identity_codes(ict, offsets, config.identity_size)
     points = torch.from_numpy(mean).float()
     shift = torch.from_numpy(keypoint_weights(mean)).float()
     size = config.region_code_size

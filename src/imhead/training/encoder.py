@@ -19,13 +19,14 @@ from torch import Tensor
 from imhead.checkpoint import Model, load_model
 from imhead.config import EncoderConfig
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.virtual_scan import sample_points, visible_faces
+from imhead.curation.virtual_scan import sample_points
 from imhead.encoding.encoder import TWIST_SCALE, ScanEncoder, encoder_path, load_encoder, motion_of, save_encoder
 from imhead.encoding.features import basis_features
 from imhead.errors import InputError
 from imhead.regions import CENTERS_MM, REGIONS
 from imhead.sources.ict import IctModel
 from imhead.training.batch import arkit_swap
+from imhead.training.codes import seen_faces
 from imhead.types import FloatArray, IntArray, Mesh
 
 _NOSE_TIP_MM = CENTERS_MM[next(r.index for r in REGIONS if r.name == "nose_tip")]
@@ -46,12 +47,6 @@ class RegisteredHeads:
     """(E, 52) expressions to draw from."""
     faces: IntArray
     """(F, 3)."""
-
-
-def seen_faces(ict: IctModel) -> IntArray:
-    """Faces (F, 3) of ICT's head that can be seen from outside."""
-    faces: IntArray = np.concatenate([ict.skin_faces, ict.eye_faces])
-    return faces[visible_faces(Mesh(ict.mean, faces))]
 
 
 def basis_of(mean: FloatArray, faces: IntArray, config: EncoderConfig) -> FloatArray:

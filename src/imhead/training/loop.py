@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -213,8 +212,7 @@ def _tf32(device: torch.device) -> Iterator[None]:
 
 def _fresh(config: TrainConfig, ict: IctModel, offsets: Tensor, progress: Progress) -> Learner:
     model = HeadModel(config.model)
-    mean = (ict.mean + ict.canonical_offset).astype(np.float64)
-    start = start_codes(mean, offsets, ict.mirror, config.model)
+    start = start_codes(ict, offsets, config.model)
     progress(f"codes started: z_id explains {start.explained:.4f} of the region codes' variance")
     apply_start(model, start)
     return Learner(model, start.z_id)

@@ -50,7 +50,7 @@ def warm_start(start: Model, template: TemplateSurface, ict: IctModel, offsets: 
     net = copy.deepcopy(start.net)
     mean = (ict.mean + ict.canonical_offset).astype(np.float64)
     codes = region_codes(start, template, mean, offsets)
-    z, parity = identity_codes(mean, offsets, ict.mirror, config.identity_size)
+    z, parity = identity_codes(ict, offsets, config.identity_size)
     seen = torch.cat([z, z * parity])
     unfolded = torch.cat([codes, codes[:, net.mirror] * net.region_parity]).flatten(1)
     before = unfolded @ torch.linalg.pinv(net.decnet.weight.flatten(1))  # the identity codes of the model as it was
