@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -110,6 +111,20 @@ def test_a_reload_comes_back_to_the_same_work(server: StudioServer, open_tab: Op
     again = open_tab(4)
     assert session(server, 4) is mine
     assert again.wait_for(lambda: again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 12")
+
+
+def test_a_reload_that_overtakes_the_end_of_its_old_connection_comes_back_too(
+    server: StudioServer, open_tab: Open
+) -> None:
+    tab = open_tab(15)
+    mine = session(server, 15)
+    mine.do(RandomHead(15))
+    assert mine.wait()
+    late = threading.Timer(0.3, tab.close)
+    late.start()
+    again = open_tab(15)
+    late.join()
+    assert again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 15"
 
 
 def test_a_duplicated_tab_starts_on_its_own(server: StudioServer, open_tab: Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 import time
@@ -19,6 +20,8 @@ from imhead.studio.page import StudioPage
 from imhead.studio.session import TabSession
 from imhead.studio.stage import light_scene
 from imhead.template.surface import template_of
+
+_RELOAD_S = 1.0  # a reloaded page may come before its old connection is known to have ended
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,9 @@ class StudioServer:
 
     async def _connected(self, client: viser.ClientHandle) -> None:
         name = TAB.get()
+        until = time.monotonic() + _RELOAD_S
+        while self._in_use_by_another(name) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
         with self._lock:
             self._forget_old()
             broken, key = self._pages.pop(name, None), name.partition(".")[0]
@@ -132,6 +138,11 @@ class StudioServer:
             return opened.page
 
         session.attach(make)
+
+    def _in_use_by_another(self, name: str) -> bool:
+        with self._lock:
+            key = name.partition(".")[0]
+            return name not in self._pages and any(page.key == key for page in self._pages.values())
 
     async def _disconnected(self, client: viser.ClientHandle) -> None:
         with self._lock:
