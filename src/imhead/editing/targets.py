@@ -3,7 +3,7 @@
     least Σ u² + Σ_soft (Δm / 1 mm)²   such that the targets are reached and the regions' other lengths stay
 
 u are independent steps of one standard deviation each, taken while the other regions stay about put. The template's
-linear blend gives the slopes, a few Newton steps make it true on the zero set itself.
+linear blend gives the slopes, a few quasi-Newton steps make it true on the zero set itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LIMIT_SIGMA = 4.0
 """The furthest a region may go from the mean along the way of an edit, in standard deviations."""
 _CLOSE = 0.02  # mm or degrees between what is asked for and what is reached
 _SOFT_MM = 1.0
-_NEWTON_STEPS = 10
+_STEPS = 20
 _UNMOVED = 1e-6  # a measurement that one standard deviation moves by less is not this region's
 _NEAREST_TO = 0.05  # mm or degrees
 _TOLD = 1e-3  # mm or degrees: what moved less is not worth a line
@@ -62,7 +62,7 @@ class Reached:
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """What stays the same over the Newton steps. K step directions, M hard and S soft measurements."""
+    """What stays the same over the steps. K step directions, M hard and S soft measurements."""
 
     model: Model
     head: Head
@@ -168,19 +168,23 @@ def _solved(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
     goal = _values(problem.hard, points)
     goal[: len(wanted)] += wanted
     soft_start = _values(problem.soft, points)
-    for _ in range(_NEWTON_STEPS):
+    hard, soft = (_slopes(problem.moves, kinds, points) for kinds in (problem.hard, problem.soft))
+    for _ in range(_STEPS):
         missing = goal - _values(problem.hard, points)
         if np.abs(missing).max() < _CLOSE:
             break
-        hard, soft = (_slopes(problem.moves, kinds, points) for kinds in (problem.hard, problem.soft))
         # stationary point of ½uᵀHu - gᵀu under hard · u = missing + hard · u_now
         h = np.eye(len(u)) + soft.T @ soft / _SOFT_MM**2
         g = soft.T @ (soft @ u - (_values(problem.soft, points) - soft_start)) / _SOFT_MM**2
         system = np.block([[h, hard.T], [hard, -1e-9 * np.eye(len(hard))]])
+        before = u
         u = np.linalg.solve(system, np.concatenate([g, missing + hard @ u]))[: len(u)]
         if not np.isfinite(u).all() or _sigma_along(problem, u) > 2.0 * LIMIT_SIGMA:
             return None
         points = problem.landmarks(u)
+        # Broyden: the least change of the slopes that explains what the step did
+        step, left = u - before, goal - _values(problem.hard, points)
+        hard += np.outer(missing - left - hard @ step, step) / (step @ step)
     reached = np.abs(goal - _values(problem.hard, points)).max() < _CLOSE
     return u if reached and _sigma_along(problem, u) <= LIMIT_SIGMA else None
 
