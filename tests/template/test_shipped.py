@@ -62,7 +62,7 @@ def test_on_drawn_heads_a_region_moves_only_what_its_ball_holds(shipped: Morphab
             assert (away[mine & skin] < 1.1).all(), region.name
             lost += int((away[mine] >= 1.0).sum())
     # some in the palate, and at the cut below neck and shoulders, lie in no ball on some head
-    assert lost < 20
+    assert lost < 30
 
 
 @pytest.mark.parametrize("name", ["nose_tip", "left_upper_lid", "upper_lip", "left_ear_helix", "chin", "left_cheek"])
