@@ -22,6 +22,16 @@ def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _again(card: dict[str, Any]) -> str:
+    if "started_from" not in card:
+        return "`make train-default`"
+    before = f"model {card['started_from']}"
+    return (
+        f"`imhead train SETTINGS.json --start MODEL`: {before} and the settings in this one's card. "
+        "`make train-default` trains its like from nothing"
+    )
+
+
 def heldout_table(row: dict[str, Any], start: dict[str, Any]) -> list[str]:
     """Held-out heads: one line for each area."""
     lines = [
@@ -99,7 +109,7 @@ def main(folder: Path, out: Path) -> None:
         f"- **Training:** {card['training']}; seed {card['seed']}, code at {card['commit']}, {card['date']}.",
         "- **Encoder:** the settings of `imhead train default`, on the same identities.",
         f"- **Limits:** {card['limits']}.",
-        "- **To make it again:** `make train-default`.",
+        f"- **To make it again:** {_again(card)}.",
         "",
         "## Held-out heads",
         *heldout_table(_rows(folder, "heldout")[0], _rows(folder, "heldout_start")[0]),
