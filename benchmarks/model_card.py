@@ -25,9 +25,8 @@ def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
 def _again(card: dict[str, Any]) -> str:
     if "started_from" not in card:
         return "`make train-default`"
-    before = f"model {card['started_from']}"
     return (
-        f"`imhead train SETTINGS.json --start MODEL`: {before} and the settings in this one's card. "
+        f"`imhead train SETTINGS.json --start MODEL`: model {card['started_from']} and the settings in this one's card. "
         "`make train-default` trains its like from nothing"
     )
 
