@@ -26,7 +26,7 @@ def _again(card: dict[str, Any]) -> str:
     if "started_from" not in card:
         return "`make train-default`"
     return (
-        f"`imhead train SETTINGS.json --start MODEL`: model {card['started_from']} and the settings in this one's card. "
+        f"`imhead train SETTINGS.json --start MODEL`: model {card['started_from']} and this one's own settings. "
         "`make train-default` trains its like from nothing"
     )
 
