@@ -7,19 +7,20 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
-from imhead.sources.ict import IctModel
+from imhead.sources.ict import IctModel, boundary_loops
 from imhead.training.samples import (
     Samples,
     carry,
     face_density,
     head_samples,
     sampling_density,
-    signed_distance,
 )
+from imhead.training.solid import Solid
 
 SKIN_MM = 60.0
 EYE_MM = 12.0
@@ -232,19 +233,34 @@ def test_carry_keeps_a_surface_point_in_its_triangle_when_that_stretches() -> No
     np.testing.assert_allclose(carry(source, target, corners, nearest, above), [[4.0, 3.0, 4.0]], atol=1e-9)
 
 
-def test_signed_distance_finds_the_nearest_face_and_place() -> None:
-    ball = trimesh.creation.icosphere(subdivisions=4, radius=10.0)
-    points = np.array([[0.0, 0.0, 15.0], [0.0, 0.0, 4.0]])
-    closest = signed_distance(ball.vertices, ball.faces, points)
-    np.testing.assert_allclose(closest.distance, [5.0, -6.0], atol=0.05)
-    np.testing.assert_allclose(closest.point, [[0, 0, 10], [0, 0, 10]], atol=0.5)
-    corners = ball.vertices[ball.faces[closest.face]]
-    assert (np.linalg.norm(corners.mean(axis=1) - closest.point, axis=1) < 1.0).all()
-
-
 def test_small_regions_are_sampled_more_densely() -> None:
     lid, scalp = np.array([[31.0, 34.5, 86.0]]), np.array([[45.0, 92.0, -28.0]])
     assert sampling_density(lid)[0] > 3.0 * sampling_density(scalp)[0]
+
+
+def cut_of_the_bust(ict: IctModel) -> np.ndarray:
+    """(n, 3) vertices of the mean canonical head on the edge where its bust is cut."""
+    canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
+    return min((canonical[loop] for loop in boundary_loops(ict.skin_open_faces)), key=lambda p: float(p[:, 1].mean()))
+
+
+def test_at_the_cut_of_the_bust_a_normal_is_that_of_its_own_side(ict: IctModel) -> None:
+    canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
+    samples = head_samples(ict, face_density(ict), canonical, canonical, 4000, np.random.default_rng(0))
+    at_cut = cKDTree(cut_of_the_bust(ict)).query(samples.points[:2000])[0] < 8.0
+    points, normals = samples.points[:2000][at_cut], samples.normal[:2000][at_cut]
+    inward = Solid(canonical, ict.skin_faces).signed_distance(points - 0.05 * normals)
+    assert len(points) > 30
+    # 0.05 mm below a surface along its normal one is 0.05 mm deep; along a normal between two sides, less
+    assert np.quantile(inward.distance, 0.95) < -0.045
+
+
+def test_the_cut_of_the_bust_is_sampled_more_densely_than_the_bust(ict: IctModel) -> None:
+    density = face_density(ict)[: len(ict.skin_faces)]
+    centroids = (ict.mean + ict.canonical_offset)[ict.skin_faces].mean(axis=1)
+    away = cKDTree(cut_of_the_bust(ict)).query(centroids)[0]
+    bust = centroids[:, 1] < -130.0
+    assert density[bust & (away < 8.0)].mean() > 3.0 * density[bust & (away > 35.0)].mean()
 
 
 def test_real_heads_have_as_many_surface_samples_as_promised(ict: IctModel) -> None:
@@ -258,7 +274,7 @@ def test_real_heads_have_no_surface_samples_inside_their_eyes(ict: IctModel) -> 
     canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
     samples = head_samples(ict, face_density(ict), canonical, canonical, 4000, np.random.default_rng(0))
     just_outside = samples.points[:2000] + 0.05 * samples.normal[:2000]
-    inside = signed_distance(canonical, ict.eye_faces, just_outside).distance < 0
+    inside = Solid(canonical, ict.eye_faces).inside(just_outside)
     # where lids touch the eye, a point just outside one is inside the other
     assert inside.mean() < 0.002
 
@@ -266,6 +282,8 @@ def test_real_heads_have_no_surface_samples_inside_their_eyes(ict: IctModel) -> 
 def test_far_from_the_eyes_of_real_heads_the_skin_is_the_nearer_surface(ict: IctModel) -> None:
     canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
     samples = head_samples(ict, face_density(ict), canonical, canonical, 8000, np.random.default_rng(0))
-    skin, eyes = (signed_distance(canonical, part, samples.points[4000:]) for part in (ict.skin_faces, ict.eye_faces))
+    skin, eyes = (
+        Solid(canonical, part).signed_distance(samples.points[4000:]) for part in (ict.skin_faces, ict.eye_faces)
+    )
     error = np.abs(samples.distance[4000:] - np.minimum(skin.distance, eyes.distance))[~samples.bound[4000:]]
     assert error.max() < 0.5 and (error > 1e-6).mean() < 1e-3

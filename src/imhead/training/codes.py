@@ -25,7 +25,7 @@ from imhead.sources.ict import IctModel
 from imhead.training.samples import sampling_density
 from imhead.types import FloatArray, IntArray, Mesh
 
-_FACE_WEIGHT = 5.0
+_FACE_WEIGHT = 10.0
 """What the face counts to the identity code against an equal area elsewhere."""
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import igl
 import numpy as np
+from scipy.spatial import cKDTree
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
-from imhead.curation.surface import vertex_normals
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
+from imhead.sources.ict import boundary_loops
 from imhead.store.heads import HeadSource
+from imhead.training.solid import Closest, Solid
 from imhead.types import BoolArray, FloatArray, IntArray
 
 _EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
@@ -31,6 +33,9 @@ _SHUT_MM = 0.2  # how far inside a point of a crevice is held to be, at least
 _BETWEEN_SHARE = 0.08  # samples between lips that the pose moved apart, at most
 _BETWEEN_TRIES = 6
 _BETWEEN_MM = 1.5  # nearer to the surface there are others
+_SHARP_DEG = 60.0  # faces that meet at a larger angle share no normal: skin and what closes the cut of the bust
+_RIM = 6.0  # how many times more samples lie at that edge, over
+_RIM_MM = 30.0  # so far from it
 _MOVED_MM = 3.0  # a place that the pose moves less is not looked at
 _MOUTH = [r.index for r in REGIONS if r.group == "mouth"]
 
@@ -52,10 +57,35 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class _Closest:
-    distance: FloatArray
-    point: FloatArray
-    face: IntArray
+class _Solids:
+    """The closed surfaces whose union a head is."""
+
+    skin: Solid
+    eyes: Solid
+
+    @classmethod
+    def of(cls, source: HeadSource, posed: FloatArray) -> _Solids:
+        return cls(Solid(posed, source.skin_faces), Solid(posed, source.eye_faces))
+
+    def near_eyes(self, points: FloatArray, margin_mm: float) -> BoolArray:
+        vertices = self.eyes.vertices[np.unique(self.eyes.faces)]
+        near = np.zeros(len(points), dtype=bool)
+        for side in (vertices[vertices[:, 0] > 0], vertices[vertices[:, 0] <= 0]):
+            low, high = side.min(axis=0) - margin_mm, side.max(axis=0) + margin_mm
+            near |= ((points > low) & (points < high)).all(axis=1)
+        return near
+
+    def signed_distance(self, points: FloatArray) -> Closest:
+        """True signed distance to the union; faces are skin, then eyes."""
+        skin = self.skin.signed_distance(points)
+        near = self.near_eyes(points, _EYE_REACH_MM)
+        eye = self.eyes.signed_distance(points[near])
+        distance, point, face = skin.distance.copy(), skin.point.copy(), skin.face.copy()
+        closer = eye.distance < distance[near]
+        rows = np.flatnonzero(near)[closer]
+        distance[rows], point[rows] = eye.distance[closer], eye.point[closer]
+        face[rows] = eye.face[closer] + len(self.skin.faces)
+        return Closest(distance, point, face)
 
 
 def sampling_density(centroids: FloatArray) -> FloatArray:
@@ -65,17 +95,18 @@ def sampling_density(centroids: FloatArray) -> FloatArray:
     return np.clip((60.0 / smallest) ** 1.6, 0.25, 6.0)
 
 
-def signed_distance(vertices: FloatArray, faces: IntArray, points: FloatArray) -> _Closest:
-    """True signed distance to one closed, possibly self-touching surface."""
-    squared, face, closest = igl.point_mesh_squared_distance(points, vertices, faces)
-    inside = igl.fast_winding_number(vertices, faces, points) > 0.5
-    return _Closest(np.sqrt(np.maximum(squared, 0.0)) * np.where(inside, -1.0, 1.0), closest, face)
-
-
 def face_density(source: HeadSource) -> FloatArray:
-    """`sampling_density` of each face, skin then eyes; the same for every head, so computed once."""
-    faces = np.concatenate([source.skin_faces, source.eye_faces])
-    return sampling_density((source.mean + source.canonical_offset)[faces].mean(axis=1))
+    """How many times more samples per mm² each face gets, skin then eyes: `sampling_density`, and more at the edge
+    where the bust is cut, which is sharp. The same for every head, so computed once."""
+    mean = (source.mean + source.canonical_offset).astype(np.float64)
+    centroids = mean[np.concatenate([source.skin_faces, source.eye_faces])].mean(axis=1)
+    density = sampling_density(centroids)
+    rims = boundary_loops(source.skin_open_faces)
+    if rims:
+        lowest = min(rims, key=lambda loop: float(mean[loop, 1].mean()))  # the others are of mouth and lids
+        away, _ = cKDTree(mean[lowest]).query(centroids)
+        density *= 1.0 + _RIM * np.clip(1.0 - away / _RIM_MM, 0.0, None)
+    return density
 
 
 def head_samples(
@@ -91,27 +122,25 @@ def head_samples(
     The first half lies on the surface. `density` is `face_density(source)`.
     """
     posed = posed.astype(np.float64)
+    solids = _Solids.of(source, posed)
     faces = np.concatenate([source.skin_faces, source.eye_faces])
-    normals = np.zeros_like(posed)
-    for solid in (source.skin_faces, source.eye_faces):
-        used = np.unique(solid)
-        normals[used] = vertex_normals(posed, solid)[0][used]
+    normals = igl.per_corner_normals(posed, faces, _SHARP_DEG).reshape(-1, 3, 3)
     surface = int(count * _SURFACE_SHARE)
     seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
-    seed_normal = np.einsum("nkc,nk->nc", normals[faces[seed_face]], seed_bary)
+    seed_normal = np.einsum("nkc,nk->nc", normals[seed_face], seed_bary)
     seed_normal /= np.maximum(np.linalg.norm(seed_normal, axis=1, keepdims=True), 1e-12)
     corner = posed[faces]
     outward = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
-    hidden = _hidden(source, posed, seeds, seed_face)
-    crevice = ~hidden & _in_crevice(posed, faces, seeds, outward[seed_face])
+    hidden = _hidden(solids, seeds, seed_face)
+    crevice = ~hidden & _in_crevice(solids, seeds, outward[seed_face])
     shut = seeds[crevice] + outward[seed_face[crevice]] * rng.uniform(0.0, _CREVICE_MM, (int(crevice.sum()), 1))
     shut = rng.permutation(np.tile(shut, (_CREVICE_COPIES, 1)))[: int(_CREVICE_SHARE * count)]
     shut += rng.normal(0.0, 0.3 * _CREVICE_MM, shut.shape)
     kept = np.flatnonzero(~hidden & ~crevice)[:surface]
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
     home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
-    between = _between(source, posed, seeds, home, int(_BETWEEN_SHARE * count), rng)
+    between = _between(solids, seeds, home, int(_BETWEEN_SHARE * count), rng)
 
     free = count - len(seeds) - len(shut) - len(between)
     far = int(count * _FAR_SHARE)
@@ -125,12 +154,12 @@ def head_samples(
             between,
         ]
     )
-    closest = _union_distance(source, posed, off)
+    closest = solids.signed_distance(off)
     away = np.where(np.abs(closest.distance) > 0.05, closest.distance, np.inf)[:, None]
     off_normal = (off - closest.point) / away
 
     bound = np.abs(closest.distance) < _CREVICE_REACH_MM
-    bound[bound] = _in_crevice(posed, faces, closest.point[bound], outward[closest.face[bound]])
+    bound[bound] = _in_crevice(solids, closest.point[bound], outward[closest.face[bound]])
     bound &= closest.distance < _CREVICE_MM
     off_distance = np.where(bound, np.minimum(closest.distance, -_SHUT_MM), closest.distance)
     off_normal[bound] = 0.0
@@ -188,27 +217,26 @@ def _surface_points(
     return np.einsum("nkc,nk->nc", corner[face], bary), face, bary
 
 
-def _hidden(source: HeadSource, posed: FloatArray, points: FloatArray, face: IntArray) -> BoolArray:
+def _hidden(solids: _Solids, points: FloatArray, face: IntArray) -> BoolArray:
     # a point of one solid that lies inside another is not on the surface of their union
-    skin = face < len(source.skin_faces)
+    skin = face < len(solids.skin.faces)
     hidden = np.zeros(len(points), dtype=bool)
-    near = skin & _near_eyes(source, posed, points, 3.0)
-    for mask, solid in ((near, source.eye_faces), (~skin, source.skin_faces)):
+    near = skin & solids.near_eyes(points, 3.0)
+    for mask, solid in ((near, solids.eyes), (~skin, solids.skin)):
         if mask.any():
-            hidden[mask] = igl.fast_winding_number(posed, solid, points[mask]) > 0.5
+            hidden[mask] = solid.inside(points[mask])
     return hidden
 
 
-def _in_crevice(posed: FloatArray, faces: IntArray, surface: FloatArray, outward: FloatArray) -> BoolArray:
+def _in_crevice(solids: _Solids, surface: FloatArray, outward: FloatArray) -> BoolArray:
     # the ball that touches the surface here from outside meets another part of it
-    squared, _, _ = igl.point_mesh_squared_distance(surface + _CREVICE_MM * outward, posed, faces)
-    crevice: BoolArray = squared < (0.75 * _CREVICE_MM) ** 2
+    ball = surface + _CREVICE_MM * outward
+    nearest = np.minimum(solids.skin.closest(ball).distance, solids.eyes.closest(ball).distance)
+    crevice: BoolArray = nearest < 0.75 * _CREVICE_MM
     return crevice
 
 
-def _between(
-    source: HeadSource, posed: FloatArray, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator
-) -> FloatArray:
+def _between(solids: _Solids, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Up to `count` outside points on chords from one of the mouth's surface points `seeds` to another.
 
     `home` (N, 3) is where each seed lies in the canonical pose. Near its surface a head has samples enough; in the
@@ -220,26 +248,5 @@ def _between(
         return np.zeros((0, 3))
     start, end = (seeds[rng.choice(rows, size=_BETWEEN_TRIES * count)] for rows in (moved, mouth))
     points = start + rng.uniform(0.1, 0.9, (len(start), 1)) * (end - start)
-    outside: FloatArray = points[_union_distance(source, posed, points).distance > _BETWEEN_MM][:count]
+    outside: FloatArray = points[solids.signed_distance(points).distance > _BETWEEN_MM][:count]
     return outside
-
-
-def _near_eyes(source: HeadSource, posed: FloatArray, points: FloatArray, margin_mm: float) -> BoolArray:
-    used = np.unique(source.eye_faces)
-    near = np.zeros(len(points), dtype=bool)
-    for side in (used[posed[used, 0] > 0], used[posed[used, 0] <= 0]):
-        low, high = posed[side].min(axis=0) - margin_mm, posed[side].max(axis=0) + margin_mm
-        near |= ((points > low) & (points < high)).all(axis=1)
-    return near
-
-
-def _union_distance(source: HeadSource, posed: FloatArray, points: FloatArray) -> _Closest:
-    skin = signed_distance(posed, source.skin_faces, points)
-    near = _near_eyes(source, posed, points, _EYE_REACH_MM)
-    eye = signed_distance(posed, source.eye_faces, points[near])
-    distance, point, face = skin.distance.copy(), skin.point.copy(), skin.face.copy()
-    closer = eye.distance < distance[near]
-    rows = np.flatnonzero(near)[closer]
-    distance[rows], point[rows] = eye.distance[closer], eye.point[closer]
-    face[rows] = eye.face[closer] + len(source.skin_faces)
-    return _Closest(distance, point, face)
