@@ -31,8 +31,11 @@ from imhead.template.topology import Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
 _REACH = 0.97
-"""A region moves the vertices that lie within this share of its ball's radius on every training head: heads differ, and
-nothing is to be moved by a region whose ball does not hold it on that head."""
+"""A region moves the vertices that lie within this share of its ball's radius on every training head, and on every one
+of `_DRAWN` others: heads differ, and nothing is to be moved by a region whose ball does not hold it on that head."""
+_DRAWN = 400
+"""Heads drawn from the codes' distribution, as plausible ones are: they reach farther than those of the training."""
+_SPREAD = 0.8
 _LEAST_LOST = 1.02
 """Where no ball holds a vertex on every head, those move it that lose it by no more than this times the best one."""
 _GAP_MM = (2.5, 7.0)
@@ -45,6 +48,7 @@ _RIDGE = 1e-3
 _CHUNK = 50
 
 
+@torch.no_grad()
 def build_template(
     model: Model,
     z_id: Tensor,
@@ -65,24 +69,38 @@ def build_template(
     source_mean = topology.place((ict.mean + ict.canonical_offset).astype(np.float64))
     mean: FloatArray = 0.5 * (source_mean + source_mean[topology.twin] * [-1.0, 1.0, 1.0])
     mean, on_surface = _on_mean_head(model, topology, mean)
-    vertex, region, weight = _pairs(_farthest(net, z_id, topology, source_mean, offsets))
-    progress(f"template: {len(vertex)} pairs of vertex and region, {len(offsets)} heads")
     gram, moment = _moments(net, z_id, topology, offsets)
-    basis = _solve(gram, moment, vertex, region, weight, net.config.region_code_size)
-    return TemplateSurface(
-        model_hash=model.hash,
-        faces=topology.faces,
-        uv=topology.uv,
-        uv_faces=topology.uv_faces,
-        part=topology.part,
-        twin=topology.twin,
-        mean=mean,
-        on_surface=on_surface,
-        pair_vertex=vertex,
-        pair_region=region,
-        basis=basis,
-        shapes=_shapes(ict, topology),
-    )
+
+    def held_within(farthest: FloatArray) -> TemplateSurface:
+        vertex, region, weight = _pairs(farthest)
+        progress(f"template: {len(vertex)} pairs of vertex and region")
+        return TemplateSurface(
+            model_hash=model.hash,
+            faces=topology.faces,
+            uv=topology.uv,
+            uv_faces=topology.uv_faces,
+            part=topology.part,
+            twin=topology.twin,
+            mean=mean,
+            on_surface=on_surface,
+            pair_vertex=vertex,
+            pair_region=region,
+            basis=_solve(gram, moment, vertex, region, weight, net.config.region_code_size),
+            shapes=_shapes(ict, topology),
+        )
+
+    def registered(rows: slice) -> FloatArray:
+        return source_mean + topology.place(offsets[rows].numpy())
+
+    farthest = _farthest(net, net.decnet(z_id), topology, source_mean, registered)
+    draft = held_within(farthest)
+    size = net.config.identity_size
+    drawn = net.decnet(_SPREAD * torch.randn(_DRAWN, size, generator=torch.Generator().manual_seed(0)))
+
+    def blended(rows: slice) -> FloatArray:
+        return np.stack([draft.blend(model, z) for z in drawn[rows].numpy()])
+
+    return held_within(np.maximum(farthest, _farthest(net, drawn, topology, source_mean, blended)))
 
 
 def _shapes(ict: IctModel, topology: Topology) -> FloatArray:
@@ -125,19 +143,25 @@ def _gap(points: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray
 
 
 @torch.no_grad()
-def _farthest(net: HeadModel, z_id: Tensor, topology: Topology, mean: FloatArray, offsets: Tensor) -> FloatArray:
-    """(H, 39) the largest distance from a keypoint on any head or its mirror image, in radii of the keypoint's ball."""
+def _farthest(
+    net: HeadModel, codes: Tensor, topology: Topology, mean: FloatArray, vertices_of: Callable[[slice], FloatArray]
+) -> FloatArray:
+    """(H, 39) the largest distance from a keypoint on any head or its mirror image, in radii of the keypoint's ball.
+
+    Args:
+        codes: (M, 39, 64) of the heads.
+        vertices_of: some of the heads → their vertices (m, V, 3), mm.
+    """
     half, flip = topology.half, np.array([-1.0, 1.0, 1.0], dtype=np.float32)
     twin, mirror = topology.twin[:half], net.mirror.numpy()
-    codes = net.decnet(z_id)
     keypoints = net.keypoint_net(codes).numpy() * MODEL_UNIT_MM
     radius = net.radius.numpy() * MODEL_UNIT_MM
     start = np.linalg.norm(mean[:half, None] - net.keypoint_net.mean.numpy() * MODEL_UNIT_MM, axis=2) / radius
     near = [np.flatnonzero(column < 1.0) for column in start.T]
     farthest = np.where(start < 1.0, start, np.inf)
     for first in range(0, len(codes), _CHUNK):
-        y = (mean + topology.place(offsets[first : first + _CHUNK].numpy())).astype(np.float32)
-        centers = keypoints[first : first + _CHUNK]
+        here = slice(first, first + _CHUNK)
+        y, centers = vertices_of(here).astype(np.float32), keypoints[here]
         for points, found in ((y[:, :half], centers), (y[:, twin] * flip, centers[:, mirror] * flip)):
             for region, vertices in enumerate(near):
                 away = np.linalg.norm(points[:, vertices] - found[:, None, region], axis=2).max(axis=0) / radius[region]
