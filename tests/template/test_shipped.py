@@ -58,11 +58,11 @@ def test_on_drawn_heads_a_region_moves_only_what_its_ball_holds(shipped: Morphab
         for region in REGIONS:
             ball, mine = field.ball(region.index), held(template, region)
             away = np.linalg.norm(vertices - ball.center_mm, axis=1) / ball.radius_mm
-            assert (away[mine & whole] < 1.01).all(), region.name
+            assert (away[mine & whole] < 1.0).all(), region.name
             assert (away[mine & skin] < 1.1).all(), region.name
             lost += int((away[mine] >= 1.0).sum())
     # some in the palate, and at the cut below neck and shoulders, lie in no ball on some head
-    assert lost < 30
+    assert lost < 20
 
 
 @pytest.mark.parametrize("name", ["nose_tip", "left_upper_lid", "upper_lip", "left_ear_helix", "chin", "left_cheek"])
