@@ -287,3 +287,16 @@ def test_far_from_the_eyes_of_real_heads_the_skin_is_the_nearer_surface(ict: Ict
     )
     error = np.abs(samples.distance[4000:] - np.minimum(skin.distance, eyes.distance))[~samples.bound[4000:]]
     assert error.max() < 0.5 and (error > 1e-6).mean() < 1e-3
+
+
+def test_samples_that_no_ball_holds_lie_about_the_bust_where_the_head_leaves_its_balls(ict: IctModel) -> None:
+    canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
+    few, more = (
+        head_samples(ict, face_density(ict), canonical, canonical, 3000, np.random.default_rng(0), unheld)
+        for unheld in (0, 180)
+    )
+    apart = more.points[-100:]
+    away = np.linalg.norm(apart[:, None] - CENTERS_MM, axis=2) / RADII_MM
+    assert (away > 0.8).all() and len(few.points) == len(more.points) == 3000
+    nape = (np.abs(apart[:, 0]) < 25.0) & (apart[:, 1] < -100.0) & (apart[:, 2] < -95.0)
+    assert nape.mean() > 0.1

@@ -24,14 +24,14 @@ from imhead.store.dataset import DataSet
 from imhead.store.heads import OpenSources, SourceHead, check_sources
 from imhead.store.identities import Identity
 from imhead.training.codes import keypoint_weights
-from imhead.training.samples import Samples, face_density, head_samples
+from imhead.training.samples import UNHELD_SHARE, Samples, face_density, head_samples
 from imhead.types import BoolArray, FloatArray, IntArray
 
 CREASED = tuple(r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye"))
 """Regions with a line where two surfaces meet."""
 _CREASE_REACH = 0.6  # of the radius of their balls
 _COLUMNS = 11
-_RECIPE = 5  # raised whenever the same settings would draw other samples
+_RECIPE = 6  # raised whenever the same settings would draw other samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,10 +212,11 @@ def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
     head = heads.head(index)
     density = densities[id(head.source)]
 
-    def drawn(vertices: FloatArray, count: int) -> np.ndarray:
-        return _columns(head_samples(head.source, density, vertices, head.canonical, count, rng))
+    def drawn(vertices: FloatArray, count: int, unheld: int = 0) -> np.ndarray:
+        return _columns(head_samples(head.source, density, vertices, head.canonical, count, rng, unheld))
 
-    canonical = drawn(head.canonical, config.canonical_points)
+    points = config.canonical_points
+    canonical = drawn(head.canonical, points, int(UNHELD_SHARE * points))
     weights = heads.expressions(index, config.expressions)
     return index, canonical, np.stack([drawn(head.posed(row), config.expression_points) for row in weights])
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import igl
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.model.fusion import COVERAGE_FLOOR, wendland
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
 from imhead.store.heads import HeadSource
@@ -24,6 +26,13 @@ from imhead.types import BoolArray, FloatArray, IntArray
 _EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
 _NEAR_SIGMA_MM = ((0.4, 1.0), (0.4, 5.0), (0.2, 20.0))  # share, spread of the off-surface samples
 _FAR_SHARE = 0.08
+UNHELD_SHARE = 0.06
+"""Of the samples in the canonical pose, those that lie where no region's ball holds a place: no code reaches there, and
+a field that nothing tells better grows a sheet of its own."""
+_UNHELD = 3.0 * COVERAGE_FLOOR  # there features fade away
+_HARDLY_HELD = 0.1  # a place of the surface that such samples lie around
+_UNHELD_SIGMA_MM = 15.0
+_UNHELD_TRIES = 8
 _SURFACE_SHARE = 0.5
 _CREVICE_MM = 0.75  # a gap that a ball of this radius cannot enter is shut: lips that meet, a lid on its eyeball
 _CREVICE_REACH_MM = 5.0  # farther than this from the surface, its crevices do not matter
@@ -116,10 +125,12 @@ def head_samples(
     canonical: FloatArray,
     count: int,
     rng: np.random.Generator,
+    unheld: int = 0,
 ) -> Samples:
     """Draw `count` samples of the head with vertices `posed` (V, 3); `canonical` are the same vertices at rest.
 
-    The first half lies on the surface. `density` is `face_density(source)`.
+    The first half lies on the surface. `density` is `face_density(source)`. Up to `unheld` of them lie where no ball
+    of the mean head holds a place.
     """
     posed = posed.astype(np.float64)
     solids = _Solids.of(source, posed)
@@ -142,7 +153,9 @@ def head_samples(
     home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
     between = _between(solids, seeds, home, int(_BETWEEN_SHARE * count), rng)
 
-    free = count - len(seeds) - len(shut) - len(between)
+    apart = _unheld(seeds, unheld, rng)
+
+    free = count - len(seeds) - len(shut) - len(between) - len(apart)
     far = int(count * _FAR_SHARE)
     spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=free - far)
     base = rng.integers(len(seeds), size=free - far)
@@ -152,6 +165,7 @@ def head_samples(
             rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3)),
             shut,
             between,
+            apart,
         ]
     )
     closest = solids.signed_distance(off)
@@ -234,6 +248,24 @@ def _in_crevice(solids: _Solids, surface: FloatArray, outward: FloatArray) -> Bo
     nearest = np.minimum(solids.skin.closest(ball).distance, solids.eyes.closest(ball).distance)
     crevice: BoolArray = nearest < 0.75 * _CREVICE_MM
     return crevice
+
+
+def _unheld(seeds: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Up to `count` places that no ball of the mean head holds, around surface points `seeds` (N, 3) that few do."""
+    bare = seeds[_held(seeds) < _HARDLY_HELD]
+    if not (count and len(bare)):
+        return np.zeros((0, 3))
+    around = bare[rng.integers(len(bare), size=_UNHELD_TRIES * count)]
+    around += rng.normal(0.0, _UNHELD_SIGMA_MM, around.shape)
+    apart: FloatArray = around[_held(around) < _UNHELD][:count]
+    return apart
+
+
+def _held(points: FloatArray) -> FloatArray:
+    """(N,) sum of the weights of the mean head's regions."""
+    reach = np.linalg.norm(points[:, None] - CENTERS_MM, axis=2) / RADII_MM
+    held: FloatArray = wendland(torch.from_numpy(reach)).numpy().sum(axis=1)
+    return held
 
 
 def _between(solids: _Solids, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
