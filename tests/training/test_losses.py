@@ -209,3 +209,13 @@ def test_points_where_lips_and_lids_meet_count_four_times() -> None:
     keypoints, radius = torch.tensor([[[0.0, 0.0, 1.0]]]), torch.tensor([0.2])
     places = torch.tensor([[[0.0, 0.0, 1.0], [0.0, 0.1, 1.0], [0.0, 0.13, 1.0], [1.0, 0.0, 0.0]]])
     assert losses.crease_weight(places, keypoints, radius).tolist() == [[4.0, 4.0, 1.0, 1.0]]
+
+
+def test_a_field_is_held_to_be_outside_where_no_ball_holds_a_point_and_to_its_distance_elsewhere() -> None:
+    keypoints, radius = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]), torch.tensor([0.5, 0.6])
+    x = torch.tensor([[[0.3, 0.0, 0.0], [0.499, 0.0, 0.0], [0.0, 0.499, 0.0], [0.0, 0.7, 0.0], [0.0, 5.0, 0.0]]])
+    distance = torch.tensor([[-0.1, 0.0, 0.0, -0.01, 4.5]])
+    held = losses.held_distance(distance, x, keypoints, radius)
+    # the second is at the rim of one ball, but well within the other
+    assert torch.equal(held[0, :2], distance[0, :2])
+    assert torch.equal(held[0, 2:], torch.tensor([0.12, 0.12, 4.5]))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from imhead.config import ModelConfig
 from imhead.model.local_nets import silu
 
-COVERAGE_FLOOR = 1e-3
+COVERAGE_FLOOR = 1e-5
 """Added to the sum of compact weights, so that features fade to zero at the rim of the last ball."""
 
 

@@ -7,11 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.model.fusion import COVERAGE_FLOOR, wendland
 
 _NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
 _WARP_REACH = 3.0 / MODEL_UNIT_MM  # farther off, the place that the nearest surface names may lie in another lip
 _CREASE = 4.0
 _LEAST_SLOPE = 0.1
+_UNHELD = 12.0 / MODEL_UNIT_MM  # beyond the reach of the normal term
 _POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
 
 
@@ -32,6 +34,20 @@ def residual(predicted: Tensor, distance: Tensor, gradient: Tensor) -> Tensor:
     slope = torch.linalg.vector_norm(gradient, dim=-1).clamp(min=_LEAST_SLOPE)
     first = torch.where(distance[..., :count] == 0.0, predicted[..., :count] / slope, predicted[..., :count])
     return torch.cat([first, predicted[..., count:]], dim=-1)
+
+
+def held_distance(distance: Tensor, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
+    """Distances (B, N) that a field can be held to: where no ball holds a point it knows no code, and is to be outside.
+
+    A head whose bust leaves its balls would else teach all others a sheet in the air behind theirs.
+
+    Args:
+        distance: (B, N) true distances at x (B, N, 3).
+        keypoints: (B, 39, 3).
+        radius: (39,) of their balls.
+    """
+    held = wendland(torch.cdist(x, keypoints) / radius).sum(dim=-1)
+    return torch.where(held < 3.0 * COVERAGE_FLOOR, distance.clamp(min=_UNHELD), distance)
 
 
 def distance_term(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:

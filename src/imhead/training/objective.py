@@ -53,6 +53,8 @@ class SeenPosed(NamedTuple):
     """(P, n)."""
     gradient: Tensor
     """(P, g, 3) of the first g of them, in the observed pose."""
+    keypoints: Tensor
+    """(P, 39, 3), without gradient."""
 
 
 def step_gradients(
@@ -71,7 +73,9 @@ def step_gradients(
 
     def loss(predicted: Sequence[Tensor]) -> Tensor:
         kept.update(
-            warp_terms(SeenPosed(*predicted), batch) if of_warp else terms(learner.model, Seen(*predicted), batch)
+            warp_terms(learner.model, SeenPosed(*predicted), batch)
+            if of_warp
+            else terms(learner.model, Seen(*predicted), batch)
         )
         return weighted(kept, config)
 
@@ -121,18 +125,20 @@ def see_posed(learner: Learner, batch: Batch, config: TrainConfig) -> SeenPosed:
     sdf = [model.canonical_sdf(place, regional) - seal for place, seal in places]
     (gradient,) = torch.autograd.grad(sdf[0].sum(), probe, create_graph=True)
     canonical, seal = (torch.cat(part, dim=1) for part in zip(*places))
-    return SeenPosed(canonical, seal, torch.cat(sdf, dim=1), gradient)
+    return SeenPosed(canonical, seal, torch.cat(sdf, dim=1), gradient, regional.keypoints)
 
 
 def terms(model: HeadModel, seen: Seen, batch: Batch) -> dict[str, Tensor]:
     """Every term of the loss; `warp` and `posed` come from the posed half."""
-    _, distance, normal, _, bound = _columns(batch.canonical)
+    x, distance, normal, _, bound = _columns(batch.canonical)
     _, posed_distance, _, target, posed_bound = _columns(batch.posed)
+    distance = _held(model, distance, x, seen.keypoints)
+    posed_goal = _held(model, posed_distance, seen.canonical, seen.posed_keypoints)
     count = seen.gradient.shape[1]
     crease = losses.crease_weight(target, seen.posed_keypoints[:, _CREASED], model.radius[_CREASED])
     return {
         "distance": losses.distance_term(losses.residual(seen.sdf, distance, seen.gradient), distance, bound)
-        + losses.posed_distance_term(seen.posed_sdf, posed_distance, posed_bound, crease),
+        + losses.posed_distance_term(seen.posed_sdf, posed_goal, posed_bound, crease),
         "normal": losses.normal_term(seen.gradient, normal[:, :count], distance[:, :count]),
         "eikonal": losses.eikonal_term(seen.gradient),
         "warp": losses.warp_term(seen.canonical, target, posed_distance, crease),
@@ -143,16 +149,24 @@ def terms(model: HeadModel, seen: Seen, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def warp_terms(seen: SeenPosed, batch: Batch) -> dict[str, Tensor]:
+def warp_terms(model: HeadModel, seen: SeenPosed, batch: Batch) -> dict[str, Tensor]:
     """The terms of the steps in which only the warp learns: place, distance and normal of posed samples."""
     _, distance, normal, target, bound = _columns(batch.posed)
     count, even = seen.gradient.shape[1], torch.ones_like(distance)
     return {
-        "distance": losses.posed_distance_term(seen.sdf, distance, bound, even),
+        "distance": losses.posed_distance_term(
+            seen.sdf, _held(model, distance, seen.canonical, seen.keypoints), bound, even
+        ),
         "normal": losses.normal_term(seen.gradient, normal[:, :count], distance[:, :count]),
         "warp": losses.warp_term(seen.canonical, target, distance, even),
         "seal": losses.seal_term(seen.seal),
     }
+
+
+def _held(model: HeadModel, distance: Tensor, x: Tensor, keypoints: Tensor) -> Tensor:
+    if model.config.blend == "paper":  # every region is heard everywhere
+        return distance
+    return losses.held_distance(distance, x.detach(), keypoints.detach(), model.radius)
 
 
 def _codes(learner: Learner, batch: Batch) -> Tensor:
