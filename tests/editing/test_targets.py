@@ -17,7 +17,7 @@ def head() -> EditableHead:
     opened = load(device="cpu")
     if not opened.has_template:
         pytest.skip("the shipped model has no template yet: imhead train writes it, copy it beside the model")
-    return opened.sample(1, seed=5)[0]
+    return opened.sample(1, seed=6)[0]
 
 
 @pytest.mark.parametrize(

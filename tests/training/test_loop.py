@@ -226,7 +226,7 @@ def test_the_gradients_of_a_step_are_the_same_however_many_threads_share_it(
     # the plain way: one graph of all heads
     batch = draw_batch(population, config, learner.model.mirror, arkit_swap(), step)
     if of_warp:
-        plain = weighted(warp_terms(see_posed(learner, batch, config), batch), config)
+        plain = weighted(warp_terms(learner.model, see_posed(learner, batch, config), batch), config)
     else:
         plain = weighted(terms(learner.model, see(learner, batch, config), batch), config)
     expected, loss_value = torch.autograd.grad(plain, parameters, allow_unused=True), plain.item()

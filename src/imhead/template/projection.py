@@ -70,8 +70,8 @@ def onto_zero_set(
     steepness = np.linalg.norm(slope, axis=1)
     direction = slope / np.maximum(steepness, 1e-6)[:, None]
     cosine = np.einsum("nc,nc->n", direction, normals[chosen])
-    # a flat field points nowhere: what it says of the distance is not believed
-    rate = 1.0 / np.clip(steepness, 0.5, 2.0)
+    # a flat field points nowhere, and a distance rises by no more than the way: no step goes beyond the zero set
+    rate = 1.0 / np.clip(steepness, 1.0, 2.0)
     along = np.zeros(len(chosen))
     for _ in range(config.steps):
         along = np.clip(along - value * rate, -2.0 * config.reach_mm, 2.0 * config.reach_mm)

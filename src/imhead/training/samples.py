@@ -16,7 +16,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
-from imhead.model.fusion import COVERAGE_FLOOR, wendland
+from imhead.model.fusion import wendland
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
 from imhead.store.heads import HeadSource
@@ -29,7 +29,7 @@ _FAR_SHARE = 0.08
 UNHELD_SHARE = 0.06
 """Of the samples in the canonical pose, those that lie where no region's ball holds a place: no code reaches there, and
 a field that nothing tells better grows a sheet of its own."""
-_UNHELD = 3.0 * COVERAGE_FLOOR  # there features fade away
+_UNHELD = 3e-3  # sum of the weights: the outermost part of a lonely ball, and what lies beyond
 _HARDLY_HELD = 0.1  # a place of the surface that such samples lie around
 _UNHELD_SIGMA_MM = 15.0
 _UNHELD_TRIES = 8

@@ -36,7 +36,7 @@ of `_DRAWN` others: heads differ, and nothing is to be moved by a region whose b
 _DRAWN = 400
 """Heads drawn from the codes' distribution, as plausible ones are: they reach farther than those of the training."""
 _SPREAD = 0.8
-_LEAST_LOST = 1.005
+_LEAST_LOST = 1.02
 """Where no ball holds a vertex on every head, those move it that lose it by no more than this times the best one."""
 _GAP_MM = (2.5, 7.0)
 """In a gap narrower than the first a vertex stays where the codes put it; in one as wide as the second it need not."""
