@@ -27,7 +27,7 @@ from imhead.regions import REGION_COUNT
 from imhead.sources.ict import IctModel, boundary_loops
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
 from imhead.template.surface import TemplateSurface, load_template, save_template, template_path
-from imhead.template.topology import Topology, load_topology
+from imhead.template.topology import MOUTH, Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
 _REACH = 0.97
@@ -42,6 +42,9 @@ _GAP_MM = (2.5, 7.0)
 """In a gap narrower than the first a vertex stays where the codes put it; in one as wide as the second it need not."""
 _NECK_MM = (4.0, 16.0)
 """From the cut below the shoulders: so near to it no training point lies, and a vertex stays where the codes put it."""
+_PALATE_MM = (60.0, 75.0)
+"""How far in front the lining of the mouth is put on the zero set: behind the teeth nobody sees it, its sheets lie near
+each other, and it stays where the codes put it."""
 _STILL_MM = 0.01
 """A shape that moves a vertex by less leaves it where it is; a file then need not hold it."""
 _RIDGE = 1e-3
@@ -120,6 +123,7 @@ def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[F
     belongs *= smoothstep(*_GAP_MM, _gap(mean, normals, topology.faces))
     cut = max(boundary_loops(topology.faces), key=len)
     belongs *= smoothstep(*_NECK_MM, cKDTree(mean[cut]).query(mean)[0])
+    belongs[topology.part == MOUTH] *= smoothstep(*_PALATE_MM, mean[topology.part == MOUTH, 2])
     belongs = np.minimum(belongs, belongs[topology.twin])
     edges = np.unique(np.sort(topology.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1]])
