@@ -103,7 +103,7 @@ def test_an_edit_of_one_sheet_hardly_moves_the_other_that_it_touches(
     away = np.array([np.linalg.norm(v - ball.center_mm, axis=1) / ball.radius_mm for v in vertices for ball in balls])
     moved = np.linalg.norm(vertices[1] - vertices[0], axis=1)[away.min(axis=0) > 1.0]
     # untangling takes both sheets apart where they crossed
-    assert moved.max() < 0.3 and np.count_nonzero(moved > 1e-4) < 50
+    assert moved.max() < 0.3 and np.count_nonzero(moved > 1e-4) < 100
     assert np.linalg.norm(vertices[1] - vertices[0], axis=1).max() > 0.3
 
 
