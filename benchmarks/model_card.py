@@ -26,9 +26,8 @@ def _again(card: dict[str, Any]) -> str:
     if "started_from" not in card:
         return "`make train-default`"
     return (
-        f"`imhead train SETTINGS.json --start MODEL`: model {card['started_from']} and this one's own settings, without what "
-        "came after those steps. "
-        "`make train-default` trains its like from nothing"
+        f"`imhead train SETTINGS.json --start MODEL`: model {card['started_from']} and this one's own settings, "
+        "without what came after those steps. `make train-default` trains its like from nothing"
     )
 
 
