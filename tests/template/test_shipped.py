@@ -91,8 +91,20 @@ def test_an_edit_moves_no_vertex_that_lies_outside_the_old_and_the_new_ball(
     assert moved.max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["upper_lip", "lower_lip", "left_mouth_corner", "left_upper_lid", "right_lower_lid"])
-@pytest.mark.parametrize("seed", [0, 1])
+TOUCHING = ("upper_lip", "lower_lip", "left_mouth_corner", "left_upper_lid", "right_lower_lid")
+THIN_NOSE = pytest.mark.xfail(
+    strict=True, reason="90 vertices move: the walls of this head's thin nose cross each other"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        pytest.param(name, seed, marks=THIN_NOSE if (name, seed) == ("upper_lip", 1) else ())
+        for name in TOUCHING
+        for seed in (0, 1)
+    ],
+)
 def test_an_edit_of_one_sheet_hardly_moves_the_other_that_it_touches(
     shipped: MorphableModel, name: str, seed: int
 ) -> None:
@@ -103,7 +115,7 @@ def test_an_edit_of_one_sheet_hardly_moves_the_other_that_it_touches(
     away = np.array([np.linalg.norm(v - ball.center_mm, axis=1) / ball.radius_mm for v in vertices for ball in balls])
     moved = np.linalg.norm(vertices[1] - vertices[0], axis=1)[away.min(axis=0) > 1.0]
     # untangling takes both sheets apart where they crossed
-    assert moved.max() < 0.3 and np.count_nonzero(moved > 1e-4) < 100
+    assert moved.max() < 0.3 and np.count_nonzero(moved > 1e-4) < 50
     assert np.linalg.norm(vertices[1] - vertices[0], axis=1).max() > 0.3
 
 

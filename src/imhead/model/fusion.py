@@ -21,6 +21,11 @@ def wendland(r: Tensor) -> Tensor:
     return square * square * (4.0 * r + 1.0)
 
 
+def coverage(x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
+    """Sum (…, N) of the compact weights of balls (…, K, 3), radius (K,), at points (…, N, 3): 0 where none holds one."""
+    return wendland(torch.cdist(x, keypoints) / radius).sum(dim=-1)
+
+
 class FusionNet(nn.Module):
     """sdf = FusionNet(x, Σ_j w_j f_j). With no region near, FusionNet(x, 0) is a coarse field that knows no code."""
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.model.fusion import COVERAGE_FLOOR, wendland
+from imhead.model.fusion import COVERAGE_FLOOR, coverage
 
 _NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
 _WARP_REACH = 3.0 / MODEL_UNIT_MM  # farther off, the place that the nearest surface names may lie in another lip
@@ -46,8 +46,7 @@ def held_distance(distance: Tensor, x: Tensor, keypoints: Tensor, radius: Tensor
         keypoints: (B, 39, 3).
         radius: (39,) of their balls.
     """
-    held = wendland(torch.cdist(x, keypoints) / radius).sum(dim=-1)
-    return torch.where(held < 3.0 * COVERAGE_FLOOR, distance.clamp(min=_UNHELD), distance)
+    return torch.where(coverage(x, keypoints, radius) < 3.0 * COVERAGE_FLOOR, distance.clamp(min=_UNHELD), distance)
 
 
 def distance_term(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
-from imhead.model.fusion import wendland
+from imhead.model.fusion import coverage
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
 from imhead.store.heads import HeadSource
@@ -263,8 +263,7 @@ def _unheld(seeds: FloatArray, count: int, rng: np.random.Generator) -> FloatArr
 
 def _held(points: FloatArray) -> FloatArray:
     """(N,) sum of the weights of the mean head's regions."""
-    reach = np.linalg.norm(points[:, None] - CENTERS_MM, axis=2) / RADII_MM
-    held: FloatArray = wendland(torch.from_numpy(reach)).numpy().sum(axis=1)
+    held: FloatArray = coverage(*(torch.from_numpy(part) for part in (points, CENTERS_MM, RADII_MM))).numpy()
     return held
 
 
