@@ -22,7 +22,7 @@ def wendland(r: Tensor) -> Tensor:
 
 
 def coverage(x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
-    """Sum (…, N) of the compact weights of balls (…, K, 3), radius (K,), at points (…, N, 3): 0 where none holds one."""
+    """Sum (…, N) of the compact weights of balls (…, K, 3) of radius (K,) at points (…, N, 3); 0 where none holds."""
     return wendland(torch.cdist(x, keypoints) / radius).sum(dim=-1)
 
 
