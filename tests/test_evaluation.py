@@ -152,6 +152,8 @@ def test_half_of_a_scan_is_fitted_and_the_other_half_kept_for_the_score() -> Non
     assert scan.faces is None and len(scan.points) == 500
     rejoined = np.concatenate([scan.points, points[unseen]])
     np.testing.assert_array_equal(rejoined[np.lexsort(rejoined.T)], points[np.lexsort(points.T)])
+    _, others = halves(Scan("cloud", points), 3, draw=1)
+    assert 0.4 < np.isin(others, unseen).mean() < 0.6, "another draw halves the scan anew"
 
 
 @pytest.mark.parametrize("inside_out", [False, True])
@@ -170,7 +172,10 @@ def test_a_head_of_the_linear_model_itself_is_told_apart_from_one_that_is_not(ic
     rng, codes = np.random.default_rng(1), np.random.default_rng(2).normal(size=len(ict.identity))
     head = Mesh(yardstick.mean + np.einsum("k,kvc->vc", codes, yardstick.identity), seen_faces)
     trimesh.PointCloud(sample_points(head, 6000, rng)[0]).export(tmp_path / "own.ply")
-    own, offsets, linear = unseen_suite(load_model(), yardstick, tmp_path, FitConfig(), lambda text: None, processes=1)
+    own, offsets, linear = unseen_suite(load_model(), yardstick, tmp_path, 2, FitConfig(), lambda text: None, 1)
+    assert [row["halves"] for row in (own, offsets, linear)] == [2, 2, 2]
+    first, second = (case["face_median_mm"] for case in own["cases"])
+    assert first != second and own["face_median_mm"] == pytest.approx((first + second) / 2)
     assert own["points"] == offsets["points"] == linear["points"] > 300
     assert own["hidden_points"] == 0 and own["all_mean_mm"] == own["face_mean_mm"]
     assert (own["code_size"], linear["code_size"]) == (256, 100)

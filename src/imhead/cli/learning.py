@@ -94,6 +94,7 @@ def evaluate(
     ] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
+    halves: Annotated[int, typer.Option(min=1, help="Random halves of each real scan, for real_unseen.")] = 10,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
     refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Or score the encoder's first guess.")] = True,
     baselines: Annotated[bool, typer.Option("--baselines", help="Linear models on the same scans, too.")] = False,
@@ -114,7 +115,7 @@ def evaluate(
     found = data or Path("../shared") / ("scans" if suite in OF_SCANS else "ict/ict_facekit_light.npz")
     given = EvalData(found, ict_path(("ict",), ict), lambda manifest: sources_of(manifest, ict, anny))
     fit = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
-    config = EvalConfig(heads, turns, baselines, processes, fit)
+    config = EvalConfig(heads, turns, halves, baselines, processes, fit)
     rows = suite_rows(suite, load(model, device).model, given, config, say.print)
     if as_json:
         print_json({"rows": rows})

@@ -40,6 +40,8 @@ class EvalConfig:
     """Held-out heads, or as many as a data set has."""
     turns: int = 10
     """Random turns and units of each real scan."""
+    halves: int = 10
+    """Random halves of each real scan that are fitted, where the other is scored."""
     baselines: bool = False
     """Whether linear models are fitted to the same scans."""
     processes: int = 2
@@ -90,7 +92,7 @@ def suite_rows(suite: str, model: Model, data: EvalData, config: EvalConfig, pro
             raise InputError("real_unseen compares with ICT-FaceKit's own linear model; name it with --ict")
         own = read_ict(data.ict)
         yardstick = source_heads(own, HeldOutSource.of(own).seen_faces())
-        return unseen_suite(model, yardstick, data.path, config.fit, progress, config.processes)
+        return unseen_suite(model, yardstick, data.path, config.halves, config.fit, progress, config.processes)
     return _held_out_rows(suite, model, data, config, progress)
 
 
