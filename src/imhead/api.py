@@ -16,8 +16,8 @@ from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan
 from imhead.fitting.pose import Units
+from imhead.geometry.creases import detailed_mesh
 from imhead.geometry.field import Ball, HeadField, expression_code, expression_weights
-from imhead.geometry.meshing import extract_mesh
 from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_names
 from imhead.measure.table import values
@@ -51,7 +51,7 @@ class EditableHead:
             InputError: an unknown expression or surface, or a model without a template.
         """
         if surface == "volume":
-            return extract_mesh(self.field(expression).sdf, resolution)
+            return detailed_mesh(self.field(expression).sdf, resolution)
         if surface != "template":
             raise InputError(f"surface {surface!r} is not known; use volume or template")
         weights = None if expression is None else expression_weights(expression)

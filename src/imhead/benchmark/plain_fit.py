@@ -18,8 +18,8 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, nose_tip_mm, pose_template
 from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
+from imhead.geometry.creases import detailed_mesh
 from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
 from imhead.geometry.metrics import point_to_surface
 from imhead.regions import REGION_COUNT
 from imhead.types import FloatArray, Head, Scan
@@ -51,7 +51,7 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     motion[:3, :3], motion[:3, 3] = Rotation.from_rotvec(twist[:3]).as_matrix(), twist[3:] * MODEL_UNIT_MM
     scan_to_head: FloatArray = motion @ matrix
     field = HeadField(model, head)
-    mesh = extract_mesh(field.sdf, config.resolution)
+    mesh = detailed_mesh(field.sdf, config.resolution)
     placed = scan.points @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
     distance = point_to_surface(placed, mesh)[0]
     face = np.linalg.norm(placed - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM

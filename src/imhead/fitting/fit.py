@@ -23,6 +23,7 @@ from imhead.fitting.objective import Codes, sensitivity
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
 from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_template import PoseTemplate
+from imhead.geometry.creases import detailed_mesh
 from imhead.geometry.field import HeadField
 from imhead.geometry.meshing import extract_mesh
 from imhead.regions import REGIONS
@@ -229,7 +230,7 @@ def _finish(
     z_id, offsets = codes.z_id.cpu().numpy(), codes.offsets.cpu().numpy()
     head = Head(model.name, model.hash, z_id, z_exp, offsets, (f"fitted to {scan.name}",))
     field = HeadField(model, head)
-    mesh = extract_mesh(field.sdf, config.resolution)
+    mesh = detailed_mesh(field.sdf, config.resolution)
     points = scan.points @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
     squared, nearest, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
     distance = np.sqrt(np.maximum(squared, 0.0))

@@ -193,18 +193,24 @@ def triangles_of(values: FloatArray, cells: IntArray, case: IntArray, lattice: L
 
 def vertices_of(values: FloatArray, keys: IntArray, lattice: Lattice) -> FloatArray:
     """(N, 3) head frame, mm: the vertices that go by keys (N,), from the values (P,) at all grid points."""
+    places = lattice.coordinates(keys >> 2) + from_points(values, keys, lattice)
+    return places * lattice.spacing_mm + lattice.origin_mm
+
+
+def from_points(values: FloatArray, keys: IntArray, lattice: Lattice) -> FloatArray:
+    """(N, 3) where the vertices that go by keys (N,) lie, from the grid points of the keys, in spacings."""
     point, axis = keys >> 2, keys & 3
-    places = lattice.coordinates(point).astype(np.float64)
+    steps = np.zeros((len(keys), 3))
     rows = np.flatnonzero(axis < 3)
     start = values[point[rows]].astype(np.float64)
     end = values[point[rows] + lattice.strides[axis[rows]]]
-    places[rows, axis[rows]] += start / (start - end)
+    steps[rows, axis[rows]] = start / (start - end)
     rows = np.flatnonzero(axis == 3)
     if len(rows):
         # the mean of the corners, each the heavier the nearer it is to the surface
         weight = 1.0 / np.maximum(np.abs(values[point[rows, None] + lattice.corners()]), 1e-6).astype(np.float64)
-        places[rows] += weight @ CORNERS / weight.sum(axis=1, keepdims=True)
-    return places * lattice.spacing_mm + lattice.origin_mm
+        steps[rows] = weight @ CORNERS / weight.sum(axis=1, keepdims=True)
+    return steps
 
 
 def _ask(corner_values: FloatArray) -> tuple[IntArray, IntArray]:

@@ -1,0 +1,68 @@
+"""Sharp edges and narrow slits: where a surface turns within a cell, its cells are divided into finer ones.
+
+A rim that is thinner than a cell, or lips that almost meet, come out of marching cubes as a row of teeth, however
+smooth the field. There each cell is divided into 3³ and meshed from the field's own values. On the faces that such a
+cell shares with an undivided one the field is taken to be what marching cubes takes it for, the interpolation of its
+corners; so the finer line on such a face has the ends of the coarser edge, and the triangle behind that edge is divided
+at its vertices. The mesh stays closed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imhead.errors import InputError
+from imhead.geometry.cells import triangles_of, vertices_of
+from imhead.geometry.division import AROUND, divide
+from imhead.geometry.meshing import NO_SURFACE, Field, largest_component, lattice_of
+from imhead.geometry.refinement import Samples, Surface, coarsest_cells, refine
+from imhead.geometry.seams import joined
+from imhead.types import BoolArray, IntArray, Mesh
+
+CREASE_DEG = 45.0
+"""A vertex lies on a crease if the normal of a face there is so far from their mean."""
+
+
+def detailed_mesh(field: Field, resolution: int = 256) -> Mesh:
+    """The surface of a head's field, as `extract_mesh` makes it, with finer cells along its creases.
+
+    Raises:
+        InputError: the field has no zero set in the bounds.
+    """
+    lattice = lattice_of(resolution)
+    samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))
+    surface = Surface(samples)
+    cells = surface.follow(refine(samples, coarsest_cells(lattice)))
+    if not len(cells):
+        raise InputError(NO_SURFACE)
+    chosen = chosen_cells(surface, np.sort(cells))
+    divided = divide(field, surface, chosen)
+    return largest_component(joined(surface, divided))
+
+
+def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
+    """Those of the surface's cells (N,) in which it turns sharply, and those that it passes around them."""
+    samples, lattice = surface.samples, surface.samples.lattice
+    triangles = triangles_of(samples.values, cells, surface.case[cells], lattice)
+    keys, faces = np.unique(triangles.keys, return_inverse=True)
+    creased = on_crease(Mesh(vertices_of(samples.values, keys, lattice), faces.reshape(-1, 3)))
+    chosen = np.zeros(lattice.count, dtype=bool)
+    chosen[triangles.cells[creased[faces.reshape(-1, 3)].any(axis=1)]] = True
+    around = (np.flatnonzero(chosen)[:, None] + AROUND @ lattice.strides).reshape(-1)
+    chosen[around[surface.case[around] != 0]] = True
+    return np.flatnonzero(chosen)
+
+
+def on_crease(mesh: Mesh) -> BoolArray:
+    """(V,) which vertices have a face whose normal is far from the mean of the normals there."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    mean = np.zeros_like(mesh.vertices)
+    least = np.ones(len(mean))
+    for corner in mesh.faces.T:
+        np.add.at(mean, corner, normal)
+    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+    for corner in mesh.faces.T:
+        np.minimum.at(least, corner, (normal * mean[corner]).sum(axis=1))
+    return least < np.cos(np.radians(CREASE_DEG))
