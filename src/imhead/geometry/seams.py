@@ -38,18 +38,17 @@ def joined(surface: Surface, divided: Divided) -> Mesh:
     on_face = (axis < 3) & ((first == 0) != (second == 0))
     across_face = np.where(first == 0, across[:, 0], across[:, 1])
     face = 4 * np.ravel_multi_index(tuple((start // PARTS).T), lattice.shape) + across_face
-    mesh_faces, middles = _split(
-        np.searchsorted(coarse_keys, coarse), vertices, _rim(surface, divided, coarse_keys), face[on_face], row[on_face]
-    )
-    return Mesh(np.concatenate([vertices, middles]), np.concatenate([mesh_faces, row[fine]]))
+    lines = _lines(*_rim(surface, divided, coarse_keys), vertices, face[on_face], row[on_face])
+    faces, middles = _split(np.searchsorted(coarse_keys, coarse), vertices, lines)
+    return Mesh(np.concatenate([vertices, middles]), np.concatenate([faces, row[fine]]))
 
 
-def _rim(surface: Surface, divided: Divided, coarse_keys: IntArray) -> dict[tuple[int, int], int]:
-    """Faces between divided cells and others that the surface passes, by the rows of its two vertices there."""
+def _rim(surface: Surface, divided: Divided, coarse_keys: IntArray) -> tuple[IntArray, IntArray]:
+    """Faces (R,) between divided cells and others that the surface passes; rows (R, 2) of its vertices there."""
     lattice = surface.samples.lattice
-    rim: dict[tuple[int, int], int] = {}
     inside = np.zeros(lattice.count, dtype=bool)
     inside[divided.cells] = True
+    faces, ends = [], []
     for axis, side in ACROSS:
         beyond = divided.cells + side * lattice.strides[axis]
         cells = divided.cells[~inside[beyond] & (surface.case[beyond] != 0)]
@@ -59,34 +58,45 @@ def _rim(surface: Surface, divided: Divided, coarse_keys: IntArray) -> dict[tupl
         once = crossed.sum(axis=1) == 2
         cells, crossed = cells[once], crossed[once]
         # an edge goes by its lower corner, and by the axis along which the corners differ
-        ends = np.stack([corners, np.roll(corners, -1)])
-        along = np.log2(ends[0] ^ ends[1]).astype(np.int64)
-        keys = 4 * (cells[:, None] + lattice.corners()[ends.min(axis=0)]) + along
-        pairs = np.searchsorted(coarse_keys, keys[crossed].reshape(-1, 2))
-        names = 4 * (cells + (side > 0) * lattice.strides[axis]) + axis
-        rim |= {(min(a, b), max(a, b)): name for (a, b), name in zip(pairs.tolist(), names.tolist())}
-    return rim
+        around = np.stack([corners, np.roll(corners, -1)])
+        along = np.log2(around[0] ^ around[1]).astype(np.int64)
+        keys = 4 * (cells[:, None] + lattice.corners()[around.min(axis=0)]) + along
+        ends.append(np.sort(np.searchsorted(coarse_keys, keys[crossed].reshape(-1, 2)), axis=1))
+        faces.append(4 * (cells + (side > 0) * lattice.strides[axis]) + axis)
+    return np.concatenate(faces), np.concatenate(ends)
+
+
+def _lines(
+    rim: IntArray, ends: IntArray, vertices: FloatArray, face: IntArray, row: IntArray
+) -> dict[tuple[int, int], list[int]]:
+    """The vertices `row` (N,) inside faces `face` (N,) of the rim (R,), in order from one end (R, 2) to the other."""
+    if not len(rim):
+        return {}
+    order = np.argsort(rim)
+    rim, ends = rim[order], ends[order]
+    which = np.minimum(np.searchsorted(rim, face), len(rim) - 1)
+    on_rim = rim[which] == face
+    which, row = which[on_rim], row[on_rim]
+    first, last = vertices[ends[which, 0]], vertices[ends[which, 1]]
+    # the line that an interpolated face holds rises from one end to the other along both of its axes
+    order = np.lexsort((((vertices[row] - first) * (last - first)).sum(axis=1), which))
+    which, row = which[order], row[order]
+    begins = np.flatnonzero(np.diff(which, prepend=-1))
+    lines = [line.tolist() for line in np.split(row, begins[1:])]
+    return {(a, b): line for (a, b), line in zip(ends[which[begins]].tolist(), lines)}
 
 
 def _split(
-    triangles: IntArray, vertices: FloatArray, rim: dict[tuple[int, int], int], face: IntArray, row: IntArray
+    triangles: IntArray, vertices: FloatArray, lines: dict[tuple[int, int], list[int]]
 ) -> tuple[IntArray, FloatArray]:
-    """The triangles (T, 3), those on the rim divided at the finer vertices `row` (N,) in the faces `face` (N,)."""
-    order = np.argsort(face, kind="stable")
-    face, row = face[order], row[order]
-    chains: dict[tuple[int, int], IntArray] = {}
-    for (a, b), name in rim.items():
-        low, high = np.searchsorted(face, [name, name + 1])
-        if high > low:
-            chain = row[low:high]
-            chains[a, b] = chain[np.argsort((vertices[chain] - vertices[a]) @ (vertices[b] - vertices[a]))]
+    """The triangles (T, 3), those with an edge among `lines` divided at its vertices; the vertices (M, 3) added."""
     edges = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2), axis=2)
-    known = np.array(list(chains), dtype=np.int64).reshape(-1, 2)
+    known = np.array(list(lines), dtype=np.int64).reshape(-1, 2)
     touched = np.isin(edges @ [len(vertices), 1], known @ [len(vertices), 1]).any(axis=1)
     added: list[list[int]] = []
     middles: list[FloatArray] = []
     for a, b, c in triangles[touched].tolist():
-        sides = [[u, *_between(chains, u, v)] for u, v in ((a, b), (b, c), (c, a))]
+        sides = [[u, *_between(lines, u, v)] for u, v in ((a, b), (b, c), (c, a))]
         long = [k for k in range(3) if len(sides[k]) > 1]
         around = sides[long[0]] + sides[(long[0] + 1) % 3] + sides[(long[0] + 2) % 3]
         if len(long) == 1:  # all edges lead to the corner that faces the divided side
@@ -100,7 +110,5 @@ def _split(
     return np.concatenate([rest, np.array(added, dtype=np.int64).reshape(-1, 3)]), np.array(middles).reshape(-1, 3)
 
 
-def _between(chains: dict[tuple[int, int], IntArray], start: int, end: int) -> list[int]:
-    if start < end:
-        return [int(k) for k in chains.get((start, end), ())]
-    return [int(k) for k in chains.get((end, start), ())[::-1]]
+def _between(lines: dict[tuple[int, int], list[int]], start: int, end: int) -> list[int]:
+    return lines.get((start, end), []) if start < end else lines.get((end, start), [])[::-1]
