@@ -14,8 +14,8 @@ import numpy as np
 from imhead.errors import InputError
 from imhead.geometry.cells import triangles_of, vertices_of
 from imhead.geometry.division import AROUND, divide
-from imhead.geometry.meshing import NO_SURFACE, Field, largest_component, lattice_of
-from imhead.geometry.refinement import Samples, Surface, coarsest_cells, refine
+from imhead.geometry.meshing import NO_SURFACE, Field, largest_component, lattice_of, surface_in
+from imhead.geometry.refinement import Surface
 from imhead.geometry.seams import joined
 from imhead.types import BoolArray, IntArray, Mesh
 
@@ -29,15 +29,10 @@ def detailed_mesh(field: Field, resolution: int = 256) -> Mesh:
     Raises:
         InputError: the field has no zero set in the bounds.
     """
-    lattice = lattice_of(resolution)
-    samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))
-    surface = Surface(samples)
-    cells = surface.follow(refine(samples, coarsest_cells(lattice)))
+    surface, cells = surface_in(field, lattice_of(resolution))
     if not len(cells):
         raise InputError(NO_SURFACE)
-    chosen = chosen_cells(surface, np.sort(cells))
-    divided = divide(field, surface, chosen)
-    return largest_component(joined(surface, divided))
+    return largest_component(joined(surface, divide(field, surface, chosen_cells(surface, cells))))
 
 
 def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
@@ -45,9 +40,10 @@ def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
     samples, lattice = surface.samples, surface.samples.lattice
     triangles = triangles_of(samples.values, cells, surface.case[cells], lattice)
     keys, faces = np.unique(triangles.keys, return_inverse=True)
-    creased = on_crease(Mesh(vertices_of(samples.values, keys, lattice), faces.reshape(-1, 3)))
+    faces = faces.reshape(-1, 3)
+    creased = on_crease(Mesh(vertices_of(samples.values, keys, lattice), faces))
     chosen = np.zeros(lattice.count, dtype=bool)
-    chosen[triangles.cells[creased[faces.reshape(-1, 3)].any(axis=1)]] = True
+    chosen[triangles.cells[creased[faces].any(axis=1)]] = True
     around = (np.flatnonzero(chosen)[:, None] + AROUND @ lattice.strides).reshape(-1)
     chosen[around[surface.case[around] != 0]] = True
     return np.flatnonzero(chosen)

@@ -16,7 +16,7 @@ from imhead.types import FloatArray, IntArray, Mesh
 
 __all__ = [
     "NO_SURFACE", "SLOPE_BOUND", "Field", "Grid", "band_grid", "dense_grid", "extract_mesh", "grid_layout",
-    "largest_component", "lattice_of", "surface_of",
+    "largest_component", "lattice_of", "surface_in", "surface_of",
 ]  # fmt: skip
 
 Field = Callable[[FloatArray], FloatArray]
@@ -126,11 +126,16 @@ def extract_mesh(field: Field, resolution: int = 256) -> Mesh:
     there it is followed, however steep the field. Voids and specks thinner than 7 mm, or than two spacings where those
     are longer, are not looked for.
     """
-    lattice = lattice_of(resolution)
+    surface, cells = surface_in(field, lattice_of(resolution))
+    samples = surface.samples
+    return largest_component(_mesh_of(samples.values, cells, surface.case[cells], samples.lattice))
+
+
+def surface_in(field: Field, lattice: Lattice) -> tuple[Surface, IntArray]:
+    """The surface of a field as far as refinement finds it, and the cells (N,) that it passes, ascending."""
     samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))
     surface = Surface(samples)
-    cells = np.sort(surface.follow(refine(samples, coarsest_cells(lattice))))
-    return largest_component(_mesh_of(samples.values, cells, surface.case[cells], lattice))
+    return surface, np.sort(surface.follow(refine(samples, coarsest_cells(lattice))))
 
 
 def _mesh_of(values: FloatArray, cells: IntArray, case: IntArray, lattice: Lattice) -> Mesh:
