@@ -121,11 +121,11 @@ def real_unseen(rows: list[Row]) -> list[str]:
         if "refused" in row:
             lines.append([row["scan"], row["model"], "", "refused", "", "", "", "", ""])
             continue
-        own = linear[row["scan"]]
-        parts = [f"{row[key] / own[key]:.2f}" for key in ("face_median_mm", "face_mean_mm")]
+        yardstick = linear[row["scan"]]
+        parts = [f"{row[key] / yardstick[key]:.2f}" for key in ("face_median_mm", "face_mean_mm")]
         of_halves = [
             case["face_median_mm"] / peer["face_median_mm"]
-            for case, peer in zip(row["cases"], own["cases"])
+            for case, peer in zip(row["cases"], yardstick["cases"])
             if "refused" not in case
         ]
         lines.append(
