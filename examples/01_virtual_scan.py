@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from imhead.curation.virtual_scan import FRONTAL_PHONE, virtual_scan
-from imhead.export import write_mesh
+from imhead.datasets.recipe import HELD_OUT_SEED
+from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
+from imhead.io.mesh_file import write_mesh
 from imhead.sources.compose import ComposeConfig, draw_identity, group_masks
 from imhead.sources.ict import read_ict
-from imhead.store.recipe import HELD_OUT_SEED
 from imhead.types import Mesh
 
 IDENTITY = HELD_OUT_SEED + 7_001

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import imhead
-from imhead.export import write_mesh
+from imhead.io.mesh_file import write_mesh
 
 
 def main(scan: Path, out: Path, resolution: int = 256) -> None:

@@ -12,15 +12,15 @@ import torch
 import trimesh
 
 from imhead.checkpoint import Model, weights_hash
-from imhead.config import Blend, ModelConfig
 from imhead.conventions import ARKIT_NAMES
+from imhead.datasets.dataset import build_dataset, open_dataset
+from imhead.datasets.heads import OpenSources
+from imhead.datasets.recipe import Recipe
+from imhead.model.config import Blend, ModelConfig
 from imhead.model.head import HeadModel
 from imhead.regions import REGIONS
 from imhead.sources.anny import STEPS, AnnyModel, array_digest, cache_path, read_anny
 from imhead.sources.ict import IDENTITY_MODES, IctModel, boundary_loops, read_ict
-from imhead.store.dataset import build_dataset, open_dataset
-from imhead.store.heads import OpenSources
-from imhead.store.recipe import Recipe
 from imhead.training.population import TrainingHeads
 
 

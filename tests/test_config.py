@@ -8,16 +8,9 @@ from typing import Any
 
 import pytest
 
-from imhead.config import (
-    PRESETS,
-    LossWeights,
-    ModelConfig,
-    TrainConfig,
-    model_config_from_dict,
-    to_dict,
-    train_config_from_dict,
-)
 from imhead.errors import InputError
+from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
+from imhead.training.config import PRESETS, LossWeights, TrainConfig, train_config_from_dict
 
 PRESET_NAMES = sorted(PRESETS)
 

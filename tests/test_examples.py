@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from imhead.curation.scanfile import read_scan
-from imhead.export import read_mesh
+from imhead.io.mesh_file import read_mesh
+from imhead.io.scan_file import read_scan
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,21 +14,21 @@ SOURCE = ROOT / "src" / "imhead"
 # One line for each layer, the foundation first. A name is a module or a folder of src/imhead.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("atomic", "conventions", "regions", "types", "config"),
-    ("curation", "sources"),
-    ("store",),
+    ("conventions", "regions", "types", "parallel"),
+    ("surfaces",),
+    ("io",),
+    ("sources",),
+    ("datasets",),
     ("model",),
     ("checkpoint",),
-    ("geometry",),
+    ("isosurface",),
     ("template", "encoding"),
-    ("gltf", "measure"),
-    ("sight",),
-    ("shading", "report_page", "export"),
-    ("render",),
-    ("report",),
+    ("measure",),
+    ("rendering",),
     ("training",),
     ("fitting", "editing"),
-    ("evaluation", "fit_folder"),
+    ("reports",),
+    ("evaluation",),
     ("benchmark",),
     ("api",),
     ("imhead",),  # the package's own __init__: the Python verbs
@@ -37,15 +37,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 
-# Pictures, pages and files know surfaces, not networks or codes.
+# Meshes, files and pictures know surfaces, not networks or codes.
 SURFACES_ONLY: dict[str, frozenset[str]] = {
-    "sight": frozenset({"types"}),
-    "shading": frozenset({"errors", "conventions", "types", "curation", "sight"}),
-    "report_page": frozenset({"errors", "conventions", "types"}),
-    "export": frozenset({"errors", "atomic", "conventions", "types", "curation", "geometry", "gltf"}),
-    "gltf": frozenset({"types", "curation"}),
-    "render": frozenset({"errors", "curation", "conventions", "regions", "types", "geometry", "shading", "sight"}),
-    "report": frozenset({"errors", "conventions", "regions", "types", "geometry", "shading", "render", "report_page"}),
+    "surfaces": frozenset({"errors", "conventions", "types"}),
+    "io": frozenset({"errors", "conventions", "types", "surfaces"}),
+    "rendering": frozenset({"errors", "conventions", "regions", "types", "parallel", "surfaces"}),
+}
+
+# Rooms within a room, the foundation first: the same rule holds between them.
+INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "studio": (("state",), ("session",), ("web",)),
 }
 
 EMPTY_NAMES = frozenset({"utils", "util", "helpers", "helper", "misc", "manager", "common"})
@@ -66,7 +67,7 @@ MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def layer_name(module: str) -> str:
-    """The line of the table that a module belongs to: imhead.geometry.field → geometry."""
+    """The line of the table that a module belongs to: imhead.isosurface.field → geometry."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "imhead"
 
@@ -104,6 +105,25 @@ def test_a_module_imports_only_from_the_lines_above_its_own(module: str) -> None
         other for other in IMPORTS[module] if layer_name(other) != own and RANK[layer_name(other)] >= RANK[own]
     )
     assert not wrong, f"{module} imports {wrong}: not below it"
+
+
+@pytest.mark.parametrize("room", sorted(INNER_LAYERS))
+def test_a_room_within_a_room_imports_only_from_those_above_it(room: str) -> None:
+    rank = {name: k for k, names in enumerate(INNER_LAYERS[room]) for name in names}
+
+    def inner(module: str) -> str | None:
+        parts = module.split(".")
+        return parts[2] if len(parts) > 2 and parts[1] == room else None
+
+    within = {module: inner(module) for module in MODULES if layer_name(module) == room and inner(module)}
+    assert set(within.values()) == set(rank), f"add to INNER_LAYERS: {sorted(set(within.values()) ^ set(rank))}"
+    wrong = [
+        (module, other)
+        for module, own in within.items()
+        for other in IMPORTS[module]
+        if other in within and within[other] != own and rank[within[other]] >= rank[own]
+    ]
+    assert not wrong
 
 
 @pytest.mark.parametrize("name", sorted(SURFACES_ONLY))

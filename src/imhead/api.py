@@ -10,14 +10,14 @@ import numpy as np
 
 from imhead import checkpoint, editing
 from imhead.checkpoint import Model
-from imhead.curation.scanfile import read_scan
 from imhead.editing import Reached, Side
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan
-from imhead.fitting.pose import Units
-from imhead.geometry.creases import detailed_mesh
-from imhead.geometry.field import Ball, HeadField, expression_code, expression_weights
+from imhead.fitting.pose.finder import Units
+from imhead.io.scan_file import read_scan
+from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.field import Ball, HeadField, expression_code, expression_weights
 from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_names
 from imhead.measure.table import values

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from imhead.atomic import write_atomically
-from imhead.config import ModelConfig, model_config_from_dict, to_dict
 from imhead.errors import InputError
+from imhead.io.atomic import write_atomically
+from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT, REGIONS
 from imhead.types import Head

@@ -9,7 +9,10 @@ Shape legend of the package: B heads in a batch, N points, R regions, V vertices
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 MODEL_UNIT_MM = 100.0
 """Millimetres in one unit of the network's own coordinates."""
@@ -27,6 +30,7 @@ GLTF_UNIT_MM = 1000.0
 UNIT_MM: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 """Millimetres per unit, for the units that a scan may be written in."""
 
+
 ARKIT_NAMES: tuple[str, ...] = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
     "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
@@ -42,3 +46,8 @@ ARKIT_NAMES: tuple[str, ...] = (
 
 CANONICAL_JAW_OPEN = 0.08
 """jawOpen weight of the canonical pose: lips apart, because a backward warp can close lips but never open them."""
+
+
+def srgb_to_linear(srgb: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Linear light of sRGB values, both from 0 to 1 (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

@@ -12,8 +12,8 @@ from torch import nn
 from imhead.benchmark.arithmetic import counted, crossing_cells, field_flop, floor
 from imhead.checkpoint import Model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import dense_grid, extract_mesh
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import dense_grid, extract_mesh
 
 
 @pytest.fixture

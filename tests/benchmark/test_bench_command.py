@@ -17,7 +17,7 @@ from imhead.benchmark.suite import NAMES, run_benchmarks
 from imhead.checkpoint import load_model
 from imhead.cli import main
 
-PAGE = Path(__file__).resolve().parents[2] / "benchmarks" / "performance.py"
+PAGE = Path(__file__).resolve().parents[2] / "tools" / "performance.py"
 Bench = Callable[..., tuple[int, str, str]]
 
 

@@ -16,11 +16,12 @@ from imhead.benchmark import fit, plain_fit
 from imhead.benchmark.settings import QUICK
 from imhead.benchmark.suite import run_benchmarks
 from imhead.checkpoint import Model, load_model
-from imhead.curation.scanfile import read_scan
 from imhead.fitting.config import FitConfig
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
-from imhead.geometry.metrics import point_to_surface, sample_surface
+from imhead.io.scan_file import read_scan
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
+from imhead.surfaces.distances import point_to_surface
+from imhead.surfaces.sampling import sample_surface
 from imhead.types import Mesh, Scan
 
 DEMO_SCAN = Path(__file__).resolve().parents[2] / "src" / "imhead" / "assets" / "demo_scan.ply"

@@ -14,7 +14,7 @@ from imhead.benchmark.settings import QUICK
 from imhead.benchmark.suite import run_benchmarks
 from imhead.checkpoint import Model, load_model
 from imhead.editing import sample
-from imhead.geometry.session import HeadSession
+from imhead.isosurface.session import HeadSession
 from imhead.regions import REGIONS
 from imhead.types import Head
 

@@ -21,8 +21,8 @@ from playwright import sync_api
 
 from imhead.api import EditableHead
 from imhead.checkpoint import load_model
-from imhead.studio.server import StudioConfig, StudioServer, start
-from imhead.studio.session import TabSession
+from imhead.studio.session.tab_session import TabSession
+from imhead.studio.web.server import StudioConfig, StudioServer, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imhead.checkpoint import Model, load_model, save_model
-from imhead.config import PRESETS
 from imhead.encoding.encoder import (
     ScanEncoder,
     encoder_of,
@@ -22,6 +21,7 @@ from imhead.encoding.encoder import (
 )
 from imhead.errors import InputError
 from imhead.model.head import HeadModel
+from imhead.training.config import PRESETS
 
 
 @pytest.fixture()

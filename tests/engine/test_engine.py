@@ -25,7 +25,7 @@ from PIL import Image
 from imhead import load
 from imhead.checkpoint import load_model
 from imhead.conventions import ARKIT_NAMES
-from imhead.export import write_mesh
+from imhead.io.mesh_file import write_mesh
 from imhead.template.surface import template_path
 from imhead.types import FloatArray, Mesh
 

@@ -12,17 +12,18 @@ from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model, load_model
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.scanfile import read_scan
-from imhead.curation.surface import vertex_normals
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan, pose_template
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, point_weights
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
-from imhead.geometry.metrics import point_to_surface
+from imhead.io.scan_file import read_scan
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
+from imhead.surfaces.distances import point_to_surface
+from imhead.surfaces.normals import vertex_normals
+from imhead.surfaces.transforms import transform_points
 from imhead.types import Scan
 
 DEMO_SCAN = Path(__file__).resolve().parents[2] / "src" / "imhead" / "assets" / "demo_scan.ply"
@@ -53,7 +54,7 @@ def test_a_scan_in_centimetres_and_any_pose_is_found_and_explained(result: FitRe
 
 
 def test_the_pose_takes_the_scan_onto_the_fitted_surface(result: FitResult, scan: Scan) -> None:
-    placed = scan.points @ result.scan_to_head[:3, :3].T + result.scan_to_head[:3, 3]
+    placed = transform_points(result.scan_to_head, scan.points)
     distance, _, _ = point_to_surface(placed, result.mesh)
     np.testing.assert_allclose(distance, result.distance_mm, atol=1e-6)
     assert np.cbrt(np.linalg.det(result.scan_to_head[:3, :3])) == pytest.approx(10.0)  # cm to mm, exactly
@@ -117,7 +118,7 @@ def test_the_encoder_forgives_what_is_left_of_the_pose(result: FitResult, shippe
     turn = Rotation.from_rotvec([0.03, -0.04, 0.02]).as_matrix()
     moved = (result.points_mm - [0.0, 0.0, 60.0]) @ turn.T + [3.0, -3.0, 62.0]
     motion = estimate(encoder, moved).motion
-    left = np.linalg.norm(moved @ motion[:3, :3].T + motion[:3, 3] - result.points_mm, axis=1)
+    left = np.linalg.norm(transform_points(motion, moved) - result.points_mm, axis=1)
     assert np.median(left) < 0.6 * np.median(np.linalg.norm(moved - result.points_mm, axis=1))
 
 
@@ -208,6 +209,6 @@ def test_a_scan_noisier_than_the_robust_loss_is_wide_is_not_taken_for_outliers(s
     off: list[float] = []
     for config in (COARSE, replace(COARSE, robust_noise=0.0)):
         fitted = fit_scan(noisy, shipped, config)
-        placed = scan.points[rows] @ fitted.scan_to_head[:3, :3].T + fitted.scan_to_head[:3, 3]
+        placed = transform_points(fitted.scan_to_head, scan.points[rows])
         off.append(float(point_to_surface(placed, fitted.mesh)[0].mean()))
     assert off[0] < 0.9 * off[1], off

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from imhead.config import Blend, ModelConfig
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.fitting.objective import Codes, Linearization, geman_mcclure, linearize, normal_equations, sensitivity
+from imhead.model.config import Blend, ModelConfig
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, REGION_COUNT
 

@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from imhead.conventions import FACE_RADIUS_MM, UNIT_MM
 from imhead.errors import InputError
-from imhead.fitting.pose import PoseResult, PoseTemplate, find_pose
+from imhead.fitting.pose.finder import PoseResult, PoseTemplate, find_pose
+from imhead.surfaces.transforms import transform_points
 from imhead.types import Mesh
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -64,7 +65,7 @@ def a_move(seed: int, unit: str = "mm") -> np.ndarray:
 
 
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+    return transform_points(matrix, points)
 
 
 def miss(result: PoseResult, truth: np.ndarray, at_mm: np.ndarray = NOSE_TIP_MM) -> tuple[float, float]:

@@ -10,10 +10,10 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+from tools.measurements_page import page
 
 from imhead.errors import InputError
 from imhead.measure.landmarks import LANDMARKS, landmark_names
-from imhead.measure.page import page
 from imhead.measure.table import MEASUREMENTS, VOLUMES, measurement, slope, value, values
 from imhead.measure.volumes import cone_volume, swept_volumes
 from imhead.regions import groups
@@ -93,7 +93,7 @@ def test_an_unknown_measurement_is_refused_with_the_nearest_names() -> None:
 
 def test_the_page_of_measurements_is_the_table() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "measurements.md").read_text(encoding="utf-8")
-    assert text == page(), "run python -m imhead.measure.page > docs/measurements.md"
+    assert text == page(), "run python tools/measurements_page.py > docs/measurements.md"
 
 
 def test_the_volume_over_a_rim_is_that_of_the_half_ball_and_goes_with_the_cube_of_its_size() -> None:

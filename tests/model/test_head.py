@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from imhead.config import Blend, ModelConfig
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, MODEL_UNIT_MM
 from imhead.errors import InputError
+from imhead.model.config import Blend, ModelConfig
 from imhead.model.fusion import wendland
 from imhead.model.head import HeadModel
 from imhead.model.local_nets import encode

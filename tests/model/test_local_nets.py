@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imhead.geometry.threads import side_by_side
 from imhead.model.local_nets import silu
+from imhead.parallel import side_by_side
 
 
 @pytest.mark.parametrize("width", [64, 24])

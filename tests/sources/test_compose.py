@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imhead.conventions import ARKIT_NAMES
+from imhead.datasets.recipe import HELD_OUT_SEED
 from imhead.sources.compose import ComposeConfig, draw_expression, draw_identity, group_masks
 from imhead.sources.ict import IctModel
-from imhead.store.recipe import HELD_OUT_SEED
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from imhead.checkpoint import Model
-from imhead.studio.server import StudioConfig, StudioServer, start
+from imhead.studio.web.server import StudioConfig, StudioServer, start
 
 TAB = "0" * 32 + "." + "1" * 32
 PROTOCOL = [Subprotocol(f"viser-v{viser.__version__}")]

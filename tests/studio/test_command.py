@@ -18,7 +18,7 @@ def test_it_prints_an_address_with_a_key_and_ends_when_interrupted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("viser")
-    from imhead.studio.server import StudioServer
+    from imhead.studio.web.server import StudioServer
 
     def interrupted(_: StudioServer) -> None:
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from imhead.studio import memory
+from imhead.studio.session import memory
 
 SCRIPT = """
 import gc, os, runpy, sys

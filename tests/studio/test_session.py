@@ -15,11 +15,11 @@ from imhead.api import EditableHead
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.regions import resolve
-from imhead.studio import session as session_module
-from imhead.studio.commands import MoveAlong, RandomHead, SampleRegions, SetExpression, ShowHead
-from imhead.studio.exports import KINDS
-from imhead.studio.session import SORRY, Shown, TabSession
-from imhead.studio.studio import Studio
+from imhead.studio.session import tab_session as session_module
+from imhead.studio.session.exports import KINDS
+from imhead.studio.session.tab_session import SORRY, Shown, TabSession
+from imhead.studio.state.commands import MoveAlong, RandomHead, SampleRegions, SetExpression, ShowHead
+from imhead.studio.state.studio import Studio
 from imhead.types import FloatArray, Mesh
 
 
@@ -193,8 +193,8 @@ def test_every_file_that_is_saved_can_be_read_back(
     opened: Opened, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from imhead.checkpoint import load_head
-    from imhead.export import read_mesh
-    from imhead.studio import exports
+    from imhead.io.mesh_file import read_mesh
+    from imhead.studio.session import exports
 
     monkeypatch.setattr(exports, "RESOLUTION", 32)
     session, page = opened

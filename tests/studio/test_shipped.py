@@ -12,13 +12,13 @@ from scipy.spatial import cKDTree
 from imhead.api import EditableHead
 from imhead.checkpoint import Model, load_model
 from imhead.errors import InputError
-from imhead.geometry.field import HeadField
+from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
-from imhead.studio.commands import MoveByWord, RandomHead, SetExpression, SetMeasurement, measured
-from imhead.studio.scores import named_directions, word_score
-from imhead.studio.session import Shown, TabSession
-from imhead.studio.studio import Studio
-from imhead.studio.surface import StillSurface, map_regions, quick_mesh
+from imhead.studio.session.surface import StillSurface, map_regions, quick_mesh
+from imhead.studio.session.tab_session import Shown, TabSession
+from imhead.studio.state.commands import MoveByWord, RandomHead, SetExpression, SetMeasurement, measured
+from imhead.studio.state.scores import named_directions, word_score
+from imhead.studio.state.studio import Studio
 from imhead.template.surface import template_of
 from imhead.types import FloatArray, Mesh
 

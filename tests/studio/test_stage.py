@@ -10,10 +10,10 @@ import trimesh
 
 pytest.importorskip("viser")
 
-from imhead.curation.surface import vertex_normals
 from imhead.regions import resolve
-from imhead.studio.stage import plain_colors, reach_colors, skin_glb
-from imhead.studio.surface import RegionMap
+from imhead.studio.session.surface import RegionMap
+from imhead.studio.web.stage import plain_colors, reach_colors, skin_glb
+from imhead.surfaces.normals import vertex_normals
 from imhead.types import Mesh
 
 

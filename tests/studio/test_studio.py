@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.regions import REGIONS, groups, resolve
-from imhead.studio.commands import (
+from imhead.studio.state.commands import (
     AddHead,
     BlendHeads,
     Command,
@@ -28,10 +28,10 @@ from imhead.studio.commands import (
     TakeFrom,
     words,
 )
-from imhead.studio.document import Document
-from imhead.studio.project import open_project, project_bytes
-from imhead.studio.scores import region_scores
-from imhead.studio.studio import Studio
+from imhead.studio.state.document import Document
+from imhead.studio.state.project import open_project, project_bytes
+from imhead.studio.state.scores import region_scores
+from imhead.studio.state.studio import Studio
 from imhead.types import Head
 
 NOSE = groups()["nose"]

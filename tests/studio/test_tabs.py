@@ -18,11 +18,11 @@ pytest.importorskip("viser")
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.regions import groups
-from imhead.studio.commands import RandomHead
-from imhead.studio.server import StudioConfig, StudioServer, start
-from imhead.studio.studio import Studio
+from imhead.studio.state.commands import RandomHead
+from imhead.studio.state.studio import Studio
+from imhead.studio.web.server import StudioConfig, StudioServer, start
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "studio.py"
+BENCHMARK = Path(__file__).resolve().parents[2] / "tools" / "studio.py"
 
 
 def _clients() -> Any:

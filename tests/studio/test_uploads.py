@@ -14,9 +14,9 @@ import trimesh
 
 from imhead.checkpoint import Model, load_model
 from imhead.errors import InputError
-from imhead.studio import uploads
-from imhead.studio.project import project_bytes
-from imhead.studio.studio import Studio
+from imhead.studio.session import uploads
+from imhead.studio.state.project import project_bytes
+from imhead.studio.state.studio import Studio
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from imhead.studio.worker import Worker
+from imhead.studio.session.worker import Worker
 
 
 class Recorder:

@@ -11,9 +11,9 @@ from imhead import load
 from imhead.api import EditableHead, MorphableModel
 from imhead.checkpoint import load_model
 from imhead.cli import main
-from imhead.curation.scanfile import read_geometry
+from imhead.io.scan_file import read_geometry
 from imhead.regions import REGIONS, Region
-from imhead.template.crossings import crossing_edges
+from imhead.surfaces.crossings import crossing_edges
 from imhead.template.projection import ProjectionConfig
 from imhead.template.surface import TemplateSurface, template_path
 from imhead.template.topology import MOUTH, SKIN

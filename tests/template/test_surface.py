@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
-from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
-from imhead.geometry.field import HeadField
+from imhead.isosurface.field import HeadField
 from imhead.model.fusion import wendland
 from imhead.regions import REGION_COUNT
+from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import onto_zero_set
 from imhead.template.surface import (
     TemplateSurface,

@@ -9,12 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from imhead.config import PRESETS
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.geometry.metrics import vertex_areas
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, MIRROR, SIDE
 from imhead.sources.ict import IctModel
+from imhead.surfaces.properties import vertex_areas
 from imhead.training.codes import (
     CodeStart,
     apply_start,
@@ -25,6 +24,7 @@ from imhead.training.codes import (
     start_codes,
     surface_metric,
 )
+from imhead.training.config import PRESETS
 from imhead.training.population import TrainingHeads
 from imhead.types import Mesh
 

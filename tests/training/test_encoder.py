@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from imhead.checkpoint import Model, weights_hash
-from imhead.config import EncoderConfig, ModelConfig
+from imhead.encoding.config import EncoderConfig
 from imhead.encoding.encoder import motion_of
+from imhead.model.config import ModelConfig
 from imhead.model.head import HeadModel
 from imhead.sources.ict import IctModel
+from imhead.surfaces.transforms import transform_points
 from imhead.training.codes import apply_start, seen_faces, start_codes
 from imhead.training.encoder import RegisteredHeads, basis_of, draw_scan, train_encoder
 from imhead.training.population import TrainingHeads
@@ -40,7 +42,7 @@ def test_a_training_scan_comes_home_by_its_own_twist(registered: tuple[Model, Re
         assert np.isfinite(points).all() and 300 <= len(points) <= 6000
         assert z_id.shape == (12,) and weights.shape == (52,)
         home = motion_of(twist)
-        placed = points @ home[:3, :3].T + home[:3, 3]
+        placed = transform_points(home, points)
         assert placed[:, 1].min() > -330.0 and np.median(np.abs(placed[:, 0])) < 90.0
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from imhead.config import PRESETS, TrainConfig
 from imhead.errors import InputError
 from imhead.training.batch import Batch, arkit_swap, draw_batch, draw_shares
+from imhead.training.config import PRESETS, TrainConfig
 from imhead.training.learner import Learner
 from imhead.training.loop import train
 from imhead.training.objective import see, see_posed, step_gradients, terms, warp_terms, weighted
@@ -34,10 +34,10 @@ CONFIG = replace(
 KILLED = """
 import sys, time
 from pathlib import Path
-from imhead.config import train_config_from_dict
+from imhead.training.config import train_config_from_dict
 from imhead.sources.ict import read_ict
-from imhead.store.dataset import open_dataset
-from imhead.store.heads import OpenSources
+from imhead.datasets.dataset import open_dataset
+from imhead.datasets.heads import OpenSources
 from imhead.training.loop import train
 from imhead.training.population import TrainingHeads
 import json

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from imhead.config import PRESETS
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.regions import MIRROR
 from imhead.training import losses
 from imhead.training.batch import arkit_swap
+from imhead.training.config import PRESETS
 from imhead.training.loop import rates
 
 SEED = st.integers(0, 2**31)

@@ -13,14 +13,8 @@ from scipy.spatial.transform import Rotation
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel, boundary_loops
-from imhead.training.samples import (
-    Samples,
-    carry,
-    face_density,
-    head_samples,
-    sampling_density,
-)
-from imhead.training.solid import Solid
+from imhead.surfaces.solid import Solid
+from imhead.training.samples import Samples, carry, face_density, head_samples, sampling_density
 
 SKIN_MM = 60.0
 EYE_MM = 12.0

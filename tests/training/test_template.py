@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from imhead.checkpoint import Model, weights_hash
-from imhead.config import ModelConfig, TrainConfig
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.geometry.field import HeadField
+from imhead.isosurface.field import HeadField
+from imhead.model.config import ModelConfig
 from imhead.model.head import HeadModel
 from imhead.regions import RADII_MM
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import load_topology
 from imhead.training.codes import apply_start, start_codes
+from imhead.training.config import TrainConfig
 from imhead.training.learner import Learner
 from imhead.training.population import TrainingHeads
 from imhead.training.template import build_template

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from imhead.checkpoint import Model, load_model
-from imhead.config import PRESETS
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.sources.ict import IctModel
 from imhead.template.surface import template_of
+from imhead.training.config import PRESETS
 from imhead.training.learner import Learner, count_in_spreads_of
 from imhead.training.loop import train
 from imhead.training.population import TrainingHeads

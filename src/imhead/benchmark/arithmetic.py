@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from imhead.checkpoint import Model
-from imhead.config import ModelConfig
 from imhead.conventions import BOUNDS_MIN_MM, MODEL_UNIT_MM
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import grid_layout
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import grid_layout
+from imhead.model.config import ModelConfig
 from imhead.types import FloatArray, IntArray, Mesh
 
 _CHUNK = 32768

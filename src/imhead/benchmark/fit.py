@@ -24,13 +24,15 @@ from imhead.benchmark.settings import BenchConfig
 from imhead.benchmark.timing import Task, interleaved, result_row
 from imhead.checkpoint import Model, save_model
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.scanfile import read_scan
 from imhead.encoding.encoder import encoder_of, encoder_path, save_encoder
-from imhead.fit_folder import write_fit
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan, nose_tip_mm
-from imhead.geometry.field import HeadField
-from imhead.geometry.metrics import point_to_surface, sample_surface
+from imhead.io.scan_file import read_scan
+from imhead.isosurface.field import HeadField
+from imhead.reports.fit_report import write_fit
+from imhead.surfaces.distances import point_to_surface
+from imhead.surfaces.sampling import sample_surface
+from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray, Mesh, Scan
 
 Fitter = Callable[[Scan], FitResult]
@@ -126,7 +128,7 @@ def drawn_scan(scan: Scan, count: int, seed: int, path: Path) -> None:
 
 def face_error_mm(model: Model, result: FitResult, points: FloatArray) -> dict[str, float]:
     """Distance of all points of the whole scan on the face to the fit, mm, and the part of them that it explains."""
-    placed = points @ result.scan_to_head[:3, :3].T + result.scan_to_head[:3, 3]
+    placed = transform_points(result.scan_to_head, points)
     tip = nose_tip_mm(result.mesh, HeadField(model, result.head))
     distance = point_to_surface(placed[np.linalg.norm(placed - tip, axis=1) < FACE_RADIUS_MM], result.mesh)[0]
     near = distance[distance < _EXPLAINED_MM]

@@ -9,7 +9,7 @@ import numpy as np
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES
 from imhead.editing import sample
-from imhead.geometry.field import expression_code
+from imhead.isosurface.field import expression_code
 from imhead.regions import REGIONS
 from imhead.types import Head
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from imhead.checkpoint import Model, load_head, load_model, save_head, save_model
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
 from imhead.types import Head
 
 

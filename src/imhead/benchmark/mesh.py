@@ -19,9 +19,9 @@ from imhead.benchmark.peer import PeerDecoder, peer_batch, peer_decoder
 from imhead.benchmark.settings import BenchConfig
 from imhead.benchmark.timing import Task, interleaved, pooled, result_row
 from imhead.checkpoint import Model
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import dense_grid, extract_mesh, grid_layout, largest_component, surface_of
-from imhead.geometry.threads import side_by_side
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import dense_grid, extract_mesh, grid_layout, largest_component, surface_of
+from imhead.parallel import side_by_side
 from imhead.types import FloatArray, Head, Mesh
 
 _COUNTED_POINTS = 20_000  # of the points that the field was asked at, as many are looked at for their operations

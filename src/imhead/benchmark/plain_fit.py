@@ -17,11 +17,12 @@ from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM, MODEL_UNIT_MM
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, nose_tip_mm, pose_template
 from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
-from imhead.fitting.pose import find_pose
-from imhead.geometry.creases import detailed_mesh
-from imhead.geometry.field import HeadField
-from imhead.geometry.metrics import point_to_surface
+from imhead.fitting.pose.finder import find_pose
+from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.field import HeadField
 from imhead.regions import REGION_COUNT
+from imhead.surfaces.distances import point_to_surface
+from imhead.surfaces.transforms import matrix_of, transform_points
 from imhead.types import FloatArray, Head, Scan
 
 _RATES = {"twist": 4e-3, "weights": 2e-2, "z_id": 6e-2, "offsets": 2e-2}  # the best of three tried, each twice the last
@@ -40,19 +41,18 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     pose = find_pose(source, normals, template, seed=config.seed)
     matrix = pose.scan_to_head
     rows, face = within_bounds(source, matrix, template.nose_tip_mm, config)
-    placed = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
+    placed = transform_points(matrix, source[rows])
     points = torch.from_numpy(placed).float().to(model.device)
     # no more noise than the model's own error: the scan is drawn from a surface
     priors = torch.from_numpy(offset_priors(template, placed, 0.0, config)).to(points)
     unknown = _descend(model, points, torch.from_numpy(face).to(model.device), priors, steps, config)
     head = _head(model, unknown, scan.name)
-    motion = np.eye(4)
     twist = unknown["twist"].double().cpu().numpy()
-    motion[:3, :3], motion[:3, 3] = Rotation.from_rotvec(twist[:3]).as_matrix(), twist[3:] * MODEL_UNIT_MM
+    motion = matrix_of(Rotation.from_rotvec(twist[:3]).as_matrix(), twist[3:] * MODEL_UNIT_MM)
     scan_to_head: FloatArray = motion @ matrix
     field = HeadField(model, head)
     mesh = detailed_mesh(field.sdf, config.resolution)
-    placed = scan.points @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
+    placed = transform_points(scan_to_head, scan.points)
     distance = point_to_surface(placed, mesh)[0]
     face = np.linalg.norm(placed - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
     named = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, unknown["weights"].tolist()) if w > 0.005}

@@ -16,8 +16,8 @@ from imhead.benchmark.settings import BenchConfig
 from imhead.benchmark.timing import Task, Timing, interleaved, medians, result_row
 from imhead.checkpoint import Model
 from imhead.editing import sample
-from imhead.geometry.field import HeadField
-from imhead.geometry.session import HeadSession, MeshChange
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.session import HeadSession, MeshChange
 from imhead.regions import REGIONS, Region
 from imhead.types import Head, Mesh
 

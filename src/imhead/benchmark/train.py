@@ -16,13 +16,13 @@ from imhead.benchmark.peer import PeerConfig, peer_decoder
 from imhead.benchmark.settings import BenchConfig
 from imhead.benchmark.timing import Task, interleaved, result_row
 from imhead.checkpoint import Model
-from imhead.config import TrainConfig
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, MODEL_UNIT_MM
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
-from imhead.geometry.metrics import sample_surface
-from imhead.geometry.threads import threads
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
 from imhead.model.head import HeadModel
+from imhead.parallel import threads
+from imhead.surfaces.sampling import sample_surface
+from imhead.training.config import TrainConfig
 from imhead.training.gradients import backward
 from imhead.training.losses import distance_term, eikonal_term
 

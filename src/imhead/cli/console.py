@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from imhead.errors import InputError
 
 if TYPE_CHECKING:
-    from imhead.store.heads import OpenSources
-    from imhead.store.manifest import Manifest
+    from imhead.datasets.heads import OpenSources
+    from imhead.datasets.manifest import Manifest
 
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -84,7 +84,7 @@ def sources_of(manifest: Manifest, ict: Path | None, anny: Path | None) -> OpenS
     Raises:
         InputError: a source's data is missing or damaged.
     """
-    from imhead.store.heads import open_sources
+    from imhead.datasets.heads import open_sources
 
     names = tuple(record.name for record in manifest.sources)
     return open_sources(names, ict_path(names, ict), anny, say.print)

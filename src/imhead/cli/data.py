@@ -12,7 +12,7 @@ from imhead.cli.console import AnnyOption, IctOption, JsonOption, ict_path, prin
 from imhead.errors import InputError
 
 if TYPE_CHECKING:
-    from imhead.store.manifest import Manifest
+    from imhead.datasets.manifest import Manifest
 
 app = typer.Typer(help="Build data sets to train on, and look into them.", no_args_is_help=True)
 
@@ -32,9 +32,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """A data set: identities and expressions as parameters, with a manifest."""
-    from imhead.store.dataset import build_dataset
-    from imhead.store.heads import open_sources
-    from imhead.store.recipe import SHARES, Recipe
+    from imhead.datasets.dataset import build_dataset
+    from imhead.datasets.heads import open_sources
+    from imhead.datasets.recipe import SHARES, Recipe
 
     recipe = Recipe(dict(_share(text, SHARES) for text in source or SHARES), identities, expressions, seed)
     names = tuple(recipe.shares)
@@ -53,7 +53,7 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """What is in a data set; its picture needs the data of its sources."""
-    from imhead.store.dataset import open_dataset
+    from imhead.datasets.dataset import open_dataset
 
     opened = open_dataset(folder)
     if as_json:
@@ -61,9 +61,9 @@ def info(
     else:
         _tell(opened.manifest)
     if picture is not None:
-        from imhead.render import contact_sheet, shade
-        from imhead.store.heads import check_sources, posed_mesh
-        from imhead.store.recipe import spread_rows
+        from imhead.datasets.heads import check_sources, posed_mesh
+        from imhead.datasets.recipe import spread_rows
+        from imhead.rendering.figures import contact_sheet, shade
 
         if picture.suffix.lower() != ".png":
             raise InputError(f"{picture}: a picture ends in .png; rename --picture")

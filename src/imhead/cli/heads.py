@@ -25,7 +25,7 @@ from imhead.errors import InputError
 if TYPE_CHECKING:
     from imhead import EditableHead, MorphableModel
     from imhead.editing import Change, Side
-    from imhead.report import MeasuredChange
+    from imhead.reports.comparison import MeasuredChange
 
 _UNITS = {"mm": "mm", "degrees": "degrees", "degree": "degrees", "deg": "degrees", "°": "degrees"}
 
@@ -41,8 +41,9 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """New heads: head files, meshes and a contact sheet."""
-    from imhead import load, render
-    from imhead.export import write_mesh
+    from imhead import load
+    from imhead.io.mesh_file import write_mesh
+    from imhead.rendering import figures as render
 
     heads = load(model, device).sample(count, seed, spread)
     make_folder(out)
@@ -167,7 +168,7 @@ def mesh(
 ) -> None:
     """A mesh of a head, with its own expression or another. A GLB from template also carries the 52 ARKit shapes."""
     from imhead import load
-    from imhead.export import head_notes, write_mesh
+    from imhead.io.mesh_file import head_notes, write_mesh
 
     if surface not in ("volume", "template"):
         raise InputError(f"--surface {surface!r} is not known; use volume or template")
@@ -208,9 +209,9 @@ def compare(
 ) -> None:
     """What changed between two heads: movement in mm inside and outside a region, measurements, volumes."""
     from imhead import load
-    from imhead.geometry.field import field_change
+    from imhead.isosurface.field import field_change
     from imhead.regions import resolve
-    from imhead.report import compare_meshes
+    from imhead.reports.comparison import compare_meshes
 
     chosen = [r.name for r in resolve(region)] if region else []
     opened = load(model, device)
@@ -272,7 +273,7 @@ def _measured(
     """Measurements of two heads, and what each region gained in ml, on the neutral face."""
     from imhead.measure.table import measurement
     from imhead.measure.volumes import volume_changes
-    from imhead.report import MeasuredChange
+    from imhead.reports.comparison import MeasuredChange
 
     before, after = first.measure(), second.measure()
     rows = [MeasuredChange(name, measurement(name).unit, before[name], after[name]) for name in before]

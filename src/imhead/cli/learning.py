@@ -40,8 +40,8 @@ def train(
     import torch
 
     from imhead.checkpoint import device_named, load_model
-    from imhead.config import PRESETS, train_config_from_dict
-    from imhead.store.dataset import open_dataset
+    from imhead.datasets.dataset import open_dataset
+    from imhead.training.config import PRESETS, train_config_from_dict
     from imhead.training.encoder import write_encoder
     from imhead.training.learner import count_in_spreads_of
     from imhead.training.loop import train as run_training

@@ -29,11 +29,11 @@ def fit(
 ) -> None:
     """Find the head in each scan: codes, mesh, overlay, report and picture."""
     from imhead import load
-    from imhead.curation.scanfile import read_scan
-    from imhead.fit_folder import write_fit
     from imhead.fitting.config import FitConfig
     from imhead.fitting.fit import fit_scan
     from imhead.fitting.landmarks import read_landmarks
+    from imhead.io.scan_file import read_scan
+    from imhead.reports.fit_report import write_fit
 
     if units not in ("auto", "mm", "cm", "m"):
         raise InputError(f"--units {units!r} is not known; use auto, mm, cm or m")

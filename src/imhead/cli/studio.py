@@ -21,7 +21,7 @@ def studio(
     if find_spec("viser") is None:
         raise InputError("the studio needs viser; install it with: pip install 'imhead[studio]'")
     from imhead import load
-    from imhead.studio.server import StudioConfig, start
+    from imhead.studio.web.server import StudioConfig, start
 
     server = start(load(model, device).model, StudioConfig(host=host, port=port))
     say.print(f"The studio is open. In a browser on this machine go to\n\n  {server.address}\n\nCtrl-C ends it.")

@@ -17,7 +17,7 @@ from imhead.checkpoint import Model
 from imhead.editing.plausibility import whitening
 from imhead.editing.steps import Regions, conditional_steps, names, region_codes, rows, stepped, symmetric, with_mirrors
 from imhead.errors import InputError
-from imhead.geometry.field import HeadField
+from imhead.isosurface.field import HeadField
 from imhead.measure.carrier import SurfacePoints, landmark_points
 from imhead.measure.table import MEASUREMENTS, Measurement, measurement, slope, value
 from imhead.regions import groups

@@ -17,12 +17,13 @@ from safetensors.torch import save
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
-from imhead.atomic import write_atomically
 from imhead.checkpoint import Model, check_tensors, read_companion
 from imhead.conventions import ARKIT_NAMES
 from imhead.encoding.features import basis_features
 from imhead.errors import InputError
+from imhead.io.atomic import write_atomically
 from imhead.model.local_nets import silu
+from imhead.surfaces.transforms import matrix_of, transform_points
 from imhead.types import FloatArray
 
 ENCODER_FORMAT = "imhead-encoder-1"
@@ -77,10 +78,8 @@ class ScanEncoder(nn.Module):
 def motion_of(twist: FloatArray) -> FloatArray:
     """The rigid motion (4, 4), mm, of a twist (6,) in units of `TWIST_SCALE`: about `PIVOT_MM`, then a shift."""
     pivot = np.array(PIVOT_MM)
-    motion = np.eye(4)
-    motion[:3, :3] = Rotation.from_rotvec(twist[:3] * TWIST_SCALE[0]).as_matrix()
-    motion[:3, 3] = pivot - motion[:3, :3] @ pivot + twist[3:] * TWIST_SCALE[1]
-    return motion
+    rotation = Rotation.from_rotvec(twist[:3] * TWIST_SCALE[0]).as_matrix()
+    return matrix_of(rotation, pivot - rotation @ pivot + twist[3:] * TWIST_SCALE[1])
 
 
 @torch.no_grad()
@@ -93,7 +92,7 @@ def estimate(encoder: ScanEncoder, points_mm: FloatArray) -> Estimate:
     motion = np.eye(4)
     z_id = weights = torch.zeros(0)
     for _ in range(_PASSES):
-        placed = picked @ motion[:3, :3].T + motion[:3, 3]
+        placed = transform_points(motion, picked)
         features = torch.from_numpy(basis_features(placed, basis)).to(encoder.basis.device)
         z_id, weights, twist = (part[0] for part in encoder(features[None]))
         motion = motion_of(twist.cpu().numpy().astype(np.float64)) @ motion

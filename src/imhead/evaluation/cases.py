@@ -11,17 +11,19 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from imhead.conventions import FACE_RADIUS_MM, UNIT_MM
-from imhead.curation.virtual_scan import FRONTAL_PHONE, sample_points, virtual_scan, visible_faces
+from imhead.datasets.dataset import DataSet
+from imhead.datasets.heads import HeadSource, OpenSources, SourceHead, check_sources
+from imhead.datasets.recipe import HELD_OUT_SEED
 from imhead.errors import InputError
-from imhead.geometry.metrics import SurfaceMetrics, surface_metrics
+from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.anny import Person
 from imhead.sources.compose import ComposeConfig, Composition, draw_composition
 from imhead.sources.expressions import draw_expressions
 from imhead.sources.ict import IctModel
-from imhead.store.dataset import DataSet
-from imhead.store.heads import HeadSource, OpenSources, SourceHead, check_sources
-from imhead.store.recipe import HELD_OUT_SEED
+from imhead.surfaces.metrics import SurfaceMetrics, surface_metrics
+from imhead.surfaces.transforms import matrix_of, transform_points
+from imhead.surfaces.visibility import sample_visible, visible_faces
 from imhead.training.codes import keypoint_weights
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
@@ -177,7 +179,7 @@ def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> 
     if kind.single_view:
         seen = virtual_scan(truth, ONE_VIEW, rng, name)
         return HeldOut(truth, visible, registered, keypoints, tip, seen.scan, seen.head_to_scan, origin)
-    points, _ = sample_points(truth, POINTS, rng, visible=visible)
+    points, _ = sample_visible(truth, POINTS, rng, visible=visible)
     matrix, turned = random_turn(points + kind.noise_mm * rng.normal(size=points.shape), rng)
     return HeldOut(truth, visible, registered, keypoints, tip, Scan(name, turned), matrix, origin)
 
@@ -185,10 +187,9 @@ def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> 
 def random_turn(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """A random rotation, shift and unit: (4, 4) matrix and the moved points (N, 3)."""
     unit = UNIT_MM[str(rng.choice(list(UNIT_MM)))]
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix() / unit
-    matrix[:3, 3] = rng.normal(0.0, 300.0, 3) / unit
-    return matrix, points @ matrix[:3, :3].T + matrix[:3, 3]
+    rotation = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix()
+    matrix = matrix_of(rotation / unit, rng.normal(0.0, 300.0, 3) / unit)
+    return matrix, transform_points(matrix, points)
 
 
 def _near(points: FloatArray, centers: FloatArray, radius: FloatArray) -> BoolArray:
@@ -199,7 +200,7 @@ def _near(points: FloatArray, centers: FloatArray, radius: FloatArray) -> BoolAr
 def score(result: Fitted, case: HeldOut, seed: int = 0) -> dict[str, float]:
     """Figures of one fit against the truth: face, head and the fine areas; and the error of the pose."""
     to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
-    fitted = Mesh(result.mesh.vertices @ to_truth[:3, :3].T + to_truth[:3, 3], result.mesh.faces)
+    fitted = Mesh(transform_points(to_truth, result.mesh.vertices), result.mesh.faces)
     seen = visible_faces(fitted)
     tip = case.nose_tip_mm
     tests: dict[str, Callable[[FloatArray], BoolArray] | None] = {

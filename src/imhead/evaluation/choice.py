@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from imhead.checkpoint import Model
+from imhead.datasets.dataset import open_dataset
+from imhead.datasets.heads import OpenSources
+from imhead.datasets.manifest import MANIFEST, Manifest
 from imhead.errors import InputError
 from imhead.evaluation.cases import HeldOutSource
 from imhead.evaluation.codes import identity_suite, specificity_suite
@@ -18,9 +21,6 @@ from imhead.evaluation.suites import SUITES, linear_peers, ours, run_suite
 from imhead.evaluation.unseen import source_heads, unseen_suite
 from imhead.fitting.config import FitConfig
 from imhead.sources.ict import read_ict
-from imhead.store.dataset import open_dataset
-from imhead.store.heads import OpenSources
-from imhead.store.manifest import MANIFEST, Manifest
 from imhead.training.population import TrainingHeads
 
 Rows = list[dict[str, Any]]

@@ -18,9 +18,9 @@ from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.evaluation.cases import CaseKind, HeldOutSource, held_out
 from imhead.evaluation.linear import linear_heads
-from imhead.evaluation.processes import in_processes
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan, pose_template
+from imhead.parallel import in_processes
 from imhead.template.surface import template_of
 from imhead.template.topology import SKIN, load_topology
 from imhead.types import FloatArray

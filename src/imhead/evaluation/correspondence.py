@@ -12,10 +12,11 @@ import numpy as np
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
 from imhead.evaluation.cases import HeldOutSource, held_out
-from imhead.evaluation.processes import in_processes
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan, pose_template
-from imhead.geometry.field import HeadField, code_of_weights
+from imhead.isosurface.field import HeadField, code_of_weights
+from imhead.parallel import in_processes
+from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.template.topology import LEFT_EYE, Topology, load_topology
 from imhead.types import BoolArray, FloatArray, Head
@@ -65,7 +66,7 @@ def _case(
     case = held_out(source, index)
     result = fit_scan(case.scan, model, config)
     to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
-    found = template.posed(model, result.head) @ to_truth[:3, :3].T + to_truth[:3, 3]
+    found = transform_points(to_truth, template.posed(model, result.head))
     truth = topology.place(case.registered)
     visible = template.on_surface > _VISIBLE
     face = visible & (np.linalg.norm(truth - case.nose_tip_mm, axis=1) < FACE_RADIUS_MM)

@@ -17,9 +17,11 @@ from torch import Tensor
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import expression_prior, held_at_bounds
 from imhead.fitting.points import point_weights, scan_samples, within_bounds
-from imhead.fitting.pose import find_pose
-from imhead.fitting.pose_template import PoseTemplate
+from imhead.fitting.pose.finder import find_pose
+from imhead.fitting.pose.template import PoseTemplate
 from imhead.sources.ict import IctModel
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.transforms import matrix_of, transform_points
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
 
@@ -77,7 +79,7 @@ def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: F
     pose = find_pose(source, directions, template, seed=config.seed)
     rows, face = within_bounds(source, pose.scan_to_head, template.nose_tip_mm, config)
     matrix = pose.scan_to_head
-    points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
+    points = transform_points(matrix, source[rows])
     vertices, motion = match_linear(points, face, heads, config)
     return LinearFit(Mesh(vertices, heads.faces), motion @ matrix, time.perf_counter() - began)
 
@@ -97,11 +99,11 @@ def match_linear(
     flat = basis.reshape(len(basis), -1)
     for scale in config.robust_mm:
         vertices = heads.mean + (codes @ flat).reshape(-1, 3)
-        moved = points @ motion[:3, :3].T + motion[:3, 3]
+        moved = transform_points(motion, points)
         _, face, closest = igl.point_mesh_squared_distance(moved, vertices, heads.seen_faces)
         corner = heads.seen_faces[face]
         a, b, c = (vertices[corner[:, k]] for k in range(3))
-        normal = np.cross(b - a, c - a)
+        normal = face_cross(vertices, corner)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
         bary = igl.barycentric_coordinates(closest, a, b, c)
         residual = ((moved - closest) * normal).sum(axis=1)
@@ -118,10 +120,7 @@ def match_linear(
         gradient = jacobian.T @ (weight * residual) + np.concatenate([np.zeros(6), codes[:size], slope])
         system = held_at_bounds(torch.from_numpy(hessian), torch.from_numpy(gradient), weights, 6 + size)
         step = -np.linalg.solve(*(part.numpy() for part in system))
-        turn = np.eye(4)
-        turn[:3, :3] = Rotation.from_rotvec(step[:3]).as_matrix()
-        turn[:3, 3] = step[3:6]
-        motion = turn @ motion
+        motion = matrix_of(Rotation.from_rotvec(step[:3]).as_matrix(), step[3:6]) @ motion
         codes = codes + step[6:]
         codes[size:] = np.clip(codes[size:], 0.0, 1.0)
     return heads.mean + (codes @ flat).reshape(-1, 3), motion

@@ -9,10 +9,10 @@ import numpy as np
 from imhead.checkpoint import Model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.editing import sample
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
-from imhead.geometry.metrics import vertex_areas
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
+from imhead.surfaces.properties import vertex_areas
 
 
 def locality_suite(model: Model, seed: int = 0, strength: float = 2.0) -> list[dict[str, Any]]:

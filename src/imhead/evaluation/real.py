@@ -13,12 +13,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model
-from imhead.curation.scanfile import SCAN_EXTENSIONS, read_scan
 from imhead.errors import InputError
 from imhead.evaluation.cases import random_turn
-from imhead.evaluation.processes import in_processes
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan, pose_template
+from imhead.io.scan_file import SCAN_EXTENSIONS, read_scan
+from imhead.parallel import in_processes
+from imhead.surfaces.transforms import rotation_of, transform_directions
 from imhead.types import Scan
 
 
@@ -58,7 +59,7 @@ def _real_case(model: Model, scans: list[Scan], turns: int, config: FitConfig, i
     matrix, points = (np.eye(4), scan.points) if turn == 0 else random_turn(scan.points, rng)
     normals = scan.normals
     if normals is not None and turn:
-        rotated = normals @ matrix[:3, :3].T
+        rotated = transform_directions(matrix, normals)
         normals = rotated / np.linalg.norm(rotated, axis=1, keepdims=True)
     try:
         result = fit_scan(replace(scan, points=points, normals=normals), model, config)
@@ -83,7 +84,7 @@ def _real_row(model: Model, cases: list[dict[str, Any]]) -> dict[str, Any]:
     if "refused" not in first:
         row |= {key: first[key] for key in first if key not in ("scan", "turn", "scan_to_upright")}
         poses = [np.array(case["scan_to_upright"]) @ np.linalg.inv(first["scan_to_upright"]) for case in found]
-        turned = [pose[:3, :3] / np.cbrt(np.linalg.det(pose[:3, :3])) for pose in poses]
+        turned = [rotation_of(pose) for pose in poses]
         row["largest_turn_deg"] = float(max(np.degrees(Rotation.from_matrix(t).magnitude()) for t in turned))
     medians = [case["scan_to_head_face_mm"]["median"] for case in found]
     row["face_median_worst_mm"] = max((m for m in medians if m is not None), default=None)

@@ -15,9 +15,9 @@ from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.evaluation.cases import CaseKind, Fitted, HeldOut, HeldOutSource, held_out, score
 from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
-from imhead.evaluation.processes import in_processes
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan, pose_template
+from imhead.parallel import in_processes
 from imhead.types import Scan
 
 SUITES: dict[str, tuple[CaseKind, ...]] = {

@@ -19,18 +19,19 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.virtual_scan import visible_faces
 from imhead.errors import InputError
 from imhead.evaluation.linear import LinearHeads, fit_linear
-from imhead.evaluation.processes import in_processes
 from imhead.evaluation.real import read_scans
 from imhead.evaluation.suites import Competitor, ours
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import pose_template
-from imhead.fitting.pose_template import PoseTemplate
-from imhead.geometry.metrics import point_to_surface
+from imhead.fitting.pose.template import PoseTemplate
+from imhead.parallel import in_processes
 from imhead.sources.ict import IctModel
-from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
+from imhead.surfaces.distances import point_to_surface
+from imhead.surfaces.transforms import transform_points
+from imhead.surfaces.visibility import visible_faces
+from imhead.types import BoolArray, IntArray, Mesh, Scan
 
 EXPLAINED_MM = 3.0
 """Points farther from the linear fit are hair, clothes or noise."""
@@ -116,13 +117,13 @@ def _half(
         return about | {"refused": str(error)}
     linear = fits[YARDSTICK]
     points = scans[which].points[unseen]
-    placed = _placed(points, linear.scan_to_head)
+    placed = transform_points(linear.scan_to_head, points)
     near = np.linalg.norm(placed - template.nose_tip_mm, axis=1) < FACE_RADIUS_MM
     near[near] = point_to_surface(placed[near], linear.mesh)[0] < EXPLAINED_MM
     seen = in_sights[which][unseen][near]
     figures: dict[str, Any] = {}
     for name, fit in fits.items():
-        away = point_to_surface(_placed(points[near], fit.scan_to_head), fit.mesh)[0]
+        away = point_to_surface(transform_points(fit.scan_to_head, points[near]), fit.mesh)[0]
         figures[name] = {
             "face_median_mm": float(np.median(away[seen])),
             "face_mean_mm": float(away[seen].mean()),
@@ -142,8 +143,3 @@ def _row(peer: Competitor, drawn: list[dict[str, Any]]) -> dict[str, Any]:
     if not done:
         return row | {"refused": cases[0]["refused"]}
     return row | {key: float(np.mean([case[key] for case in done])) for key in done[0] if key != "half"}
-
-
-def _placed(points: FloatArray, matrix: FloatArray) -> FloatArray:
-    moved: FloatArray = points @ matrix[:3, :3].T + matrix[:3, 3]
-    return moved

@@ -21,12 +21,14 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import State, moved, step
 from imhead.fitting.objective import Codes, sensitivity
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
-from imhead.fitting.pose import PoseResult, Units, find_pose
-from imhead.fitting.pose_template import PoseTemplate
-from imhead.geometry.creases import detailed_mesh
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
+from imhead.fitting.pose.finder import PoseResult, Units, find_pose
+from imhead.fitting.pose.template import PoseTemplate
+from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.transforms import transform_directions, transform_points
 from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
 
 Start = Literal["encoder", "mean head"]
@@ -169,10 +171,10 @@ def _start(
 ) -> tuple[State, Start]:
     matrix = pose.scan_to_head
     rows, face = within_bounds(source, matrix, pose_template(model).nose_tip_mm, config)
-    points = source[rows] @ matrix[:3, :3].T + matrix[:3, 3]
+    points = transform_points(matrix, source[rows])
     turned = None
     if normals is not None:
-        rotated = normals[rows] @ matrix[:3, :3].T
+        rotated = transform_directions(matrix, normals[rows])
         turned = torch.from_numpy(rotated / np.linalg.norm(rotated, axis=1, keepdims=True).clip(1e-30)).float()
     net, device = model.net.config, model.device
     codes = Codes(
@@ -186,7 +188,7 @@ def _start(
     start: Start = "mean head"
     encoder = encoder_of(model) if config.encoder else None
     if encoder is not None:
-        every = source @ matrix[:3, :3].T + matrix[:3, 3]
+        every = transform_points(matrix, source)
         guess = estimate(encoder, every[((every > BOUNDS_MIN_MM) & (every < BOUNDS_MAX_MM)).all(axis=1)])
         z_id, weights = (torch.from_numpy(part).float().to(device) for part in (guess.z_id, guess.weights))
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
@@ -231,14 +233,13 @@ def _finish(
     head = Head(model.name, model.hash, z_id, z_exp, offsets, (f"fitted to {scan.name}",))
     field = HeadField(model, head)
     mesh = detailed_mesh(field.sdf, config.resolution)
-    points = scan.points @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
+    points = transform_points(scan_to_head, scan.points)
     squared, nearest, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
     distance = np.sqrt(np.maximum(squared, 0.0))
     explained = distance < 3.0
     if scan.normals is not None:
-        corner = mesh.vertices[mesh.faces[nearest]]
-        surface = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        agree = np.einsum("nc,nc->n", surface, scan.normals @ scan_to_head[:3, :3].T)
+        surface = face_cross(mesh.vertices, mesh.faces[nearest])
+        agree = np.einsum("nc,nc->n", surface, transform_directions(scan_to_head, scan.normals))
         agree = agree if np.median(agree) >= 0 else -agree
         explained &= agree > 0.0
     face = np.linalg.norm(points - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM

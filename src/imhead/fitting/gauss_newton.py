@@ -15,6 +15,7 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.objective import Codes, normal_equations, sensitivity
 from imhead.fitting.points import independent_noise_mm, point_weights
 from imhead.model.head import HeadModel
+from imhead.surfaces.transforms import matrix_of, rotation_of
 from imhead.types import FloatArray
 
 _GAZE = torch.tensor([name.startswith("eyeLook") for name in ARKIT_NAMES])
@@ -66,7 +67,7 @@ def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, con
         robust_mm = max(robust_mm, config.robust_noise * noise)
     trusted = point_weights(line.sdf_mm, face, robust_mm, config, with_offsets)
     if state.normals is not None:
-        normals = state.normals[rows] @ torch.from_numpy(_rotation(state.motion)).to(state.normals).T
+        normals = state.normals[rows] @ torch.from_numpy(rotation_of(state.motion)).to(state.normals).T
         cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
         # an inverted scan has every normal turned; the sign of the majority decides
         if cosine.sum() < 0:
@@ -194,15 +195,8 @@ def _motion(twist: FloatArray) -> FloatArray:
     """(4, 4) of a twist (6 or 7), at most 8 degrees and 15 mm of it."""
     angle, way = np.linalg.norm(twist[:3]), np.linalg.norm(twist[3:6])
     limit = min(1.0, np.radians(8.0) / max(float(angle), 1e-12), 15.0 / max(float(way), 1e-12))
-    motion: FloatArray = np.eye(4)
-    motion[:3, :3] = Rotation.from_rotvec(limit * twist[:3]).as_matrix()
-    motion[:3, :3] *= np.exp(limit * twist[6]) if len(twist) == 7 else 1.0
-    motion[:3, 3] = limit * twist[3:6]
-    return motion
-
-
-def _rotation(motion: FloatArray) -> FloatArray:
-    return motion[:3, :3] / np.cbrt(np.linalg.det(motion[:3, :3]))
+    scale = np.exp(limit * twist[6]) if len(twist) == 7 else 1.0
+    return matrix_of(scale * Rotation.from_rotvec(limit * twist[:3]).as_matrix(), limit * twist[3:6])
 
 
 def moved(points: Tensor, motion: FloatArray) -> Tensor:

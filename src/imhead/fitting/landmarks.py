@@ -9,7 +9,7 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
-from imhead.geometry.field import HeadField
+from imhead.isosurface.field import HeadField
 from imhead.regions import REGIONS, resolve
 from imhead.types import FloatArray
 

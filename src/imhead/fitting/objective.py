@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.geometry.threads import chunks, side_by_side
 from imhead.model.head import HeadModel
+from imhead.parallel import chunks, side_by_side
 from imhead.regions import REGION_COUNT
 
 _LEAST = 500  # points that are worth a thread: each goes forth and back through the networks

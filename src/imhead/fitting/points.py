@@ -12,9 +12,11 @@ from torch import Tensor
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
 from imhead.fitting.config import FitConfig
 from imhead.fitting.objective import geman_mcclure
-from imhead.fitting.pose_template import PoseTemplate
+from imhead.fitting.pose.template import PoseTemplate
 from imhead.model.fusion import wendland
 from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.surfaces.sampling import draw_points
+from imhead.surfaces.transforms import transform_points
 from imhead.types import BoolArray, FloatArray, IntArray, Scan
 
 _SHOWN_MM = 15.0  # a place of the mean head with a point nearer than this is shown: heads differ by about as much
@@ -28,15 +30,8 @@ def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray 
     if scan.faces is None:
         keep = rng.permutation(len(scan.points))[:limit]
         return scan.points[keep], None if scan.normals is None else scan.normals[keep]
-    corner = scan.points[scan.faces]
-    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    area = np.linalg.norm(cross, axis=1)
-    face = rng.choice(len(area), size=limit, p=area / area.sum())
-    s, t = rng.random((2, limit))
-    s, t = np.where(s + t > 1, 1 - s, s), np.where(s + t > 1, 1 - t, t)
-    c = corner[face]
-    points = c[:, 0] + s[:, None] * (c[:, 1] - c[:, 0]) + t[:, None] * (c[:, 2] - c[:, 0])
-    return points, cross[face] / np.maximum(area[face], 1e-30)[:, None]
+    points, normals, _ = draw_points(scan.points, scan.faces, limit, rng)
+    return points, normals
 
 
 def within_bounds(
@@ -44,7 +39,7 @@ def within_bounds(
 ) -> tuple[IntArray, BoolArray]:
     """Rows (N,) of the samples that enter a fit, and which of them (N,) lie on the face; those come first."""
     rng = np.random.default_rng([config.seed, 2])
-    points = source @ scan_to_head[:3, :3].T + scan_to_head[:3, 3]
+    points = transform_points(scan_to_head, source)
     inside = np.flatnonzero(((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
     face = np.linalg.norm(points[inside] - nose_tip_mm, axis=1) < FACE_RADIUS_MM
     wanted = int(config.points * config.face_share)

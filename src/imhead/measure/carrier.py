@@ -13,10 +13,10 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
-from imhead.curation.surface import vertex_normals
-from imhead.geometry.field import HeadField, expression_code
+from imhead.isosurface.field import HeadField, expression_code
 from imhead.measure.landmarks import SurfacePlaces, landmark_places, patch_faces
 from imhead.regions import REGION_COUNT
+from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import ProjectionConfig, onto_zero_set
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.types import FloatArray, Head, IntArray

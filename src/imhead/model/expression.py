@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imhead.config import ModelConfig
 from imhead.conventions import ARKIT_NAMES
+from imhead.model.config import ModelConfig
 from imhead.model.local_nets import encode, silu
 
 

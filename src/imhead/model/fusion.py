@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from imhead.config import ModelConfig
+from imhead.model.config import ModelConfig
 from imhead.model.local_nets import silu
 
 COVERAGE_FLOOR = 1e-5

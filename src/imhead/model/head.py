@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from imhead.config import ModelConfig
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.model.config import ModelConfig
 from imhead.model.decnet import DecNet
 from imhead.model.expression import ExpressionWarp
 from imhead.model.fusion import COVERAGE_FLOOR, FusionNet, wendland

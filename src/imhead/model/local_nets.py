@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imhead.config import ModelConfig
+from imhead.model.config import ModelConfig
 from imhead.regions import NET_COUNT, NET_OF_REGION
 
 CODE_LAYERS = 2

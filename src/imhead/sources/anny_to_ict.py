@@ -1,6 +1,6 @@
 """The fixed correspondence from Anny to ICT-FaceKit: for each vertex of ICT's topology its place on Anny's surface.
 
-It ships with the package; benchmarks/anny_places.py found it once by registering the two mean heads.
+It ships with the package; tools/anny_places.py found it once by registering the two mean heads.
 """
 
 from __future__ import annotations

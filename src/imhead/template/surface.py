@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from scipy.spatial import cKDTree
 
-from imhead.atomic import write_atomically
 from imhead.checkpoint import Model, check_tensors, read_companion
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
-from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
-from imhead.geometry.field import HeadField, code_of_weights
+from imhead.io.atomic import write_atomically
+from imhead.isosurface.field import HeadField, code_of_weights
 from imhead.regions import CENTERS_MM, RADII_MM, REGION_COUNT, REGIONS
-from imhead.template.crossings import untangled
+from imhead.surfaces.crossings import untangled
+from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import ProjectionConfig, onto_zero_set, smoothstep
 from imhead.template.topology import LEFT_EYE, SKIN
 from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap

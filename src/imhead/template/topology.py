@@ -1,6 +1,6 @@
 """The template's fixed topology: faces, UVs and parts, and where each vertex lies on the registered source.
 
-One file for all models, made once by `python -m imhead.training.topology`, so that a vertex keeps its number from one
+One file for all models, made once by `python tools/template_topology.py`, so that a vertex keeps its number from one
 training to the next. It holds no vertex and no polygon of the source: each of ours is a place inside one of its faces.
 """
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from imhead.atomic import write_atomically
 from imhead.errors import InputError
+from imhead.io.atomic import write_atomically
 from imhead.types import FloatArray, IntArray
 
 TOPOLOGY_FORMAT = "imhead-topology-1"
@@ -74,7 +74,7 @@ def load_topology(path: Path | None = None) -> Topology:
     """
     path = path or Path(str(resources.files("imhead") / "assets" / "topology.safetensors"))
     if not path.is_file():
-        raise InputError(f"{path}: no such topology; make it with python -m imhead.training.topology")
+        raise InputError(f"{path}: no such topology; install imhead again")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

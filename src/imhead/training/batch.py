@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imhead.config import TrainConfig
 from imhead.conventions import ARKIT_NAMES
-from imhead.geometry.threads import threads
+from imhead.parallel import threads
+from imhead.training.config import TrainConfig
 from imhead.training.population import Population
 from imhead.training.team import ALONE, Team
 from imhead.types import BoolArray

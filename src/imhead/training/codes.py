@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imhead.config import ModelConfig
 from imhead.conventions import FACE_RADIUS_MM, MODEL_UNIT_MM
-from imhead.curation.virtual_scan import visible_faces
+from imhead.model.config import ModelConfig
 from imhead.model.fusion import wendland
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, NET_COUNT, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.visibility import visible_faces
 from imhead.training.samples import sampling_density
 from imhead.types import FloatArray, IntArray, Mesh
 
@@ -105,9 +106,8 @@ def surface_metric(ict: IctModel) -> FloatArray:
     face (`_FACE_WEIGHT`) and where regions are small. A vertex that nobody sees counts nothing.
     """
     mean, faces = ict.mean.astype(np.float64), seen_faces(ict)
-    a, b, c = (mean[faces[:, k]] for k in range(3))
     area = np.zeros_like(mean)
-    np.add.at(area, faces.reshape(-1), np.repeat(np.cross(b - a, c - a) / 6.0, 3, axis=0))
+    np.add.at(area, faces.reshape(-1), np.repeat(face_cross(mean, faces) / 6.0, 3, axis=0))
     area = 0.5 * (area + area[ict.mirror] * [-1.0, 1.0, 1.0])
     face = np.linalg.norm(mean - mean[mean[:, 2].argmax()], axis=1) < FACE_RADIUS_MM
     area *= (np.where(face, _FACE_WEIGHT, 1.0) * np.sqrt(sampling_density(mean)))[:, None]

@@ -6,9 +6,9 @@ added, points are drawn from what some cameras face, then noise, holes, a cut ne
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,15 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from imhead.checkpoint import Model, load_model
-from imhead.config import EncoderConfig
 from imhead.conventions import FACE_RADIUS_MM
-from imhead.curation.virtual_scan import sample_points
+from imhead.encoding.config import EncoderConfig
 from imhead.encoding.encoder import TWIST_SCALE, ScanEncoder, encoder_path, load_encoder, motion_of, save_encoder
 from imhead.encoding.features import basis_features
 from imhead.errors import InputError
+from imhead.parallel import in_processes
 from imhead.regions import CENTERS_MM, REGIONS
 from imhead.sources.ict import IctModel
+from imhead.surfaces.visibility import sample_visible
 from imhead.training.batch import arkit_swap
 from imhead.training.codes import seen_faces
 from imhead.types import FloatArray, IntArray, Mesh
@@ -55,7 +56,7 @@ def basis_of(mean: FloatArray, faces: IntArray, config: EncoderConfig) -> FloatA
     The second half of them mirrors the first, so that a mirrored scan has the same features in another order.
     """
     rng = np.random.default_rng([config.seed, 0xE0])
-    points, _ = sample_points(Mesh(mean, faces), 30_000, rng, visible=np.ones(len(faces), dtype=bool))
+    points, _ = sample_visible(Mesh(mean, faces), 30_000, rng, visible=np.ones(len(faces), dtype=bool))
     points = points[points[:, 0] > 0.0]
     face = np.linalg.norm(points - _NOSE_TIP_MM, axis=1) < FACE_RADIUS_MM
     parts = ((points[face], config.face_places // 2), (points[~face], config.other_places // 2))
@@ -79,7 +80,7 @@ def draw_scan(
     posed = posed + heads.ict.expression_offsets(weights)
     count = int(np.exp(rng.uniform(np.log(1500), np.log(6000))))
     whole = np.ones(len(heads.faces), dtype=bool)
-    points, normals = sample_points(Mesh(posed, heads.faces), 2 * count, rng, visible=whole)
+    points, normals = sample_visible(Mesh(posed, heads.faces), 2 * count, rng, visible=whole)
     points = points[_faced(normals, rng)]
     points = points[points[:, 1] > rng.uniform(-260.0, -70.0)]
     for _ in range(rng.integers(0, 4)):  # holes, hair that was cut off
@@ -191,30 +192,23 @@ class _Mirror:
         return features[:, self.twin] * self.step, truth[:, self.rows] * self.sign
 
 
-_drawing: tuple[RegisteredHeads, FloatArray, EncoderConfig] | None = None
-
-
 def _draw_all(
     heads: RegisteredHeads, basis: FloatArray, config: EncoderConfig, progress: Callable[[str], None], processes: int
 ) -> tuple[Tensor, Tensor]:
     """Features (N, M, 4) in half precision, and codes, weights and twist (N, 314) of all training scans."""
-    global _drawing
-    _drawing = (heads, basis, config)
     features = torch.empty(config.scans, len(basis), 4, dtype=torch.float16)
     truth = torch.empty(config.scans, heads.z_id.shape[1] + heads.weights.shape[1] + 6)
-    # forked workers share the heads without copying them
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for index, seen, true in pool.imap_unordered(_draw_one, range(config.scans), chunksize=64):
-            features[index], truth[index] = torch.from_numpy(seen), torch.from_numpy(true)
-            if (index + 1) % 10_000 == 0:
-                progress(f"encoder: {index + 1} / {config.scans} training scans")
-    _drawing = None
+    draw = partial(_draw_one, heads, basis, config)
+    for index, seen, true in in_processes(draw, config.scans, processes, ordered=False, chunk=64):
+        features[index], truth[index] = torch.from_numpy(seen), torch.from_numpy(true)
+        if (index + 1) % 10_000 == 0:
+            progress(f"encoder: {index + 1} / {config.scans} training scans")
     return features, truth
 
 
-def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
-    assert _drawing is not None
-    heads, basis, config = _drawing
+def _draw_one(
+    heads: RegisteredHeads, basis: FloatArray, config: EncoderConfig, index: int
+) -> tuple[int, np.ndarray, np.ndarray]:
     points, *truth = draw_scan(heads, np.random.default_rng([config.seed, 0xEC, index]), config)
     return index, basis_features(points, basis).astype(np.float16), np.concatenate(truth).astype(np.float32)
 

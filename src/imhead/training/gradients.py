@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from imhead.geometry.threads import side_by_side
+from imhead.parallel import side_by_side
 
 Share = TypeVar("Share")
 Predict = Callable[[Share], Sequence[Tensor]]

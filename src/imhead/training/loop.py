@@ -14,15 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from imhead.atomic import write_atomically
 from imhead.checkpoint import Model
-from imhead.config import TrainConfig, to_dict
 from imhead.errors import InputError
+from imhead.io.atomic import write_atomically
+from imhead.model.config import to_dict
 from imhead.model.head import HeadModel
 from imhead.sources.ict import IctModel
 from imhead.template.surface import template_of
 from imhead.training.batch import Batch, arkit_swap, draw_shares
 from imhead.training.codes import apply_start, start_codes
+from imhead.training.config import TrainConfig
 from imhead.training.learner import Learner, load_state, save_state
 from imhead.training.objective import step_gradients
 from imhead.training.population import Population, TrainingHeads, build_population, open_population

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from imhead.config import TrainConfig
 from imhead.model.head import HeadModel
 from imhead.training import losses
 from imhead.training.batch import Batch
+from imhead.training.config import TrainConfig
 from imhead.training.gradients import backward
 from imhead.training.learner import Learner
 from imhead.training.population import CREASED

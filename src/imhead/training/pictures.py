@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from imhead.checkpoint import Model, load_model, save_model
-from imhead.config import TrainConfig, to_dict
-from imhead.geometry.field import HeadField
-from imhead.geometry.meshing import extract_mesh
-from imhead.render import camera, contact_sheet, shade
-from imhead.store.manifest import Manifest
+from imhead.datasets.manifest import Manifest
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
+from imhead.model.config import to_dict
+from imhead.rendering.figures import camera, contact_sheet, shade
+from imhead.training.config import TrainConfig
 from imhead.training.learner import Learner
 from imhead.types import Head
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from imhead.atomic import write_atomically
-from imhead.config import TrainConfig
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.datasets.dataset import DataSet
+from imhead.datasets.heads import OpenSources, SourceHead, check_sources
+from imhead.datasets.identities import Identity
 from imhead.errors import InputError
+from imhead.io.atomic import write_atomically
+from imhead.parallel import in_processes
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel
-from imhead.store.dataset import DataSet
-from imhead.store.heads import OpenSources, SourceHead, check_sources
-from imhead.store.identities import Identity
 from imhead.training.codes import keypoint_weights
+from imhead.training.config import TrainConfig
 from imhead.training.samples import UNHELD_SHARE, Samples, face_density, head_samples
 from imhead.types import BoolArray, FloatArray, IntArray
 
@@ -114,9 +114,6 @@ class TrainingHeads:
         return torch.from_numpy(np.stack(registered).astype(np.float32))
 
 
-_worker_state: tuple[TrainingHeads, dict[int, FloatArray], TrainConfig] | None = None
-
-
 def build_population(
     heads: TrainingHeads,
     offsets: Tensor,
@@ -183,10 +180,8 @@ def _draw_all(
     progress: Callable[[str], None],
     processes: int,
 ) -> None:
-    global _worker_state
     opened = (heads.sources.ict, heads.sources.anny)
     densities = {id(source): face_density(source) for source in opened if source is not None}
-    _worker_state = (heads, densities, config)
     shapes = (
         (heads.count, config.canonical_points, _COLUMNS),
         (heads.count, config.expressions, config.expression_points, _COLUMNS),
@@ -194,20 +189,18 @@ def _draw_all(
     maps = [
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape) for path, shape in zip(paths, shapes)
     ]
-    # forked workers share the sources without copying them
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for index, canonical, posed in pool.imap_unordered(_draw_one, range(heads.count), chunksize=8):
-            maps[0][index], maps[1][index] = canonical, posed
-            if (index + 1) % 200 == 0:
-                progress(f"samples of {index + 1} / {heads.count} heads")
+    draw = partial(_draw_one, heads, densities, config)
+    for index, canonical, posed in in_processes(draw, heads.count, processes, ordered=False, chunk=8):
+        maps[0][index], maps[1][index] = canonical, posed
+        if (index + 1) % 200 == 0:
+            progress(f"samples of {index + 1} / {heads.count} heads")
     for array in maps:
         array.flush()
-    _worker_state = None
 
 
-def _draw_one(index: int) -> tuple[int, np.ndarray, np.ndarray]:
-    assert _worker_state is not None
-    heads, densities, config = _worker_state
+def _draw_one(
+    heads: TrainingHeads, densities: dict[int, FloatArray], config: TrainConfig, index: int
+) -> tuple[int, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([config.seed, 0x5A, index])
     head = heads.head(index)
     density = densities[id(head.source)]

@@ -16,11 +16,13 @@ import torch
 from scipy.spatial import cKDTree
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.datasets.heads import HeadSource
 from imhead.model.fusion import coverage
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
-from imhead.store.heads import HeadSource
-from imhead.training.solid import Closest, Solid
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.sampling import draw_rows, folded
+from imhead.surfaces.solid import Closest, Solid
 from imhead.types import BoolArray, FloatArray, IntArray
 
 _EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
@@ -140,8 +142,7 @@ def head_samples(
     seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
     seed_normal = np.einsum("nkc,nk->nc", normals[seed_face], seed_bary)
     seed_normal /= np.maximum(np.linalg.norm(seed_normal, axis=1, keepdims=True), 1e-12)
-    corner = posed[faces]
-    outward = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    outward = face_cross(posed, faces)
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
     hidden = _hidden(solids, seeds, seed_face)
     crevice = ~hidden & _in_crevice(solids, seeds, outward[seed_face])
@@ -220,15 +221,10 @@ def _frames(corner: FloatArray) -> FloatArray:
 def _surface_points(
     posed: FloatArray, faces: IntArray, density: FloatArray, count: int, rng: np.random.Generator
 ) -> tuple[FloatArray, IntArray, FloatArray]:
-    corner = posed[faces]
-    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
-    weight = area * density
-    face = rng.choice(len(faces), size=count, p=weight / weight.sum())
-    s, t = rng.random((2, count))
-    flip = s + t > 1.0
-    s, t = np.where(flip, 1.0 - s, s), np.where(flip, 1.0 - t, t)
+    face = draw_rows(np.linalg.norm(face_cross(posed, faces), axis=1) * density, count, rng)
+    s, t = folded(*rng.random((2, count)))
     bary = np.stack([1.0 - s - t, s, t], axis=1)
-    return np.einsum("nkc,nk->nc", corner[face], bary), face, bary
+    return np.einsum("nkc,nk->nc", posed[faces[face]], bary), face, bary
 
 
 def _hidden(solids: _Solids, points: FloatArray, face: IntArray) -> BoolArray:

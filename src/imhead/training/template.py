@@ -18,13 +18,13 @@ from torch import Tensor
 
 from imhead.checkpoint import Model, load_model
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.curation.surface import vertex_normals
 from imhead.errors import InputError
-from imhead.geometry.field import HeadField
+from imhead.isosurface.field import HeadField
 from imhead.model.fusion import wendland
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
 from imhead.sources.ict import IctModel, boundary_loops
+from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
 from imhead.template.surface import TemplateSurface, load_template, save_template, template_path
 from imhead.template.topology import MOUTH, Topology, load_topology

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from imhead.checkpoint import Model
-from imhead.config import ModelConfig
 from imhead.errors import InputError
+from imhead.model.config import ModelConfig
 from imhead.regions import REGION_COUNT
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface

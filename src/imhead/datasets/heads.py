@@ -1,0 +1,159 @@
+"""Heads of a data set: from an identity's parameters and a source's data to vertices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from imhead.datasets.manifest import Manifest
+from imhead.errors import InputError
+from imhead.sources.anny import AnnyModel, Person, array_digest
+from imhead.sources.anny_arrays import open_anny
+from imhead.sources.anny_to_ict import AnnyToIct, read_anny_to_ict
+from imhead.sources.compose import Composition, composed_offsets, group_masks
+from imhead.sources.ict import IctModel, read_ict
+from imhead.types import FloatArray, IntArray, Mesh
+
+
+class HeadSource(Protocol):
+    """What samples are drawn from: closed surfaces, and the mean head on them. Both kinds of source have it."""
+
+    @property
+    def mean(self) -> FloatArray:
+        """(V, 3) the neutral mean head, head frame, mm."""
+
+    @property
+    def canonical_offset(self) -> FloatArray:
+        """(V, 3) from neutral to the canonical pose of the mean head."""
+
+    @property
+    def skin_faces(self) -> IntArray:
+        """(F, 3) skin and inside of the mouth, closed."""
+
+    @property
+    def skin_open_faces(self) -> IntArray:
+        """(F, 3) those without the inside of the mouth and without what closes the cut."""
+
+    @property
+    def eye_faces(self) -> IntArray:
+        """(F, 3) both eyeballs, closed."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceHead:
+    """One identity as vertices of its source's own topology, head frame, mm."""
+
+    source: HeadSource
+    """The closed surfaces that the vertices belong to; the head is their union."""
+    neutral: FloatArray
+    """(V, 3) float32: lips shut, eyes open."""
+    canonical: FloatArray
+    """(V, 3) float32 in the canonical pose: lips apart. Vertex v is the same place as in `neutral`, and as `posed`."""
+    posed: Callable[[FloatArray], FloatArray]
+    """(52,) ARKit weights → (V, 3) float32."""
+    registered: Callable[[FloatArray], FloatArray]
+    """Vertices (V, 3) of this head, in any pose → the same head on ICT's topology, (W, 3) float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSources:
+    """The data of the sources that a data set draws on."""
+
+    ict: IctModel | None = None
+    """For `ict` and `compose`."""
+    anny: AnnyModel | None = None
+    """For `anny`."""
+
+    @cached_property
+    def _masks(self) -> FloatArray:
+        return group_masks(self._needed_ict().mean)
+
+    @cached_property
+    def _places(self) -> AnnyToIct:
+        return read_anny_to_ict(self._needed_anny())
+
+    @cached_property
+    def _ict_digest(self) -> str:
+        ict = self._needed_ict()
+        return array_digest({"mean": ict.mean, "identity": ict.identity, "expressions": ict.expressions})
+
+    def _needed_ict(self) -> IctModel:
+        if self.ict is None:
+            raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --ict")
+        return self.ict
+
+    def _needed_anny(self) -> AnnyModel:
+        if self.anny is None:
+            raise InputError("source anny is part of the data set but was not opened")
+        return self.anny
+
+    def digest(self, name: str) -> str:
+        """Hash of a source's data.
+
+        Raises:
+            InputError: the source is not open.
+        """
+        return self._needed_anny().digest if name == "anny" else self._ict_digest
+
+    def head(self, shape: Composition | Person) -> SourceHead:
+        """The head of one identity, from the `shape` that its row holds."""
+        if isinstance(shape, Person):
+            anny = self._needed_anny()
+            neutral = anny.neutral(shape)
+            return SourceHead(
+                anny,
+                neutral,
+                anny.canonical(neutral),
+                lambda w: anny.posed(neutral, w),
+                lambda v: self._places.carried(v),
+            )
+        ict = self._needed_ict()
+        base = ict.mean + composed_offsets(ict, self._masks, shape)
+        return SourceHead(
+            ict, base, base + ict.canonical_offset, lambda w: base + ict.expression_offsets(w), np.asarray
+        )
+
+
+def posed_mesh(head: SourceHead, weights: FloatArray) -> Mesh:
+    """A head with an expression, (52,) ARKit weights, as one mesh: skin and eyeballs."""
+    return Mesh(head.posed(weights), np.concatenate([head.source.skin_faces, head.source.eye_faces]))
+
+
+def open_sources(
+    names: tuple[str, ...], ict: Path | None, anny: Path | None, progress: Callable[[str], None]
+) -> OpenSources:
+    """Read what the named sources need.
+
+    Args:
+        ict: ICT-FaceKit, a clone or its packed file.
+        anny: the file of Anny's arrays; None for the one in the cache. Built where it is missing.
+
+    Raises:
+        InputError: a source's data is missing or damaged.
+    """
+    wants_ict = "ict" in names or "compose" in names
+    if wants_ict and ict is None:
+        raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --ict")
+    return OpenSources(
+        ict=read_ict(ict) if wants_ict and ict is not None else None,
+        anny=open_anny(progress, anny) if "anny" in names else None,
+    )
+
+
+def check_sources(manifest: Manifest, sources: OpenSources) -> None:
+    """Refuse sources that are not the data that a data set was drawn from.
+
+    Raises:
+        InputError: a source is not open, or has another hash.
+    """
+    for record in manifest.sources:
+        if sources.digest(record.name) != record.digest:
+            raise InputError(
+                f"source {record.name}: its data has hash {sources.digest(record.name)}, but the data set was drawn "
+                f"from {record.digest}; name the same data, or build the data set again"
+            )

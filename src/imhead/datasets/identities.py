@@ -1,0 +1,119 @@
+"""Identities of a data set: rows with parameters, and the tensors that hold them on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imhead.datasets.manifest import SOURCES, SPLITS, Manifest
+from imhead.sources.anny import PHENOTYPES, Person
+from imhead.sources.compose import Composition
+from imhead.sources.ict import IDENTITY_MODES
+
+_GROUPS = 10  # of regions, in a composition
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """One identity of a data set."""
+
+    index: int
+    """Its row."""
+    source: str
+    """One of `SOURCES`."""
+    seed: int
+    """The seed that it was drawn with."""
+    split: str
+    """One of `SPLITS`."""
+    shape: Composition | Person
+    """Its parameters: a composition for `ict` and `compose`, a person for `anny`."""
+
+
+def identity_tensors(identities: Sequence[Identity]) -> dict[str, np.ndarray]:
+    """The tensors of `identities.safetensors`."""
+    tensors: dict[str, np.ndarray] = {
+        "source": np.array([SOURCES.index(identity.source) for identity in identities], dtype=np.uint8),
+        "seed": np.array([identity.seed for identity in identities], dtype=np.int64),
+        "split": np.array([SPLITS.index(identity.split) for identity in identities], dtype=np.uint8),
+    }
+    made = [identity.shape for identity in identities if isinstance(identity.shape, Composition)]
+    people = [identity.shape for identity in identities if isinstance(identity.shape, Person)]
+    # one row for each parent, one after the other
+    tensors["parents"] = np.array([len(shape.mirrored) for shape in made], dtype=np.uint8)
+    tensors["coefficients"] = np.concatenate(
+        [np.zeros((0, IDENTITY_MODES), np.float32)] + [k.coefficients for k in made]
+    )
+    tensors["mirrored"] = np.concatenate([np.zeros(0, bool)] + [shape.mirrored for shape in made]).astype(np.uint8)
+    tensors["choice"] = np.array([shape.choice for shape in made], dtype=np.uint8).reshape(len(made), _GROUPS)
+    locals_ = len(people[0].local) if people else 0
+    tensors["phenotype"] = np.array([k.phenotype for k in people], np.float32).reshape(len(people), len(PHENOTYPES))
+    tensors["local"] = np.array([k.local for k in people], np.float32).reshape(len(people), locals_)
+    return tensors
+
+
+def read_identities(tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple[Identity, ...]:
+    """The identities of those tensors.
+
+    Raises:
+        ValueError, KeyError: they are not what `identity_tensors` makes, or do not fit the manifest.
+    """
+    count = manifest.identities
+    for name, kind in (("source", np.uint8), ("seed", np.int64), ("split", np.uint8)):
+        expect(tensors[name], kind, (count,), name)
+    source, split = tensors["source"], tensors["split"]
+    if source.max() >= len(SOURCES) or split.max() >= len(SPLITS):
+        raise ValueError("an identity has an unknown source or split")
+    for number, name in enumerate(SOURCES):
+        told = sum(record.identities for record in manifest.sources if record.name == name)
+        if int((source == number).sum()) != told:
+            raise ValueError(f"{int((source == number).sum())} identities of {name}, not {told}")
+    if [int((split == k).sum()) for k in range(len(SPLITS))] != list(manifest.splits.values()):
+        raise ValueError("the splits have other sizes")
+    if len(np.unique(tensors["seed"])) != count:
+        raise ValueError("two identities have one seed")
+    people = int((source == SOURCES.index("anny")).sum())
+    shapes = {True: iter(_people(tensors, people)), False: iter(_compositions(tensors, count - people))}
+    return tuple(
+        Identity(
+            k, SOURCES[source[k]], int(tensors["seed"][k]), SPLITS[split[k]], next(shapes[SOURCES[source[k]] == "anny"])
+        )
+        for k in range(count)
+    )
+
+
+def _compositions(tensors: dict[str, np.ndarray], count: int) -> list[Composition | Person]:
+    parents, choice = tensors["parents"], tensors["choice"]
+    expect(parents, np.uint8, (count,), "parents")
+    total = int(parents.sum())
+    expect(tensors["coefficients"], np.float32, (total, IDENTITY_MODES), "coefficients")
+    expect(tensors["mirrored"], np.uint8, (total,), "mirrored")
+    expect(choice, np.uint8, (count, _GROUPS), "choice")
+    if count and (parents.min() < 1 or (choice >= parents[:, None]).any()):
+        raise ValueError("a region comes from a parent that is not there")
+    ends = np.cumsum(parents, dtype=np.int64)
+    rows = [slice(end - own, end) for end, own in zip(ends.tolist(), parents.tolist())]
+    mirrored = tensors["mirrored"].astype(bool)
+    return [
+        Composition(tensors["coefficients"][r], mirrored[r], choice[k].astype(np.int64)) for k, r in enumerate(rows)
+    ]
+
+
+def _people(tensors: dict[str, np.ndarray], count: int) -> list[Composition | Person]:
+    expect(tensors["phenotype"], np.float32, (count, len(PHENOTYPES)), "phenotype")
+    expect(tensors["local"], np.float32, (count, tensors["local"].shape[-1]), "local")
+    return [Person(*pair) for pair in zip(tensors["phenotype"], tensors["local"])]
+
+
+def expect(value: np.ndarray, kind: Any, shape: tuple[int, ...], name: str) -> None:
+    """Check one tensor.
+
+    Raises:
+        ValueError: it has another type or shape, or holds a number that is not finite.
+    """
+    if value.dtype != kind or value.shape != shape:
+        raise ValueError(f"{name} is {value.dtype} {value.shape}, not {np.dtype(kind)} {shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} holds NaN or infinite numbers")

@@ -1,0 +1,164 @@
+"""Cells of a surface that are divided into finer ones, and the field at their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from imhead.isosurface.cells import Lattice, cases_of, from_points, triangles_of
+from imhead.isosurface.meshing import Field
+from imhead.isosurface.refinement import Surface
+from imhead.types import BoolArray, FloatArray, IntArray
+
+PARTS = 3
+"""Finer cells along the side of a cell that is divided."""
+REACH = 4
+"""A finer surface is followed into so many cells, one after the other, through which the coarse one does not pass."""
+_SIDE = PARTS + 1  # samples along the side of a divided cell
+AROUND = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)]) - 1
+"""(26, 3) steps to the cells around one. Off the lattice they lead to the last points of an axis, where no cell is."""
+ACROSS = [(axis, side) for axis in range(3) for side in (-1, 1)]
+"""The faces of a cell: the axis across which each lies, and on which side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Divided:
+    """Cells that are divided, and the field at their samples."""
+
+    cells: IntArray
+    """(N,) ascending."""
+    samples: IntArray
+    """(N, s, s, s) flat indices in the finer lattice."""
+    values: FloatArray
+    """(N, s, s, s) mm."""
+
+
+def divide(field: Field, surface: Surface, cells: IntArray) -> Divided:
+    """The cells (N,), divided, with those into which the finer surface goes on.
+
+    A sample in an undivided cell through which the coarse surface passes has the value that its corners interpolate,
+    and so has one in a cell that is not followed any more: there the finer surface ends.
+    """
+    lattice = surface.samples.lattice
+    inside, walled = np.zeros(lattice.count, dtype=bool), np.zeros(lattice.count, dtype=bool)
+    finer = finer_lattice(lattice)
+    known: tuple[IntArray, FloatArray] = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    for turn in range(REACH + 2):
+        inside[cells] = True
+        while len(doubtful := _across_doubtful_faces(surface, inside)):
+            inside[doubtful] = True
+        every = np.flatnonzero(inside)
+        points = _points(finer, lattice, every)
+        given = _given(surface, every, inside, walled)
+        given[:, ::PARTS, ::PARTS, ::PARTS] = True
+        known = _with_more(known, np.sort(points[~given]), lambda more: field(finer.places_mm(more)))
+        values = _interpolated(surface.samples.values[every[:, None] + lattice.corners()])
+        values[~given] = known[1][np.searchsorted(known[0], points[~given])]
+        divided = Divided(every, points, values)
+        beyond = _beyond(surface, divided, inside)
+        if not len(beyond):
+            return divided
+        # no cell begins at the last points of an axis
+        ends = (lattice.coordinates(beyond) == np.array(lattice.shape) - 1).any(axis=1)
+        cells = beyond[~ends] if turn < REACH else beyond[:0]
+        surface.follow(cells)
+        walled[np.setdiff1d(beyond, cells)] = True
+    return divided
+
+
+def _points(finer: Lattice, lattice: Lattice, cells: IntArray) -> IntArray:
+    """(N, s, s, s) points of the finer lattice in cells (N,)."""
+    along = PARTS * lattice.coordinates(cells)[:, None] + np.arange(_SIDE)[None, :, None]
+    x, y, z = (along[..., k] * stride for k, stride in enumerate(finer.strides))
+    points: IntArray = x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :]
+    return points
+
+
+def _interpolated(corners: FloatArray) -> FloatArray:
+    """(N, s, s, s) float32, from the values (N, 8) at the corners of cells."""
+    values = corners.reshape(-1, 2, 2, 2).transpose(0, 3, 2, 1).astype(np.float64)  # corners run from x
+    share = np.arange(_SIDE) / PARTS
+    for _ in range(3):  # the axis in front goes to the end
+        values = values[:, 0, ..., None] * (1.0 - share) + values[:, 1, ..., None] * share
+    return values.astype(np.float32)
+
+
+def _with_more(
+    known: tuple[IntArray, FloatArray], wanted: IntArray, ask: Callable[[IntArray], FloatArray]
+) -> tuple[IntArray, FloatArray]:
+    """Points (K,), ascending, and their values (K,), with those of the ascending `wanted` (N,) that are not known."""
+    points, values = known
+    wanted = wanted[np.append(True, wanted[1:] != wanted[:-1])[: len(wanted)]]
+    row = np.searchsorted(points, wanted)
+    new = np.ones(len(wanted), dtype=bool)
+    within = row < len(points)
+    new[within] = points[row[within]] != wanted[within]
+    return np.insert(points, row[new], wanted[new]), np.insert(values, row[new], ask(wanted[new]))
+
+
+def finer_lattice(lattice: Lattice) -> Lattice:
+    x, y, z = (PARTS * (n - 1) + 1 for n in lattice.shape)
+    return Lattice(lattice.origin_mm, lattice.spacing_mm / PARTS, (x, y, z))
+
+
+def _given(surface: Surface, cells: IntArray, inside: BoolArray, walled: BoolArray) -> BoolArray:
+    """(N, s, s, s) which samples of divided cells (N,) lie in an undivided one that the surface passes, or a wall."""
+    given = np.zeros((len(cells), _SIDE, _SIDE, _SIDE), dtype=bool)
+    for step in AROUND:
+        beyond = cells + step @ surface.samples.lattice.strides
+        undivided = ~inside[beyond] & ((surface.case[beyond] != 0) | walled[beyond])
+        x, y, z = (slice(None) if s == 0 else slice(0, 1) if s < 0 else slice(PARTS, None) for s in step)
+        given[undivided, x, y, z] = True
+    return given
+
+
+def _beyond(surface: Surface, divided: Divided, inside: BoolArray) -> IntArray:
+    """Undivided cells into which the finer surface goes on, though the coarse one does not."""
+    lattice, found = surface.samples.lattice, []
+    for axis, side in ACROSS:
+        signs = np.take(divided.values, 0 if side < 0 else PARTS, axis=axis + 1).reshape(-1, _SIDE * _SIDE) <= 0.0
+        beyond = (divided.cells + side * lattice.strides[axis]) % lattice.count
+        on = signs.any(axis=1) & ~signs.all(axis=1) & ~inside[beyond] & (surface.case[beyond] == 0)
+        found.append(beyond[on])
+    return np.unique(np.concatenate(found))
+
+
+def finer_triangles(divided: Divided, lattice: Lattice) -> tuple[IntArray, IntArray, FloatArray]:
+    """Triangles (T, 3) of the divided cells as rows of vertices, whose keys (V,) and places (V, 3) in mm follow."""
+    finer = finer_lattice(lattice)
+    stacked = Lattice(np.zeros(3), 1.0, (_SIDE * len(divided.cells), _SIDE, _SIDE))
+    values = divided.values.reshape(-1)
+    lowest = np.indices((PARTS,) * 3).reshape(3, -1).T @ stacked.strides
+    cells = (np.arange(len(divided.cells))[:, None] * _SIDE**3 + lowest).reshape(-1)
+    case = cases_of(values, cells, stacked)
+    passed = (case != 0) & (case != 255)
+    stacked_keys = triangles_of(values, cells[passed], case[passed], stacked).keys
+    keys = 4 * divided.samples.reshape(-1)[stacked_keys >> 2] + (stacked_keys & 3)
+    keys, first, faces = np.unique(keys, return_index=True, return_inverse=True)
+    places = finer.coordinates(keys >> 2) + from_points(values, stacked_keys.reshape(-1)[first], stacked)
+    return faces.reshape(-1, 3), keys, places * finer.spacing_mm + finer.origin_mm
+
+
+def face_corners(axis: int, side: int) -> IntArray:
+    """(4,) corners of a cell on one of its faces, in order around it."""
+    others = [k for k in range(3) if k != axis]
+    around = []
+    for first, second in ((0, 0), (1, 0), (1, 1), (0, 1)):
+        bits = [0, 0, 0]
+        bits[axis], bits[others[0]], bits[others[1]] = int(side > 0), first, second
+        around.append(bits[0] | bits[1] << 1 | bits[2] << 2)
+    return np.array(around)
+
+
+def _across_doubtful_faces(surface: Surface, chosen: BoolArray) -> IntArray:
+    """Cells that are not chosen (P,), but share a face with a chosen one on which two edges of the surface lie."""
+    cells, strides = np.flatnonzero(chosen), surface.samples.lattice.strides
+    found = []
+    for axis, side in ACROSS:
+        inside = surface.case[cells, None] >> face_corners(axis, side) & 1
+        twofold = (inside[:, 0] == inside[:, 2]) & (inside[:, 1] == inside[:, 3]) & (inside[:, 0] != inside[:, 1])
+        beyond = cells[twofold] + side * strides[axis]
+        found.append(beyond[~chosen[beyond] & (surface.case[beyond] != 0)])
+    return np.concatenate(found)

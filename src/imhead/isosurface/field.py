@@ -1,0 +1,155 @@
+"""The signed distance field of one head, in millimetres: points in, distances out, nothing that is constant redone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
+from imhead.errors import InputError
+from imhead.model.head import Regional
+from imhead.parallel import ROWS, chunks, side_by_side
+from imhead.types import FloatArray, Head
+
+LEAST_SLOPE = 0.2
+"""Below this a gradient says little about where the surface is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """The ball outside which a region has exactly no influence, canonical pose, head frame."""
+
+    center_mm: FloatArray
+    """(3,)."""
+    radius_mm: float
+
+
+class HeadField:
+    """The field of one head with its own expression, or another.
+
+    Args:
+        z_exp: expression code (64,) instead of the head's own.
+    """
+
+    def __init__(self, model: Model, head: Head, z_exp: FloatArray | None = None) -> None:
+        self.model = model
+        net, device = model.net, model.device
+        self._z_id = torch.tensor(head.z_id, device=device)[None]
+        self._z_exp = torch.tensor(head.z_exp if z_exp is None else z_exp, dtype=torch.float32, device=device)[None]
+        with torch.no_grad():
+            self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
+            self._warp = net.warp.fuse(self._z_id, self._z_exp)
+
+    def canonical(self, points_mm: FloatArray) -> FloatArray:
+        """Observed points (N, 3) → canonical points (N, 3), both mm."""
+        return self._map(points_mm, lambda x: self.model.net.warp.of_one_head(x, self._warp)[0] * MODEL_UNIT_MM)
+
+    def place(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
+        """Observed points (N, 3) in mm → canonical points (N, 3) and seals (N,), model units, on the model's device."""
+        with_seals = torch.no_grad()(lambda x: self.model.net.warp.of_one_head(x[None], self._warp))
+        parts = side_by_side(with_seals, self._chunks(points_mm), self.model.device)
+        canonical, seal = (torch.cat(part, dim=1)[0, : len(points_mm)] for part in zip(*parts))
+        return canonical, seal
+
+    def sdf(self, points_mm: FloatArray) -> FloatArray:
+        """Signed distance (N,) in mm at observed points (N, 3) in mm; float32, negative inside."""
+        return self._map(points_mm, lambda x: self._distance(x) * MODEL_UNIT_MM)
+
+    def canonical_sdf(self, points_mm: FloatArray) -> FloatArray:
+        """Signed distance (N,) in mm at canonical points (N, 3) in mm: the head before expression and seal."""
+        return self._map(points_mm, lambda x: self.model.net.canonical_sdf(x, self.regional) * MODEL_UNIT_MM)
+
+    def gradient(self, points_mm: FloatArray) -> FloatArray:
+        """Gradient of the field (N, 3) at observed points; on the surface it points outwards."""
+
+        @torch.enable_grad()  # whatever the caller has set: a thread would not know
+        def of(part: Tensor) -> FloatArray:
+            x = part[None].requires_grad_(True)
+            slope: FloatArray = torch.autograd.grad(self._distance(x).sum(), x)[0][0].cpu().numpy()
+            return slope
+
+        parts = list(side_by_side(of, self._chunks(points_mm), self.model.device))
+        return np.concatenate(parts)[: len(points_mm)]
+
+    def ball(self, region: int) -> Ball:
+        """The ball of a region of this head."""
+        center = self.regional.keypoints[0, region].cpu().numpy() * MODEL_UNIT_MM
+        return Ball(center, float(self.model.net.radius[region]) * MODEL_UNIT_MM)
+
+    def reach(self, region: int) -> Ball:
+        """A ball in the observed pose that holds every point whose canonical place lies in the region's ball."""
+        ball = self.ball(region)
+        # the warp moves no point of the neutral face this far; a wide-open jaw may, and then the search widens
+        margin_mm, spacing_mm = 30.0, max(ball.radius_mm / 16.0, 2.0)
+        while True:
+            side = np.arange(-ball.radius_mm - margin_mm, ball.radius_mm + margin_mm + spacing_mm, spacing_mm)
+            grid = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
+            held = np.linalg.norm(self.canonical(grid + ball.center_mm) - ball.center_mm, axis=1) < ball.radius_mm
+            far = float(np.linalg.norm(grid[held], axis=1).max(initial=0.0)) + np.sqrt(3.0) * spacing_mm
+            if far < ball.radius_mm + margin_mm or margin_mm > 200.0:
+                return Ball(ball.center_mm, far)
+            margin_mm *= 2.0
+
+    def _distance(self, x: Tensor) -> Tensor:
+        canonical, seal = self.model.net.warp.of_one_head(x, self._warp)
+        return self.model.net.canonical_sdf(canonical, self.regional) - seal
+
+    def _chunks(self, points_mm: FloatArray) -> tuple[Tensor, ...]:
+        points = np.asarray(points_mm)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise InputError(f"points have shape {points.shape}; expected (N, 3)")
+        x = torch.from_numpy(np.ascontiguousarray(points / MODEL_UNIT_MM, dtype=np.float32)).to(self.model.device)
+        x = torch.nn.functional.pad(x, (0, 0, 0, -len(x) % ROWS))
+        return chunks(x)
+
+    def _map(self, points_mm: FloatArray, function: Callable[[Tensor], Tensor]) -> FloatArray:
+        values = torch.no_grad()(lambda x: function(x[None])[0].cpu().numpy())
+        parts = list(side_by_side(values, self._chunks(points_mm), self.model.device))
+        return np.concatenate(parts)[: len(points_mm)]
+
+
+def field_change(before: HeadField, after: HeadField, points_mm: FloatArray) -> FloatArray:
+    """How far the surface moved (N,) at points (N, 3), mm, outwards positive: exactly 0 where the field is the same."""
+    slope = np.maximum(np.linalg.norm(before.gradient(points_mm), axis=1), LEAST_SLOPE)
+    change: FloatArray = (before.sdf(points_mm).astype(np.float64) - after.sdf(points_mm)) / slope
+    return change
+
+
+def expression_weights(weights: dict[str, float]) -> FloatArray:
+    """ARKit weights (52,) by name; names that are not given are 0.
+
+    Raises:
+        InputError: an unknown name, with the nearest ones, or a weight outside [0, 1].
+    """
+    vector = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
+    for name, weight in weights.items():
+        if name not in ARKIT_NAMES:
+            near = difflib.get_close_matches(name, ARKIT_NAMES, n=3, cutoff=0.4) or list(ARKIT_NAMES[:3])
+            raise InputError(f"no ARKit expression is named {name!r}; did you mean {', '.join(near)}?")
+        if not 0.0 <= weight <= 1.0:
+            raise InputError(f"expression {name} has weight {weight}; give a number from 0 to 1")
+        vector[ARKIT_NAMES.index(name)] = weight
+    return vector
+
+
+def code_of_weights(model: Model, weights: FloatArray) -> FloatArray:
+    """z_exp (64,) of ARKit weights (52,)."""
+    with torch.no_grad():
+        row = torch.tensor(weights, dtype=torch.float32, device=model.device)[None]
+        code: FloatArray = model.net.warp.code(row)[0].cpu().numpy()
+    return code
+
+
+def expression_code(model: Model, weights: dict[str, float]) -> FloatArray:
+    """z_exp (64,) of named ARKit weights; names that are not given are 0.
+
+    Raises:
+        InputError: an unknown name, with the nearest ones, or a weight outside [0, 1].
+    """
+    return code_of_weights(model, expression_weights(weights))

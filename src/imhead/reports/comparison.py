@@ -1,0 +1,214 @@
+"""Reports a person can read: what an edit moved, before against after, and how well a fit explains its scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imhead.errors import InputError
+from imhead.rendering.figures import (
+    HEAD_CENTER_MM,
+    HEAD_HALF_MM,
+    Camera,
+    camera,
+    contact_sheet,
+    heat_colors,
+    legend,
+    round_limit,
+    shade,
+    stack,
+)
+from imhead.reports.comparison_page import comparison_page
+from imhead.reports.movement import Ball, Change, in_balls, movement_of, signed_movement
+from imhead.surfaces.properties import is_closed, vertex_areas, volume_ml
+from imhead.types import FloatArray, Mesh
+
+STATEMENT = (
+    "This is a geometric comparison of two surfaces. It is not a surgical prediction: it knows nothing of tissue, "
+    "healing or function, and must not be used to plan or promise a result."
+)
+
+
+_STILL_MM = 1e-6
+
+
+_TURNS = (-90.0, -67.5, -45.0, -22.5, 0.0, 22.5, 45.0, 67.5, 90.0)  # azimuths of the synchronised views, degrees
+
+
+_TURN_SIZE = 300
+
+
+@dataclass(frozen=True)
+class MeasuredChange:
+    """One anthropometric measurement of two heads."""
+
+    name: str
+    """What it is called."""
+    unit: str
+    """`mm`, `degrees` or `ml`."""
+    before: float
+    """Its value on the first head."""
+    after: float
+    """Its value on the second."""
+
+
+def compare_meshes(
+    before: Mesh,
+    after: Mesh,
+    *,
+    region_ball: Sequence[Ball] | None = None,
+    change: Change | None = None,
+    out: Path,
+    labels: tuple[str, str] = ("before", "after"),
+    region_names: Sequence[str] = (),
+    measurements: Sequence[MeasuredChange] = (),
+    volume_by_region_ml: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Write `report.json`, `heatmap.png` and `report.html` of what changed between two heads.
+
+    Args:
+        before: head frame, mm.
+        after: the same head after an edit, same frame.
+        region_ball: balls that bound the edited regions; give those of both heads where keypoints moved. None: no
+            inside and outside.
+        change: as in `signed_movement`.
+        out: folder, made where missing; files of the same names are replaced.
+        labels: what to call the two.
+        region_names: names of the edited regions, for the text.
+        measurements: measurements of both heads, for the table.
+        volume_by_region_ml: region → ml that it gained; None where that is not known.
+
+    Returns:
+        What `report.json` holds: `movement_mm` with `inside`, `outside` and `all` (each a `Movement`, null where it has
+        no surface), `movement_inside_fraction`, `volume_ml` (nulls where a mesh is not watertight),
+        `volume_by_region_ml` (null where it is not known), `measurements`, `warnings`.
+
+    Raises:
+        InputError: a mesh without faces, a bad ball, or `out` is a file.
+    """
+    for mesh, label in ((before, labels[0]), (after, labels[1])):
+        if not len(mesh.faces):
+            raise InputError(f"{label}: the mesh has no faces to compare; give a surface")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, not a folder; choose another --out")
+    moved = signed_movement(before, after, change)
+    area = vertex_areas(after)
+    # no ball given means no region was named, so nothing is inside one
+    inside = in_balls(after.vertices, region_ball) if region_ball else np.zeros(len(moved), dtype=bool)
+    result = _figures(before, after, moved, area, inside, labels=labels, region_names=region_names)
+    result["has_region"] = bool(region_ball)
+    result["measurements"] = [asdict(row) | {"change": row.after - row.before} for row in measurements]
+    result["volume_by_region_ml"] = None if volume_by_region_ml is None else dict(volume_by_region_ml)
+    if region_ball and not inside.any():
+        result["warnings"].append("no part of the surface lies in the region; check that both heads are in mm")
+    # most of a head stands still under a local edit: the scale is for what moved
+    limit_mm = round_limit(moved[(area > 0) & (np.abs(moved) >= 0.05 * np.abs(moved).max())])
+    result["heat_limit_mm"] = limit_mm
+    rows = _comparison_rows(before, after, moved, area, limit_mm, region_ball)
+    bar = legend(limit_mm, title="moved inwards | outwards")
+    out.mkdir(parents=True, exist_ok=True)
+    names = [name for name in (*labels, "movement") for _ in rows[0]]
+    sheet = contact_sheet([cell for row in rows for cell in row], names, columns=len(rows[0]))
+    stack([sheet, bar]).save(out / "heatmap.png")
+    turning = _turning(before, after, moved, area, limit_mm, region_ball)
+    (out / "report.html").write_text(comparison_page(result, rows, bar, turning), encoding="utf-8")
+    (out / "report.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return result
+
+
+def _figures(
+    before: Mesh,
+    after: Mesh,
+    moved: FloatArray,
+    area: FloatArray,
+    inside: NDArray[np.bool_],
+    *,
+    labels: tuple[str, str],
+    region_names: Sequence[str],
+) -> dict[str, Any]:
+    warnings: list[str] = []
+    volume: dict[str, float | None] = {"before": None, "after": None, "change": None}
+    not_closed = [label for mesh, label in ((before, labels[0]), (after, labels[1])) if not is_closed(mesh)]
+    for label in not_closed:
+        warnings.append(f"{label} is not watertight, so no volume is given; close its holes to get one")
+    if not not_closed:
+        first, second = volume_ml(before), volume_ml(after)
+        volume = {"before": first, "after": second, "change": second - first}
+    effort = np.abs(moved) * area
+    return {
+        "before": labels[0],
+        "after": labels[1],
+        "regions": list(region_names),
+        "movement_mm": {
+            "inside": movement_of(moved, area, inside),
+            "outside": movement_of(moved, area, ~inside),
+            "all": movement_of(moved, area, np.ones(len(moved), dtype=bool)),
+        },
+        "movement_inside_fraction": float(effort[inside].sum() / effort.sum()) if effort.max() > _STILL_MM else None,
+        "volume_ml": volume,
+        "sign": "positive is outwards; figures are weighted by area",
+        "statement": STATEMENT,
+        "warnings": warnings,
+    }
+
+
+def _comparison_window(balls: Sequence[Ball] | None) -> tuple[tuple[float, float, float], float]:
+    """Middle and half side of a window: close in where a region is given, else all of the head."""
+    if not balls:
+        return HEAD_CENTER_MM, HEAD_HALF_MM
+    centers, radii = np.array([c for c, _ in balls], dtype=np.float64), np.array([r for _, r in balls])
+    low, high = (centers - radii[:, None]).min(axis=0), (centers + radii[:, None]).max(axis=0)
+    half_mm = float(np.clip(0.8 * (high - low).max(), 72.0, HEAD_HALF_MM))
+    x, y, z = (float(k) for k in (low + high) / 2)
+    return (HEAD_CENTER_MM if half_mm == HEAD_HALF_MM else (x, y, z)), half_mm
+
+
+def _comparison_cameras(after: Mesh, effort: FloatArray, balls: Sequence[Ball] | None) -> list[Camera]:
+    """Front, three-quarter and profile, from the side that moved, close in where a region is given."""
+    center_mm, half_mm = _comparison_window(balls)
+    middle = effort @ after.vertices / effort.sum() if effort.sum() > 0 else np.zeros(3)
+    side = "_right" if middle[0] < -10.0 else ""
+    first = "back" if middle[2] < -45.0 else "front"
+    return [
+        camera(view, center_mm=center_mm, half_mm=half_mm) for view in (first, f"three_quarter{side}", f"profile{side}")
+    ]
+
+
+def _comparison_rows(
+    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball] | None
+) -> list[list[NDArray[np.uint8]]]:
+    """Rows before, after, movement; one picture for each camera."""
+    looks = _comparison_cameras(after, np.abs(moved) * area, balls)
+    heat = heat_colors(moved, limit_mm)
+    return [
+        [shade(before, look, 420) for look in looks],
+        [shade(after, look, 420) for look in looks],
+        [shade(after, look, 420, colors=heat) for look in looks],
+    ]
+
+
+def _turning(
+    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball] | None
+) -> list[Image.Image]:
+    """Strips of pictures before, after and of the movement, all from the same directions from right to left."""
+    center_mm, half_mm = _comparison_window(balls)
+    effort = np.abs(moved) * area
+    behind = effort.sum() > 0 and effort @ after.vertices[:, 2] / effort.sum() < -45.0
+    heat = heat_colors(moved, limit_mm)
+    strips = []
+    for mesh, colors in ((before, None), (after, None), (after, heat)):
+        pictures = []
+        for turn in _TURNS:
+            angle = np.radians(turn + (180.0 if behind else 0.0))
+            x, z = float(np.cos(angle)), float(np.sin(angle))
+            look = Camera((x, 0.0, -z), (0.0, 1.0, 0.0), (z, 0.0, x), center_mm, half_mm)
+            pictures.append(shade(mesh, look, _TURN_SIZE, colors=colors))
+        strips.append(Image.fromarray(np.concatenate(pictures, axis=1)))
+    return strips

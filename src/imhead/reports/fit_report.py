@@ -1,0 +1,166 @@
+"""The folder that a fit leaves behind: head, mesh, overlay, report and picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from imhead.checkpoint import save_head
+from imhead.errors import InputError
+from imhead.fitting.fit import FitResult
+from imhead.io.atomic import write_atomically
+from imhead.io.mesh_file import write_mesh
+from imhead.rendering.figures import (
+    BACKGROUND,
+    FIT_WARM,
+    INK,
+    SCAN_BLUE,
+    as_surface,
+    camera,
+    contact_sheet,
+    depth_map,
+    flat_color,
+    heat_colors,
+    legend,
+    round_limit,
+    shade,
+    stack,
+    text_font,
+)
+from imhead.surfaces.transforms import transform_points
+from imhead.types import FloatArray, IntArray, Mesh, Scan
+
+
+def write_fit(result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
+    """Write `head.safetensors`, `head.ply`, `overlay.ply`, `report.json` and `report.png`; what the report says."""
+    report: dict[str, Any] = dict(result.report())
+    save_head(result.head, folder / "head.safetensors")
+    write_mesh(result.mesh, folder / "head.ply")
+    back = np.linalg.inv(result.scan_to_head)
+    overlay = Mesh(transform_points(back, result.mesh.vertices), result.mesh.faces)
+    unit = result.pose.units
+    write_mesh(overlay, folder / "overlay.ply", unit=unit if unit != "unknown" else "mm")
+    if result.explained.any():
+        picture = fit_picture(
+            result.points_mm, result.mesh, result.distance_mm, faces=scan.faces, explained=result.explained,
+            name=scan.name,
+        )  # fmt: skip
+        picture.save(folder / "report.png", compress_level=4)  # a third faster than the usual 6, 2 % larger
+    write_atomically(folder / "report.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
+    return report
+
+
+# a scan this far behind the fit is its far side, seen through a hole
+_BEHIND_MM = 15.0
+
+
+def fit_picture(
+    points_mm: FloatArray,
+    fit: Mesh,
+    distance_mm: FloatArray,
+    *,
+    faces: IntArray | None = None,
+    explained: NDArray[np.bool_] | None = None,
+    name: str = "scan",
+    figures: Mapping[str, str] | None = None,
+    limit_mm: float | None = None,
+    views: Sequence[str] = ("front", "three_quarter", "profile"),
+    size: int = 360,
+) -> Image.Image:
+    """The `report.png` of a fit: scan, fit, and the scan over the fit coloured by distance; one row for each view.
+
+    Args:
+        points_mm: (N, 3) scan points brought into the head frame.
+        fit: fitted surface, head frame, mm.
+        distance_mm: (N,) distance of each scan point to the fit; its size is drawn.
+        faces: (F, 3) of a scanned mesh; None draws the points as surfels.
+        explained: (N,) bool, the points that the fit claims to explain; the others (hair, clothes) are drawn grey and
+            left out of the caption. None for all.
+        name: what to call the scan.
+        figures: more words for the caption, name → text (Latin letters: the built-in font has few others).
+        limit_mm: end of the heat scale; None chooses a round one, at least 1 mm.
+        views: names of views.
+        size: pixels of one picture.
+
+    Raises:
+        InputError: arrays of other lengths, or no explained point.
+    """
+    points = np.asarray(points_mm, dtype=np.float64)
+    distance = np.abs(np.asarray(distance_mm, dtype=np.float64))
+    trusted = np.ones(len(points), dtype=bool) if explained is None else np.asarray(explained, dtype=bool)
+    if distance.shape != (len(points),) or trusted.shape != (len(points),):
+        raise InputError(f"{name}: {len(points)} points, but distances {distance.shape} and explained {trusted.shape}")
+    if not trusted.any():
+        raise InputError(f"{name}: the fit explains no point of the scan; there is nothing to draw")
+    limit = round_limit(distance[trusted], share=0.95, floor_mm=1.0) if limit_mm is None else limit_mm
+    heat = heat_colors(np.where(trusted, distance, np.nan), limit, signed=False)
+    surface, normals, source = as_surface(points if faces is None else Mesh(points, faces))
+    solid = faces is not None and len(faces) > 0
+    _, smooth, _ = as_surface(fit)
+    center_mm, half_mm = _window(points[trusted])
+    looks = [camera(view, center_mm=center_mm, half_mm=half_mm) for view in views]
+    plain = flat_color(SCAN_BLUE, surface)
+
+    def drawn(mesh: Mesh, colors: NDArray[np.uint8], normal: FloatArray, occlusion: bool) -> list[NDArray[np.uint8]]:
+        return [shade(mesh, look, size, colors=colors, normals=normal, occlusion=occlusion) for look in looks]
+
+    # each surface has its own scene, so the two can be drawn at once
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(drawn, fit, flat_color(FIT_WARM, fit), smooth, True)
+        scans, hots = (drawn(surface, colors, normals, solid) for colors in (plain, heat[source]))
+        fits = later.result()
+    cells: list[NDArray[np.uint8]] = []
+    for look, scan, fitted, hot in zip(looks, scans, fits, hots):
+        near = depth_map(surface, look, 2 * size) > depth_map(fit, look, 2 * size) - _BEHIND_MM
+        cells += [scan, fitted, _over(hot, fitted, near)]
+    sheet = contact_sheet(cells, [name, "fit", "distance to the fit"] * len(views), columns=3)
+    used = distance[trusted]
+    words = {
+        "median": f"{np.median(used):.2f} mm",
+        "mean": f"{used.mean():.2f} mm",
+        "p90": f"{np.quantile(used, 0.9):.2f} mm",
+        "explained": f"{100.0 * trusted.mean():.0f} % of {len(points):,} points",
+        **(figures or {}),
+    }
+    bar = legend(limit, width=min(420, sheet.width), signed=False, title="distance to the fit")
+    return stack([sheet, bar, _caption([f"{k} {v}" for k, v in words.items()], sheet.width)])
+
+
+def _window(points: FloatArray) -> tuple[tuple[float, float, float], float]:
+    """A square window around most of some points, no closer than a face."""
+    low, high = np.quantile(points, [0.01, 0.99], axis=0)
+    x, y, z = (float(k) for k in (low + high) / 2)
+    return (x, y, z), float(np.clip(0.58 * (high - low).max(), 95.0, 230.0))
+
+
+def _over(scan: NDArray[np.uint8], fit: NDArray[np.uint8], shown: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The scan's picture over a grey one of the fit where `shown` (2H, 2W) says so, blended at its edges."""
+    high, wide = fit.shape[:2]
+    share = shown.reshape(high, 2, wide, 2).mean(axis=(1, 3))[..., None]
+    grey = fit.astype(np.float64).mean(axis=2, keepdims=True)
+    mixed: NDArray[np.uint8] = np.round(share * scan + (1.0 - share) * grey).astype(np.uint8)
+    return mixed
+
+
+def _caption(words: Sequence[str], width: int) -> Image.Image:
+    """Words set in lines that fit the width."""
+    font = text_font(17)
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]}   {word}" if lines[-1] else word
+        if lines[-1] and font.getlength(longer) > width - 24:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    picture = Image.new("RGB", (width, 26 * len(lines) + 12), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    for k, line in enumerate(lines):
+        draw.text((width // 2, 4 + 26 * k), line, fill=INK, font=font, anchor="ma")
+    return picture

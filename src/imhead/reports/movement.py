@@ -1,0 +1,96 @@
+"""How far a surface moved between two heads, over all of it and inside a region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imhead.errors import InputError
+from imhead.surfaces.distances import signed_distance
+from imhead.types import FloatArray, Mesh
+
+Ball = tuple[Sequence[float], float]
+"""Centre (x, y, z) in mm and radius in mm."""
+
+
+Change = Callable[[FloatArray], FloatArray]
+"""Points (N, 3) in mm → how far the surface moved there (N,), mm, outwards positive."""
+
+
+_DOUBT = 0.25  # where the fields tell of less than this share of the movement, they are right
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far a part of the surface moved, weighted by area; positive is outwards."""
+
+    median: float
+    """Median signed movement, mm."""
+    mean: float
+    """Mean signed movement, mm."""
+    mean_abs: float
+    """Mean size of the movement, mm."""
+    p95: float
+    """95th percentile of the size of the movement, mm."""
+    max: float
+    """Largest size of the movement, mm."""
+    outwards: float
+    """Largest movement outwards, mm; 0 where nothing moved outwards."""
+    inwards: float
+    """Largest movement inwards, as a positive number of mm."""
+    area_cm2: float
+    """Area that these figures are over, square centimetres."""
+
+
+def signed_movement(before: Mesh, after: Mesh, change: Change | None = None) -> FloatArray:
+    """(V,) signed distance in mm from each vertex of `after` to the surface of `before`; positive is outwards.
+
+    Args:
+        change: what the heads' own fields say of the movement at some points. A mesh shows the mouth behind the lips
+            only where its cells are fine or coarse enough to let it out; where such a part came to light, and the
+            fields say that nothing moved so far, they are right.
+    """
+    moved = signed_distance(after.vertices, before)
+    rows = np.flatnonzero(moved)
+    if change is not None and len(rows):
+        told = change(after.vertices[rows])
+        moved[rows] = np.where(np.abs(told) < _DOUBT * np.abs(moved[rows]), told, moved[rows])
+    return moved
+
+
+def in_balls(points: FloatArray, balls: Sequence[Ball]) -> NDArray[np.bool_]:
+    """(N,) whether each point (N, 3) lies in any of the balls."""
+    inside = np.zeros(len(points), dtype=bool)
+    for center_mm, radius_mm in balls:
+        if np.shape(center_mm) != (3,) or not np.isfinite(center_mm).all() or not radius_mm > 0:
+            raise InputError(f"region {center_mm}, {radius_mm} mm is no ball; give 3 numbers and a radius above 0")
+        inside |= ((points - np.asarray(center_mm, dtype=np.float64)) ** 2).sum(axis=1) <= radius_mm**2
+    return inside
+
+
+def movement_of(moved: FloatArray, area: FloatArray, chosen: NDArray[np.bool_]) -> dict[str, float] | None:
+    value, weight = moved[chosen & (area > 0)], area[chosen & (area > 0)]
+    if not len(value):
+        return None
+    size = np.abs(value)
+    return asdict(
+        Movement(
+            median=_quantile(value, weight, 0.5),
+            mean=float(np.average(value, weights=weight)),
+            mean_abs=float(np.average(size, weights=weight)),
+            p95=_quantile(size, weight, 0.95),
+            max=float(size.max()),
+            outwards=float(max(value.max(), 0.0)),
+            inwards=float(max(-value.min(), 0.0) + 0.0),
+            area_cm2=float(weight.sum() / 100.0),
+        )
+    )
+
+
+def _quantile(value: FloatArray, weight: FloatArray, share: float) -> float:
+    order = np.argsort(value, kind="stable")
+    total = np.cumsum(weight[order])
+    return float(value[order][min(np.searchsorted(total, share * total[-1]), len(value) - 1)])

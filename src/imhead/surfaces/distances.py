@@ -1,0 +1,75 @@
+"""Exact distances from points to a mesh, unsigned and signed.
+
+Shape legend: N points, F faces.
+"""
+
+from __future__ import annotations
+
+import igl
+import numpy as np
+
+from imhead.errors import InputError
+from imhead.surfaces.properties import face_areas, is_closed
+from imhead.types import FloatArray, IntArray, Mesh
+
+
+def point_to_surface(points: FloatArray, mesh: Mesh) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Exact distance from each point to a mesh.
+
+    Args:
+        points: (N, 3), in the units of the mesh.
+        mesh: at least one face.
+
+    Returns:
+        distance (N,) not squared and never negative, closest point (N, 3), index of its face (N,).
+
+    Raises:
+        InputError: an empty array, a wrong shape or a number that is not finite.
+    """
+    query = _checked_points(points)
+    check_mesh(mesh, "the mesh")
+    squared, face, closest = igl.point_mesh_squared_distance(query, mesh.vertices, mesh.faces)
+    return np.sqrt(np.maximum(squared, 0.0)), closest, face
+
+
+def signed_distance(points: FloatArray, mesh: Mesh) -> FloatArray:
+    """(N,) signed distance from each point to a mesh, negative inside.
+
+    The magnitude is the exact distance. The sign comes from the winding number where the mesh is watertight, else from
+    the angle-weighted pseudonormal of the closest point, which needs no closed surface.
+
+    Raises:
+        InputError: as `point_to_surface`, or the mesh has no face with an area.
+    """
+    query = _checked_points(points)
+    check_mesh(mesh, "the mesh")
+    # a face without area has no normal, and pseudonormals around it become NaN
+    faces = mesh.faces[face_areas(mesh) > 0]
+    if not len(faces):
+        raise InputError("the mesh has no face with an area; give a surface")
+    vertices, faces = np.ascontiguousarray(mesh.vertices), np.ascontiguousarray(faces)
+    squared, _, _ = igl.point_mesh_squared_distance(query, vertices, faces)
+    distance = np.sqrt(np.maximum(squared, 0.0))
+    if is_closed(mesh):
+        inside = igl.fast_winding_number(vertices, faces, query) > 0.5
+    else:
+        kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
+        inside = igl.signed_distance(query, vertices, faces, kind)[0] < 0
+    return np.asarray(np.where(inside, -distance, distance))
+
+
+def check_mesh(mesh: Mesh, name: str) -> None:
+    # libigl segfaults on an empty array; Mesh itself already refuses bad indices, NaN and bad shapes
+    if not len(mesh.faces) or not len(mesh.vertices):
+        raise InputError(f"{name} has no faces; give a surface, not points")
+
+
+def _checked_points(points: FloatArray) -> FloatArray:
+    query = np.ascontiguousarray(points, dtype=np.float64)
+    if query.ndim != 2 or query.shape[1] != 3:
+        raise InputError(f"points has shape {query.shape}; expected (n, 3)")
+    if not len(query):
+        raise InputError("points is empty; give at least one point")
+    if not np.isfinite(query).all():
+        raise InputError("points holds NaN or infinite numbers; drop them first")
+    return query

@@ -1,0 +1,87 @@
+"""Normals: of the vertices of a mesh, and of the planes through the neighbours of a bare point.
+
+Shape legend: N points, k neighbours, V vertices, F faces.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from imhead.errors import InputError
+from imhead.surfaces.properties import face_cross
+from imhead.types import FloatArray, IntArray
+
+
+def plane_normals(points: NDArray[np.floating], k: int = 16) -> FloatArray:
+    """Unit normals of the plane through the `k` nearest neighbours of each point; each sign is arbitrary.
+
+    Args:
+        points: (N, 3), any units.
+        k: neighbours per plane, the point itself included.
+
+    Returns:
+        (N, 3) float64.
+
+    Raises:
+        InputError: fewer than three points, or a NaN.
+    """
+    cloud, neighbours = _neighbourhoods(points, k)
+    return _planes(cloud, neighbours)
+
+
+def _neighbourhoods(points: NDArray[np.floating], k: int) -> tuple[FloatArray, IntArray]:
+    cloud = np.asarray(points, dtype=np.float64)
+    if cloud.ndim != 2 or cloud.shape[1] != 3:
+        raise InputError(f"points have shape {cloud.shape}; expected (N, 3)")
+    if len(cloud) < 3:
+        raise InputError(f"{len(cloud)} points have no surface; give at least three, and better thousands")
+    if not np.isfinite(cloud).all():
+        raise InputError("points hold NaN or infinite numbers; remove them first")
+    _, neighbours = cKDTree(cloud).query(cloud, k=min(max(k, 3), len(cloud)))
+    return cloud, np.asarray(neighbours, dtype=np.int64)
+
+
+def _planes(cloud: FloatArray, neighbours: IntArray) -> FloatArray:
+    local = cloud[neighbours]
+    local = local - local.mean(1, keepdims=True)
+    covariance = np.einsum("nki,nkj->nij", local, local)
+    _, axes = np.linalg.eigh(covariance)
+    return np.ascontiguousarray(axes[:, :, 0])
+
+
+_CANCELLED = 1e-6
+
+
+def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[FloatArray, int]:
+    """Area-weighted unit normals of the vertices, every one of length 1.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3), counter-clockwise seen from outside.
+
+    Returns:
+        (V, 3) normals, and the number of vertices whose faces cancel out (a surface doubled back on itself): those
+        take the normal of their largest face. A vertex without any face with area points along +Z and counts too.
+    """
+    points, triangles = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
+    weighted = face_cross(points, triangles)
+    corner, repeated = triangles.T.reshape(-1), np.tile(weighted, (3, 1))
+    total = np.stack([np.bincount(corner, repeated[:, k], minlength=len(points)) for k in range(3)], axis=1)
+    area = np.linalg.norm(weighted, axis=1)
+    scale = np.bincount(corner, np.tile(area, 3), minlength=len(points))
+    length = np.linalg.norm(total, axis=1)
+    cancelled = length <= _CANCELLED * scale
+    if cancelled.any():
+        # ascending by area, so that the largest face of a vertex is written last
+        rising = np.argsort(np.tile(area, 3), kind="stable")
+        largest = np.full(len(points), -1, dtype=np.int64)
+        largest[corner[rising]] = np.tile(np.arange(len(triangles)), 3)[rising]
+        fallback = np.where((largest >= 0)[:, None], weighted[largest], 0.0) if len(triangles) else np.zeros_like(total)
+        fallback[np.linalg.norm(fallback, axis=1) == 0] = (0.0, 0.0, 1.0)
+        total[cancelled] = fallback[cancelled]
+        length = np.linalg.norm(total, axis=1)
+    return total / length[:, None], int(cancelled.sum())

@@ -1,0 +1,59 @@
+"""Similarities as (4, 4) matrices: applied to points and directions, and found between two sets of points.
+
+Shape legend: N points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imhead.types import FloatArray
+
+
+def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    """Points (N, 3) under a matrix (4, 4): turned, scaled and shifted.
+
+    >>> transform_points(np.diag([2.0, 2.0, 2.0, 1.0]), np.ones((1, 3)))
+    array([[2., 2., 2.]])
+    """
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+def transform_directions(matrix: FloatArray, directions: FloatArray) -> FloatArray:
+    """Directions (N, 3) under a matrix (4, 4): turned and scaled, not shifted."""
+    return np.asarray(directions @ matrix[:3, :3].T)
+
+
+def matrix_of(linear: FloatArray, shift: FloatArray) -> FloatArray:
+    """The (4, 4) matrix of a linear part (3, 3), rotation and scale in one, and a shift (3,)."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = linear, shift
+    return matrix
+
+
+def rotation_of(matrix: FloatArray) -> FloatArray:
+    """(3, 3) the turn of a similarity (4, 4), without its scale."""
+    return matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))
+
+
+def aligned(source: FloatArray, target: FloatArray, weights: FloatArray | None = None) -> tuple[float, FloatArray]:
+    """Scale and rotation that best lay `source` onto `target` about their middles, by least squares (Umeyama 1991).
+
+    Args:
+        source: (N, 3).
+        target: (N, 3).
+        weights: (N,) that add up to 1; None for equal ones.
+
+    Returns:
+        The scale and a (3, 3) rotation, never a mirror: target ≈ scale · rotation · source, both about their middles.
+    """
+    if weights is None:
+        a, b = source - source.mean(axis=0), target - target.mean(axis=0)
+        weighted = a
+    else:
+        a, b = source - weights @ source, target - weights @ target
+        weighted = weights[:, None] * a
+    u, spread, vt = np.linalg.svd(weighted.T @ b)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u @ np.diag(sign) @ vt).T
+    return float((spread * sign).sum() / (weighted * a).sum()), rotation

@@ -1,0 +1,65 @@
+"""Which faces of a mesh can be seen from outside, and points drawn on them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imhead.errors import InputError
+from imhead.surfaces.properties import face_areas, face_cross
+from imhead.surfaces.rays import first_hit, ray_caster
+from imhead.surfaces.sampling import draw_points, fibonacci_sphere
+from imhead.types import BoolArray, FloatArray, Mesh
+
+_VISIBLE_DIRECTIONS = 60
+
+
+_CORNER_INSET = 0.15
+_LEAST_SHARE = 0.01
+
+
+def visible_faces(mesh: Mesh) -> NDArray[np.bool_]:
+    """(F,) True for faces that can be seen from outside: the mouth cavity, inner eyeballs and inner walls are False.
+
+    Parallel rays fall in from 60 directions on four spots of each face; a face is visible when a ray meets its
+    outer side before anything else. An open mesh lets rays in: cap a neck first, if what shows through it matters.
+    """
+    caster = ray_caster(mesh)
+    centre = caster.corners.mean(axis=1)
+    spots = [centre] + [centre + (1 - _CORNER_INSET) * (caster.corners[:, k] - centre) for k in range(3)]
+    reach = 2.0 * float(np.linalg.norm(np.ptp(mesh.vertices, axis=0))) if len(mesh.vertices) else 0.0
+    visible = np.zeros(len(mesh.faces), dtype=bool)
+    for direction in fibonacci_sphere(_VISIBLE_DIRECTIONS)[:, [0, 2, 1]]:
+        facing = caster.normals @ direction > 0
+        for spot in spots:
+            # only the undecided are cast again, so most faces cost a ray or two
+            asked = np.flatnonzero(facing & ~visible)
+            hit = first_hit(caster, spot[asked] + reach * direction, np.broadcast_to(-direction, (len(asked), 3)))
+            visible[asked[hit == asked]] = True
+    return visible
+
+
+def sample_visible(
+    mesh: Mesh, n: int, rng: np.random.Generator, *, visible: BoolArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Points spread evenly by area over what can be seen of a mesh from outside.
+
+    Args:
+        mesh: the surface, any frame and unit.
+        n: number of points.
+        rng: source of the random choices.
+        visible: (F,) from `visible_faces`, where it is known already.
+
+    Returns:
+        (n, 3) points and (n, 3) unit normals of their faces.
+
+    Raises:
+        InputError: less than a hundredth of the surface can be seen.
+    """
+    seen = mesh.faces[visible_faces(mesh) if visible is None else visible]
+    share = np.linalg.norm(face_cross(mesh.vertices, seen), axis=1).sum() / (2.0 * face_areas(mesh).sum())
+    # rounding lets some slivers at the rim of an inside-out mesh pass for visible
+    if not share > _LEAST_SHARE:
+        raise InputError("no face of the mesh can be seen from outside; are its faces turned inside out?")
+    points, normals, _ = draw_points(mesh.vertices, seen, n, rng)
+    return points, normals
