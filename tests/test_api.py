@@ -56,7 +56,7 @@ def test_an_edit_of_the_nose_moves_nothing_outside_the_nose(model: imhead.Morpha
 def test_a_reach_holds_its_ball_in_an_open_mouth_too(model: imhead.MorphableModel) -> None:
     field = model.neutral().field({"jawOpen": 0.8})
     lip = next(r.index for r in REGIONS if r.name == "lower_lip")
-    reach, ball = field.reach(lip), field.ball(lip)
+    reach, ball = field.posed_ball(lip), field.ball(lip)
     points = ball.center_mm + np.random.default_rng(0).normal(0.0, 25.0, (5000, 3))
     held = np.linalg.norm(field.canonical(points) - ball.center_mm, axis=1) < ball.radius_mm
     assert held.any()

@@ -17,14 +17,14 @@ from imhead.fitting.fit import FitResult, fit_scan
 from imhead.fitting.pose.finder import Units
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.creases import detailed_mesh
-from imhead.isosurface.field import Ball, HeadField, expression_code, expression_weights
+from imhead.isosurface.field import HeadField, expression_code, expression_weights
 from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_names
 from imhead.measure.table import values
 from imhead.measure.volumes import volumes
 from imhead.regions import resolve
 from imhead.template.surface import TemplateSurface, arkit_weights, template_of, template_path
-from imhead.types import FloatArray, Head, Mesh, MorphTargets, Scan, UvMap
+from imhead.types import Ball, FloatArray, Head, Mesh, MorphTargets, Scan, UvMap
 
 SurfaceKind = Literal["volume", "template"]
 
@@ -124,7 +124,7 @@ class EditableHead:
         elif direction is not None:
             codes = editing.along_direction(model, head, chosen, direction, strength, mirror)
         elif target is not None:
-            codes = editing.reach(model, head, chosen, target, mirror).head
+            codes = editing.reach_targets(model, head, chosen, target, mirror).head
         elif symmetry is not None:
             codes = editing.symmetrised(model, head, chosen, symmetry)
         else:
@@ -138,7 +138,7 @@ class EditableHead:
         Raises:
             InputError: as `edit`; a change out of reach is refused with the nearest value that is reached.
         """
-        return editing.reach(self.model, self.codes, resolve(regions), target, mirror)
+        return editing.reach_targets(self.model, self.codes, resolve(regions), target, mirror)
 
     def landmarks(self) -> dict[str, FloatArray]:
         """Anthropometric landmarks of the neutral face: name → place (3,), head frame, mm.
@@ -163,10 +163,10 @@ class EditableHead:
         field = self.field()
         return [field.ball(region.index) for region in resolve(regions)]
 
-    def reach(self, regions: str | list[str]) -> list[Ball]:
+    def posed_balls(self, regions: str | list[str]) -> list[Ball]:
         """The same balls in the head's own expression: wide enough for every point that the warp takes into them."""
         field = self.field()
-        return [field.reach(region.index) for region in resolve(regions)]
+        return [field.posed_ball(region.index) for region in resolve(regions)]
 
     def save(self, path: str | Path) -> None:
         """Write a head file."""

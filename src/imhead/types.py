@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from imhead.errors import InputError
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
+DistanceField = Callable[[FloatArray], FloatArray]
+"""Points (N, 3) in mm → signed distances (N,) in mm, negative inside."""
 
 
 def _frozen(array: Any, dtype: Any, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
@@ -132,3 +135,18 @@ class RegisteredHead:
     """(V, 3) float64, head frame, mm; vertex v is the same anatomical point on every head of the source."""
     solids: tuple[tuple[IntArray, int, int], ...]
     """(faces into `vertices`, first vertex, one past the last vertex) per closed surface; the head is their union."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """A ball, head frame; outside the ball of a region that region has exactly no influence."""
+
+    center_mm: FloatArray
+    """(3,) float64."""
+    radius_mm: float
+    """Above 0."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "center_mm", _frozen(self.center_mm, np.float64, (3,), "Ball.center_mm"))
+        if not self.radius_mm > 0:
+            raise InputError(f"Ball.radius_mm is {self.radius_mm}; give a radius above 0")

@@ -140,7 +140,7 @@ def test_a_person_edits_a_nose_and_nothing_else(person: Person, shared: Path) ->
     after = mesh(person.saved("save PLY"), "ply")
     head = EditableHead(session.studio.head, session.model)
     outside = np.ones(len(before.vertices), dtype=bool)
-    for ball in (*first.reach("nose_tip"), *head.reach("nose_tip")):
+    for ball in (*first.posed_balls("nose_tip"), *head.posed_balls("nose_tip")):
         outside &= np.linalg.norm(before.vertices - ball.center_mm, axis=1) > ball.radius_mm + 1.0
     moved = (before.vertices != after.vertices).any(axis=1)
     assert outside.sum() > 1000 and not moved[outside].any()

@@ -13,8 +13,8 @@ from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.errors import InputError
 from imhead.isosurface.creases import detailed_mesh
 from imhead.isosurface.division import PARTS, REACH
-from imhead.isosurface.meshing import Field, extract_mesh, grid_layout
-from imhead.types import FloatArray, Mesh
+from imhead.isosurface.meshing import extract_mesh, grid_layout
+from imhead.types import DistanceField, FloatArray, Mesh
 
 MIDDLE = (BOUNDS_MIN_MM + BOUNDS_MAX_MM) / 2
 EDGE = np.array([0.6, 0.8, 0.0])
@@ -38,7 +38,7 @@ def wedge(points: FloatArray) -> FloatArray:
     return distance
 
 
-def rough(seed: int) -> Field:
+def rough(seed: int) -> DistanceField:
     """A field whose zero set folds within every few cells, closed inside the bounds."""
     rng = np.random.default_rng(seed)
     grid = gaussian_filter(rng.normal(size=(40, 40, 40)), rng.uniform(1.2, 3.2))
@@ -108,7 +108,7 @@ def test_a_head_is_closed_and_what_has_no_crease_is_as_it_was() -> None:
 def test_an_edit_of_the_nose_leaves_the_mesh_beyond_its_reach_as_it_was() -> None:
     before = imhead.load().sample(1, seed=4)[0]
     after = before.edit("nose", sample=5)
-    balls = [*before.reach("nose"), *after.reach("nose")]
+    balls = [*before.posed_balls("nose"), *after.posed_balls("nose")]
     reach_mm = (REACH + 3) * np.sqrt(3.0) * grid_layout(128)[0]
     vertices = [head.mesh(resolution=128).vertices for head in (before, after)]
     outside = [

@@ -14,7 +14,6 @@ from imhead.errors import InputError
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import (
     SLOPE_BOUND,
-    Field,
     band_grid,
     dense_grid,
     extract_mesh,
@@ -22,7 +21,7 @@ from imhead.isosurface.meshing import (
     largest_component,
     surface_of,
 )
-from imhead.types import Mesh
+from imhead.types import DistanceField, Mesh
 
 
 def ball(points: np.ndarray, center: tuple[float, float, float], radius_mm: float) -> np.ndarray:
@@ -44,7 +43,7 @@ def hollow(points: np.ndarray) -> np.ndarray:
     return np.maximum(head_like(points), 40.0 - np.linalg.norm(points - [0, 30, 0], axis=1)).astype(np.float32)
 
 
-def random_field(model: Model, seed: int) -> Field:
+def random_field(model: Model, seed: int) -> DistanceField:
     """The field of a random head, so scaled that it keeps the slope bound; its zero set is anything."""
     plain = model.neutral()
     rng = np.random.default_rng(seed)
@@ -60,7 +59,7 @@ def solid(mesh: Mesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
 
 
-def assert_same_surface(field: Field, resolution: int) -> tuple[int, int]:
+def assert_same_surface(field: DistanceField, resolution: int) -> tuple[int, int]:
     dense, band = dense_grid(field, resolution), band_grid(field, resolution)
     wanted, got = surface_of(dense), surface_of(band)
     assert len(got.faces) == len(wanted.faces) and len(got.vertices) == len(wanted.vertices)
@@ -72,7 +71,7 @@ def assert_same_surface(field: Field, resolution: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("field", [head_like, hollow], ids=["head", "hollow head"])
 @pytest.mark.parametrize("resolution", [31, 64])
-def test_the_narrow_band_finds_the_dense_grid_s_surface(field: Field, resolution: int) -> None:
+def test_the_narrow_band_finds_the_dense_grid_s_surface(field: DistanceField, resolution: int) -> None:
     assert_same_surface(field, resolution)
 
 

@@ -10,7 +10,7 @@ import pytest
 import trimesh
 
 from imhead.rendering import figures as render
-from imhead.rendering import raycast as sight
+from imhead.rendering import raycast
 from imhead.types import Mesh
 
 LOOK = render.camera("front", center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
@@ -31,7 +31,7 @@ def normals_of(mesh: Mesh) -> np.ndarray:
 def test_a_ball_is_seen_where_and_as_deep_as_it_is(view: str) -> None:
     ball = trimesh.creation.icosphere(subdivisions=5, radius=60.0)
     look = render.camera(view, center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
-    seen = sight.stage_of(Mesh(ball.vertices, ball.faces)).sight(look, 101)
+    seen = raycast.scene_of(Mesh(ball.vertices, ball.faces)).hits(look, 101)
     row, column = np.divmod(seen.pixel, 101)
     x, y = (column - 50) * 200 / 101, (50 - row) * 200 / 101
     wanted = np.sqrt(np.maximum(60.0**2 - x**2 - y**2, 0.0))
@@ -50,31 +50,33 @@ def test_a_second_picture_of_a_mesh_is_that_of_a_fresh_copy() -> None:
         fresh = render.shade(two_balls(), view, 64)
         assert np.array_equal(again, fresh)
     flat = np.tile([0.0, 0.0, 1.0], (len(mesh.vertices), 1))
-    assert not np.array_equal(render.shade(mesh, "front", 64, normals=flat), fresh), "openness of other normals"
+    assert not np.array_equal(render.shade(mesh, "front", 64, normals=flat), fresh), (
+        "ambient_occlusion of other normals"
+    )
     assert np.array_equal(render.shade(mesh, "front", 64), fresh)
 
 
 def test_a_mesh_is_built_once_and_let_go_with_its_owner() -> None:
     mesh = two_balls()
-    stage = sight.stage_of(mesh)
-    assert sight.stage_of(mesh) is stage
-    assert stage.sight(LOOK, 32) is stage.sight(LOOK, 32)
+    scene = raycast.scene_of(mesh)
+    assert raycast.scene_of(mesh) is scene
+    assert scene.hits(LOOK, 32) is scene.hits(LOOK, 32)
     others = [two_balls() for _ in range(6)]
     for other in others:
-        sight.stage_of(other)
-    assert len(sight._stages) <= sight._KEPT_STAGES
-    assert sight.stage_of(mesh) is not stage
-    kept = weakref.ref(sight.stage_of(mesh))
-    del mesh, stage
+        raycast.scene_of(other)
+    assert len(raycast._scenes) <= raycast._KEPT_SCENES
+    assert raycast.scene_of(mesh) is not scene
+    kept = weakref.ref(raycast.scene_of(mesh))
+    del mesh, scene
     gc.collect()
     assert kept() is None
 
 
 def test_a_crease_sees_less_sky_than_a_cheek() -> None:
     mesh = two_balls()
-    stage = sight.stage_of(mesh)
-    sky, key = stage.openness(stage.sight(LOOK, 128), normals_of(mesh), KEY)
-    seen = np.unique(stage.sight(LOOK, 128).corner)
+    scene = raycast.scene_of(mesh)
+    sky, key = scene.ambient_occlusion(scene.hits(LOOK, 128), normals_of(mesh), KEY)
+    seen = np.unique(scene.hits(LOOK, 128).corner)
     crease = seen[np.abs(mesh.vertices[seen, 0]) < 8.0]
     cheek = seen[np.linalg.norm(np.abs(mesh.vertices[seen]) - [40.0, 0.0, 40.0], axis=1) < 15.0]
     assert len(crease) and len(cheek)

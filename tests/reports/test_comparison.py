@@ -16,7 +16,7 @@ from PIL import Image
 from imhead.errors import InputError
 from imhead.reports import comparison as report
 from imhead.surfaces.properties import vertex_areas
-from imhead.types import Mesh
+from imhead.types import Ball, Mesh
 
 BUMP_MM = (0.0, 0.0, 80.0)
 
@@ -43,7 +43,7 @@ def bumped(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     out = tmp_path_factory.mktemp("compare") / "new" / "folder"
     before = ball()
     result = report.compare_meshes(
-        before, with_bump(before, 5.0), region_ball=[(BUMP_MM, 32.0)], out=out, labels=("Ann", "Ann <2>"),
+        before, with_bump(before, 5.0), region_ball=[Ball(np.array(BUMP_MM), 32.0)], out=out, labels=("Ann", "Ann <2>"),
         region_names=("nose_tip",), volume_by_region_ml={"nose_tip": 2.25, "chin": 0.0},
         measurements=[report.MeasuredChange("tip_projection", "mm", 21.0, 26.0),
                       report.MeasuredChange("nasal_length", "mm", 45.0, 45.0)],
@@ -165,7 +165,7 @@ def test_bad_comparisons_are_refused_with_one_line(tmp_path: Path) -> None:
     for attempt, words in (
         (lambda: report.compare_meshes(empty, ball(), out=tmp_path), "before: the mesh has no faces"),
         (lambda: report.compare_meshes(ball(), ball(), out=taken), "is a file"),
-        (lambda: report.compare_meshes(ball(), ball(), region_ball=[((0, 0, 0), -1)], out=tmp_path), "no ball"),
+        (lambda: Ball(np.zeros(3), -1.0), "give a radius above 0"),
     ):
         with pytest.raises(InputError, match=words) as refused:
             attempt()

@@ -151,7 +151,7 @@ def test_what_lights_up_lies_in_the_ball_of_the_selection(opened: Opened) -> Non
     shown = page.whole[-1]
     for name in ("left_ear_lobe", "chin"):
         regions = resolve(name)
-        ball = EditableHead(session.studio.head, session.model).reach(name)[0]
+        ball = EditableHead(session.studio.head, session.model).posed_balls(name)[0]
         used = np.unique(shown.regions.faces_within(regions, 0.0))
         distance = np.linalg.norm(shown.mesh.vertices[used] - ball.center_mm, axis=1)
         assert len(used) == 0 or distance.max() <= ball.radius_mm
@@ -165,7 +165,7 @@ def test_the_heat_map_is_white_where_nothing_moved(opened: Opened) -> None:
     assert session.wait()
     shown, colors = page.whole[-1], page.colors[-1]
     assert colors is not None and len(colors) == len(shown.mesh.vertices)
-    ball = EditableHead(session.studio.head, session.model).reach("chin")[0]
+    ball = EditableHead(session.studio.head, session.model).posed_balls("chin")[0]
     far = np.linalg.norm(shown.mesh.vertices - ball.center_mm, axis=1) > 2.0 * ball.radius_mm
     assert (np.ptp(colors[far], axis=0) <= 2).all()
     session.compare("after")

@@ -111,7 +111,7 @@ def test_an_edit_of_one_sheet_hardly_moves_the_other_that_it_touches(
     before = shipped.sample(1, seed=seed)[0]
     after = before.edit(name, sample=seed + 1)
     vertices = [head.mesh(surface="template").vertices for head in (before, after)]
-    balls = [*before.reach(name), *after.reach(name)]
+    balls = [*before.posed_balls(name), *after.posed_balls(name)]
     away = np.array([np.linalg.norm(v - ball.center_mm, axis=1) / ball.radius_mm for v in vertices for ball in balls])
     moved = np.linalg.norm(vertices[1] - vertices[0], axis=1)[away.min(axis=0) > 1.0]
     # untangling takes both sheets apart where they crossed

@@ -216,14 +216,14 @@ def compare(
     chosen = [r.name for r in resolve(region)] if region else []
     opened = load(model, device)
     first, second = opened.open(before), opened.open(after)
-    balls = [ball for head in (first, second) for ball in head.reach(chosen)] if chosen else []
+    balls = [ball for head in (first, second) for ball in head.posed_balls(chosen)] if chosen else []
     measured, volumes = _measured(opened, first, second) if opened.has_template else ([], None)
     if not opened.has_template:
         say.print("this model has no template, so the report has no measurements and no volumes of regions")
     result = compare_meshes(
         first.mesh(resolution=resolution),
         second.mesh(resolution=resolution),
-        region_ball=[(tuple(ball.center_mm), ball.radius_mm) for ball in balls] or None,
+        region_ball=balls or None,
         change=partial(field_change, first.field(), second.field()),
         out=out,
         labels=(before.stem, after.stem) if before.stem != after.stem else ("before", "after"),

@@ -94,7 +94,9 @@ class _Problem:
         return points
 
 
-def reach(model: Model, head: Head, regions: Regions, changes: Mapping[str, float], mirror: bool = False) -> Reached:
+def reach_targets(
+    model: Model, head: Head, regions: Regions, changes: Mapping[str, float], mirror: bool = False
+) -> Reached:
     """Change measurements of the neutral face by so many mm or degrees, in some regions' codes.
 
     Args:

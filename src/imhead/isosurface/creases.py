@@ -14,17 +14,17 @@ import numpy as np
 from imhead.errors import InputError
 from imhead.isosurface.cells import triangles_of, vertices_of
 from imhead.isosurface.division import AROUND, divide
-from imhead.isosurface.meshing import NO_SURFACE, Field, largest_component, lattice_of, surface_in
+from imhead.isosurface.meshing import NO_SURFACE, largest_component, lattice_of, surface_in
 from imhead.isosurface.refinement import Surface
 from imhead.isosurface.seams import joined
 from imhead.surfaces.properties import face_cross
-from imhead.types import BoolArray, IntArray, Mesh
+from imhead.types import BoolArray, DistanceField, IntArray, Mesh
 
 CREASE_DEG = 45.0
 """A vertex lies on a crease if the normal of a face there is so far from their mean."""
 
 
-def detailed_mesh(field: Field, resolution: int = 256) -> Mesh:
+def detailed_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
     """The surface of a head's field, as `extract_mesh` makes it, with finer cells along its creases.
 
     Raises:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from imhead.isosurface.cells import Lattice, cases_of, from_points, triangles_of
-from imhead.isosurface.meshing import Field
 from imhead.isosurface.refinement import Surface
-from imhead.types import BoolArray, FloatArray, IntArray
+from imhead.types import BoolArray, DistanceField, FloatArray, IntArray
 
 PARTS = 3
 """Finer cells along the side of a cell that is divided."""
@@ -35,7 +34,7 @@ class Divided:
     """(N, s, s, s) mm."""
 
 
-def divide(field: Field, surface: Surface, cells: IntArray) -> Divided:
+def divide(field: DistanceField, surface: Surface, cells: IntArray) -> Divided:
     """The cells (N,), divided, with those into which the finer surface goes on.
 
     A sample in an undivided cell through which the coarse surface passes has the value that its corners interpolate,

@@ -85,7 +85,7 @@ class FeatureCache:
         places = self._canonical[1 : self._count]
 
         def reaches(part: Tensor) -> Tensor:
-            return self._net.reach(part[None], keypoints[None], radius)[0].any(dim=0)
+            return self._net.in_balls(part[None], keypoints[None], radius)[0].any(dim=0)
 
         reached = torch.cat(list(side_by_side(reaches, chunks(places), places.device)))
         rows = reached.nonzero()[:, 0] + 1
@@ -133,7 +133,7 @@ class FeatureCache:
         unknown = slots == _UNKNOWN
         regions = unknown.any(dim=0).nonzero()[:, 0]
         keypoints = self._field.regional.keypoints[0].index_select(0, regions)
-        held = self._net.reach(x[None], keypoints[None], self._net.radius[regions])[0] & unknown.T[regions]
+        held = self._net.in_balls(x[None], keypoints[None], self._net.radius[regions])[0] & unknown.T[regions]
         which, point = held.nonzero(as_tuple=True)
         region = regions.index_select(0, which)
         counts = torch.bincount(self._net.net[region], minlength=NET_COUNT).tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,19 +14,10 @@ from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.model.head import Regional
 from imhead.parallel import ROWS, chunks, side_by_side
-from imhead.types import FloatArray, Head
+from imhead.types import Ball, FloatArray, Head
 
 LEAST_SLOPE = 0.2
 """Below this a gradient says little about where the surface is."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ball:
-    """The ball outside which a region has exactly no influence, canonical pose, head frame."""
-
-    center_mm: FloatArray
-    """(3,)."""
-    radius_mm: float
 
 
 class HeadField:
@@ -82,8 +72,8 @@ class HeadField:
         center = self.regional.keypoints[0, region].cpu().numpy() * MODEL_UNIT_MM
         return Ball(center, float(self.model.net.radius[region]) * MODEL_UNIT_MM)
 
-    def reach(self, region: int) -> Ball:
-        """A ball in the observed pose that holds every point whose canonical place lies in the region's ball."""
+    def posed_ball(self, region: int) -> Ball:
+        """A ball in the field's expression: it holds every point whose canonical place lies in the region's ball."""
         ball = self.ball(region)
         # the warp moves no point of the neutral face this far; a wide-open jaw may, and then the search widens
         margin_mm, spacing_mm = 30.0, max(ball.radius_mm / 16.0, 2.0)

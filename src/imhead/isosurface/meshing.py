@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,13 @@ from imhead.errors import InputError
 from imhead.isosurface.cells import Lattice, all_cases, triangles_of, vertices_of
 from imhead.isosurface.refinement import LEVELS, SLOPE_BOUND, Samples, Surface, coarsest_cells, refine
 from imhead.isosurface.splicing import largest
-from imhead.types import FloatArray, IntArray, Mesh
+from imhead.types import DistanceField, FloatArray, IntArray, Mesh
 
 __all__ = [
-    "NO_SURFACE", "SLOPE_BOUND", "Field", "Grid", "band_grid", "dense_grid", "extract_mesh", "grid_layout",
+    "NO_SURFACE", "SLOPE_BOUND", "DistanceField", "Grid", "band_grid", "dense_grid", "extract_mesh", "grid_layout",
     "largest_component", "lattice_of", "surface_in", "surface_of",
 ]  # fmt: skip
 
-Field = Callable[[FloatArray], FloatArray]
 
 NO_SURFACE = "this head has no surface inside the bounds; its codes are far from any head"
 
@@ -52,14 +50,14 @@ def lattice_of(resolution: int) -> Lattice:
     return Lattice(BOUNDS_MIN_MM, *grid_layout(resolution))
 
 
-def dense_grid(field: Field, resolution: int) -> Grid:
+def dense_grid(field: DistanceField, resolution: int) -> Grid:
     """The slow, obvious grid: the field everywhere. The reference for `band_grid`."""
     spacing, shape = grid_layout(resolution)
     points = np.indices(shape).reshape(3, -1).T * spacing + BOUNDS_MIN_MM
     return Grid(BOUNDS_MIN_MM, spacing, field(points).reshape(shape).astype(np.float32), len(points))
 
 
-def band_grid(field: Field, resolution: int) -> Grid:
+def band_grid(field: DistanceField, resolution: int) -> Grid:
     """The field near its zero set only: coarse samples first, then the halves of cells that may hold the surface.
 
     A cell is refined if a corner is nearer to zero than the slope bound times the cell's diagonal, or signs differ.
@@ -119,7 +117,7 @@ def largest_component(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices[kept], (np.cumsum(kept) - 1)[chosen])
 
 
-def extract_mesh(field: Field, resolution: int = 256) -> Mesh:
+def extract_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
     """The surface of a head's field; one closed component.
 
     It is the largest component of the dense grid's surface, whole and exact if refinement finds one cell of it: from
@@ -131,7 +129,7 @@ def extract_mesh(field: Field, resolution: int = 256) -> Mesh:
     return largest_component(_mesh_of(samples.values, cells, surface.case[cells], samples.lattice))
 
 
-def surface_in(field: Field, lattice: Lattice) -> tuple[Surface, IntArray]:
+def surface_in(field: DistanceField, lattice: Lattice) -> tuple[Surface, IntArray]:
     """The surface of a field as far as refinement finds it, and the cells (N,) that it passes, ascending."""
     samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))
     surface = Surface(samples)

@@ -92,7 +92,7 @@ class HeadModel(nn.Module):
         places: tuple[Tensor, Tensor] = self.warp(x, folded)
         return places
 
-    def reach(self, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
+    def in_balls(self, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
         """(B, R, N): whether balls (B, R, 3) of radius (R,) hold canonical points (B, N, 3) (`paper`: all do)."""
         if self.config.blend == "local":
             return torch.cdist(keypoints, x, compute_mode="donot_use_mm_for_euclid_dist") < radius[:, None]
@@ -101,7 +101,7 @@ class HeadModel(nn.Module):
     def find_pairs(self, x: Tensor, keypoints: Tensor) -> Pairs:
         """The pairs of canonical points (B, N, 3) with regions whose ball holds them (`paper`: all pairs)."""
         count = x.shape[1]
-        region, head, point = self.reach(x, keypoints, self.radius).transpose(0, 1).nonzero(as_tuple=True)
+        region, head, point = self.in_balls(x, keypoints, self.radius).transpose(0, 1).nonzero(as_tuple=True)
         counts = torch.bincount(self.net[region], minlength=NET_COUNT).tolist()
         return Pairs(head * count + point, head * REGION_COUNT + region, region, counts)
 

@@ -24,7 +24,7 @@ from imhead.types import FloatArray, Mesh
 # rays start a little off the surface; creases darken by what stands within a nose's length, shadows fall further
 _RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
 _SKY_DIRECTIONS, _KEY_DIRECTIONS = 28, 6
-_KEPT_STAGES, _KEPT_SIGHTS = 4, 3
+_KEPT_SCENES, _KEPT_HITS = 4, 3
 _THREADS = min(4, os.cpu_count() or 1)  # embree lets go of the interpreter while it casts
 
 
@@ -50,7 +50,7 @@ class Camera:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class RayHits:
     """The first hits of one ray a pixel."""
 
     pixel: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Sight:
     """(n,) towards the viewer, from the plane through the middle of the picture."""
 
 
-class Stage:
+class RayScene:
     """One mesh and everything that rays have found out about it.
 
     Args:
@@ -77,19 +77,19 @@ class Stage:
         self._scene = EmbreeScene()
         TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
         self._scene.run(*np.eye(3, dtype=np.float32)[:2, None])  # the first ray builds the tree; no two threads may
-        self._sights: dict[tuple[Camera, int], Sight] = {}
+        self._hits: dict[tuple[Camera, int], RayHits] = {}
         self._normals: FloatArray = np.zeros((0, 3))
         self._sky: dict[float, NDArray[np.float32]] = {}
 
-    def sight(self, frame: Camera, size: int) -> Sight:
+    def hits(self, frame: Camera, size: int) -> RayHits:
         """What a camera sees with `size` × `size` pixels."""
-        if (frame, size) not in self._sights:
-            self._sights[frame, size] = self._look(frame, size)
-            while len(self._sights) > _KEPT_SIGHTS:
-                del self._sights[next(iter(self._sights))]
-        return self._sights[frame, size]
+        if (frame, size) not in self._hits:
+            self._hits[frame, size] = self._look(frame, size)
+            while len(self._hits) > _KEPT_HITS:
+                del self._hits[next(iter(self._hits))]
+        return self._hits[frame, size]
 
-    def _look(self, frame: Camera, size: int) -> Sight:
+    def _look(self, frame: Camera, size: int) -> RayHits:
         right, up, toward = frame.axes
         across, upright, local = ((self._vertices - np.array(frame.center_mm)) @ frame.axes.T).T
         columns, rows = _pixels_of(across / frame.half_mm, size), _pixels_of(-upright / frame.half_mm, size)
@@ -112,21 +112,21 @@ class Stage:
         weight = np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
         ends = np.arange(len(pixel) + 1) * 3
         mean = csr_array((weight.reshape(-1), corner.reshape(-1), ends), shape=(len(pixel), len(self._vertices)))
-        return Sight(pixel, corner, facing, mean, mean @ local)
+        return RayHits(pixel, corner, facing, mean, mean @ local)
 
-    def openness(
-        self, sight: Sight, normals: FloatArray, key: FloatArray
+    def ambient_occlusion(
+        self, hits: RayHits, normals: FloatArray, key: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(V,) share of the near sky and (V,) share of a light that each vertex in sight sees; 1 for the others.
+        """(V,) share of the near sky and (V,) share of a light that each vertex in view sees; 1 for the others.
 
         Args:
-            normals: (V, 3) unit; turned to the side in sight.
+            normals: (V, 3) unit; turned to the side in view.
             key: (3,) unit, towards the middle of the light: a disc about 20 degrees wide, for soft shadows.
         """
         if not np.array_equal(normals, self._normals):
             self._normals, self._sky = normals.copy(), {}
         side = np.zeros(len(normals), dtype=np.float32)
-        side[sight.corner] = sight.facing[:, None]
+        side[hits.corner] = hits.facing[:, None]
         sky, light = np.ones((2, len(normals)), dtype=np.float32)
         for sign in (-1.0, 1.0):
             rows = np.flatnonzero(side == sign)
@@ -173,20 +173,20 @@ def _pixels_of(places: FloatArray, size: int) -> slice:
     return slice(int(np.clip(first - 1.0, 0, size)), int(np.clip(last + 2.0, 0, size)))
 
 
-_stages: WeakKeyDictionary[Mesh, Stage] = WeakKeyDictionary()
-_stages_lock = Lock()
+_scenes: WeakKeyDictionary[Mesh, RayScene] = WeakKeyDictionary()
+_scenes_lock = Lock()
 
 
-def stage_of(mesh: Mesh) -> Stage:
-    """The stage of a mesh: the last few are kept for as long as their mesh, which cannot change, is in use."""
-    with _stages_lock:
-        stage = _stages.pop(mesh, None)
-    stage = stage or Stage(mesh)
-    with _stages_lock:
-        _stages[mesh] = stage
-        while len(_stages) > _KEPT_STAGES:
-            del _stages[next(iter(_stages))]
-    return stage
+def scene_of(mesh: Mesh) -> RayScene:
+    """The scene of a mesh: the last few are kept for as long as their mesh, which cannot change, is in use."""
+    with _scenes_lock:
+        scene = _scenes.pop(mesh, None)
+    scene = scene or RayScene(mesh)
+    with _scenes_lock:
+        _scenes[mesh] = scene
+        while len(_scenes) > _KEPT_SCENES:
+            del _scenes[next(iter(_scenes))]
+    return scene
 
 
 def _along(direction: FloatArray, count: int) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from imhead.conventions import srgb_to_linear
 from imhead.errors import InputError
-from imhead.rendering.raycast import Camera, stage_of
+from imhead.rendering.raycast import Camera, scene_of
 from imhead.surfaces.normals import vertex_normals
 from imhead.types import FloatArray, Mesh
 
@@ -102,30 +102,30 @@ def shade(
             raise InputError(f"{name} has shape {np.shape(given)}; expected {mesh.vertices.shape}, one for each vertex")
     frame = view if isinstance(view, Camera) else camera(view, center_mm=center_mm, half_mm=half_mm)
     fine = 2 * size
-    stage = stage_of(mesh)
-    sight = stage.sight(frame, fine)
+    scene = scene_of(mesh)
+    hits = scene.hits(frame, fine)
     picture = _backdrop(fine)
-    if len(sight.pixel):
+    if len(hits.pixel):
         smooth = vertex_normals(mesh.vertices, mesh.faces)[0] if normals is None else np.asarray(normals)
         tables = [(smooth @ frame.axes.T).astype(np.float32)]
         if occlusion:
-            tables += [part[:, None] for part in stage.openness(sight, smooth, _KEY @ frame.axes)]
+            tables += [part[:, None] for part in scene.ambient_occlusion(hits, smooth, _KEY @ frame.axes)]
         if colors is not None:
             tables.append(_LINEAR[np.asarray(colors, dtype=np.uint8)])
-        seen = sight.mean @ np.concatenate(tables, axis=1)
-        normal = _unit(seen[:, :3]) * sight.facing[:, None]
+        seen = hits.mean @ np.concatenate(tables, axis=1)
+        normal = _unit(seen[:, :3]) * hits.facing[:, None]
         sky, key = seen[:, 3:5].T if occlusion else np.ones((2, len(seen)), dtype=np.float32)
         albedo = np.broadcast_to(_LINEAR[list(CLAY)], normal.shape) if colors is None else seen[:, -3:]
-        picture[sight.pixel] = _light(normal, albedo, sky, key, plain=colors is not None)
+        picture[hits.pixel] = _light(normal, albedo, sky, key, plain=colors is not None)
     rows = picture.reshape(fine, fine, 3)
     return _encoded((rows[::2, ::2] + rows[::2, 1::2] + rows[1::2, ::2] + rows[1::2, 1::2]) / 4.0)
 
 
 def depth_map(mesh: Mesh, frame: Camera, size: int) -> FloatArray:
     """(size, size) mm towards the viewer from the centre plane to the nearest surface; -inf where there is none."""
-    sight = stage_of(mesh).sight(frame, size)
+    hits = scene_of(mesh).hits(frame, size)
     depth = np.full(size * size, -np.inf)
-    depth[sight.pixel] = sight.depth_mm
+    depth[hits.pixel] = hits.depth_mm
     return depth.reshape(size, size)
 
 

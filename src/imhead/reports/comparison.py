@@ -26,9 +26,9 @@ from imhead.rendering.figures import (
     stack,
 )
 from imhead.reports.comparison_page import comparison_page
-from imhead.reports.movement import Ball, Change, in_balls, movement_of, signed_movement
+from imhead.reports.movement import MovementField, in_balls, movement_of, signed_movement
 from imhead.surfaces.properties import is_closed, vertex_areas, volume_ml
-from imhead.types import FloatArray, Mesh
+from imhead.types import Ball, FloatArray, Mesh
 
 STATEMENT = (
     "This is a geometric comparison of two surfaces. It is not a surgical prediction: it knows nothing of tissue, "
@@ -64,7 +64,7 @@ def compare_meshes(
     after: Mesh,
     *,
     region_ball: Sequence[Ball] | None = None,
-    change: Change | None = None,
+    change: MovementField | None = None,
     out: Path,
     labels: tuple[str, str] = ("before", "after"),
     region_names: Sequence[str] = (),
@@ -163,7 +163,7 @@ def _comparison_window(balls: Sequence[Ball] | None) -> tuple[tuple[float, float
     """Middle and half side of a window: close in where a region is given, else all of the head."""
     if not balls:
         return HEAD_CENTER_MM, HEAD_HALF_MM
-    centers, radii = np.array([c for c, _ in balls], dtype=np.float64), np.array([r for _, r in balls])
+    centers, radii = np.array([ball.center_mm for ball in balls]), np.array([ball.radius_mm for ball in balls])
     low, high = (centers - radii[:, None]).min(axis=0), (centers + radii[:, None]).max(axis=0)
     half_mm = float(np.clip(0.8 * (high - low).max(), 72.0, HEAD_HALF_MM))
     x, y, z = (float(k) for k in (low + high) / 2)

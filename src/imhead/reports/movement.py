@@ -8,15 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imhead.errors import InputError
 from imhead.surfaces.distances import signed_distance
-from imhead.types import FloatArray, Mesh
+from imhead.types import Ball, FloatArray, Mesh
 
-Ball = tuple[Sequence[float], float]
-"""Centre (x, y, z) in mm and radius in mm."""
-
-
-Change = Callable[[FloatArray], FloatArray]
+MovementField = Callable[[FloatArray], FloatArray]
 """Points (N, 3) in mm → how far the surface moved there (N,), mm, outwards positive."""
 
 
@@ -45,7 +40,7 @@ class Movement:
     """Area that these figures are over, square centimetres."""
 
 
-def signed_movement(before: Mesh, after: Mesh, change: Change | None = None) -> FloatArray:
+def signed_movement(before: Mesh, after: Mesh, change: MovementField | None = None) -> FloatArray:
     """(V,) signed distance in mm from each vertex of `after` to the surface of `before`; positive is outwards.
 
     Args:
@@ -64,10 +59,8 @@ def signed_movement(before: Mesh, after: Mesh, change: Change | None = None) -> 
 def in_balls(points: FloatArray, balls: Sequence[Ball]) -> NDArray[np.bool_]:
     """(N,) whether each point (N, 3) lies in any of the balls."""
     inside = np.zeros(len(points), dtype=bool)
-    for center_mm, radius_mm in balls:
-        if np.shape(center_mm) != (3,) or not np.isfinite(center_mm).all() or not radius_mm > 0:
-            raise InputError(f"region {center_mm}, {radius_mm} mm is no ball; give 3 numbers and a radius above 0")
-        inside |= ((points - np.asarray(center_mm, dtype=np.float64)) ** 2).sum(axis=1) <= radius_mm**2
+    for ball in balls:
+        inside |= ((points - ball.center_mm) ** 2).sum(axis=1) <= ball.radius_mm**2
     return inside
 
 

@@ -6,14 +6,11 @@ does not move it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from imhead.types import FloatArray
-
-Field = Callable[[FloatArray], FloatArray]
+from imhead.types import DistanceField, FloatArray
 
 _PROBE_MM = 0.2
 # corners of a tetrahedron: four values give a gradient, and their mean the value in the middle
@@ -34,7 +31,7 @@ class ProjectionConfig:
     """From here on the angle holds nothing back."""
 
 
-def gradient(field: Field, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+def gradient(field: DistanceField, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Value (N,) and gradient (N, 3) of a field, by four values around each point.
 
     Not by backpropagation or a product of matrices, whose rounding depends on the other points of the batch.
@@ -52,7 +49,7 @@ def smoothstep(low: float, high: float, value: FloatArray) -> FloatArray:
 
 
 def onto_zero_set(
-    field: Field,
+    field: DistanceField,
     points: FloatArray,
     normals: FloatArray,
     share: FloatArray,

@@ -51,10 +51,10 @@ def make(kind: str, model: Model, document: Document, selection: tuple[str, ...]
         if suffix == ".html":
             before = EditableHead(replace(document.current.origin, z_exp=document.head.z_exp), model)
             names = list(selection)
-            balls = [ball for one in (before, head) for ball in one.reach(names)] if names else []
+            balls = [ball for one in (before, head) for ball in one.posed_balls(names)] if names else []
             compare_meshes(
                 before.mesh(resolution=RESOLUTION), head.mesh(resolution=RESOLUTION), out=Path(folder),
-                region_ball=[(tuple(ball.center_mm), ball.radius_mm) for ball in balls] or None, region_names=names,
+                region_ball=balls or None, region_names=names,
                 change=partial(field_change, before.field(), head.field()),
             )  # fmt: skip
             return ExportedFile(name, (Path(folder) / "report.html").read_bytes())

@@ -234,7 +234,7 @@ class SetMeasurement:
     def apply(self, model: Model, document: Document) -> Document:
         regions, head = self.scope.resolve(), document.head
         change = self.value - measured(model, head)[measurement(self.name).name]
-        after = editing.reach(model, head, regions, {self.name: change}, self.scope.mirror).head
+        after = editing.reach_targets(model, head, regions, {self.name: change}, self.scope.mirror).head
         return document.with_head(self.scope.kept(head, after))
 
 
