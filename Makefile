@@ -21,7 +21,7 @@ DATA ?= $(ICT)
 
 help:
 	@echo "make demo           fit a scan, edit its nose, mesh and compare it   [SCAN=path]"
-	@echo "make test           lint and the fast tests"
+	@echo "make test           make check, then the fast tests"
 	@echo "make test-slow      the tests that take long"
 	@echo "make test-browser   a person's session in Chromium (apt-get install chromium)"
 	@echo "make check          formatting, lint and types"
@@ -60,8 +60,7 @@ demo: $(STAMP)
 	echo "  after.{ply,glb,stl}       meshes after it"; \
 	echo "  compare/report.html       what the edit moved, in mm and ml (also heatmap.png, report.json)"
 
-test: $(STAMP)
-	$(BIN)/ruff check .
+test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
 test-slow: $(STAMP)

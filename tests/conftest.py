@@ -1,7 +1,8 @@
-"""Fixtures that many tests share: a small model with random weights, and the registered source where it is present."""
+"""Fixtures that many tests share: small models with random weights, and the sources of heads."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,14 @@ from imhead.regions import REGIONS
 from imhead.sources.anny import STEPS, AnnyModel, array_digest, cache_path, read_anny
 from imhead.sources.ict import IDENTITY_MODES, IctModel, boundary_loops, read_ict
 from imhead.training.population import TrainingHeads
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each reason for which tests were skipped, with their count."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")
 
 
 def _small(blend: Blend) -> ModelConfig:
@@ -90,8 +99,20 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ict_path(shared: Path) -> Path:
-    """The packed ICT-FaceKit file."""
+def ict_path() -> Path:
+    """A subset of ICT-FaceKit in the format of the packed file: 40 of its 100 identity modes, offsets to 0.02 mm."""
+    return Path(__file__).parent / "data" / "ict_subset.npz"
+
+
+@pytest.fixture(scope="session")
+def ict(ict_path: Path) -> IctModel:
+    """The subset, read once. Frozen: no test may change it."""
+    return read_ict(ict_path)
+
+
+@pytest.fixture(scope="session")
+def full_ict_path(shared: Path) -> Path:
+    """The packed file of all of ICT-FaceKit, for tests of its statistics."""
     path = shared / "ict" / "ict_facekit_light.npz"
     if not path.is_file():
         pytest.skip("the packed ICT-FaceKit file is not in the folder of shared data")
@@ -99,14 +120,14 @@ def ict_path(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ict(ict_path: Path) -> IctModel:
-    """The ICT source, read once."""
-    return read_ict(ict_path)
+def full_ict(full_ict_path: Path) -> IctModel:
+    """All of ICT-FaceKit, read once. Frozen: no test may change it."""
+    return read_ict(full_ict_path)
 
 
 @pytest.fixture(scope="session")
 def training_heads(ict: IctModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], TrainingHeads]:
-    """So many plain and composed identities to train on, with four expressions each."""
+    """(count) → that many plain and composed identities to train on, with four expressions each."""
 
     def build(count: int) -> TrainingHeads:
         recipe = Recipe({"ict": 0.4, "compose": 0.6}, count, expressions=4, validation=0.0, heldout=0.0)
@@ -139,7 +160,7 @@ def small_ict() -> IctModel:
     expressions[ARKIT_NAMES.index("jawOpen"), :, 1] = np.minimum(mean[:, 1] + 20.0, 0.0) * 0.3
     mirror = np.linalg.norm(mean[:, None] - mean * np.float32([-1, 1, 1]), axis=2).argmin(axis=0)
     faces = np.asarray(ball.faces, dtype=np.int64)
-    return IctModel(mean, identity, expressions, faces, faces, faces[:0], mirror, IDENTITY_MODES)
+    return IctModel(mean, identity, expressions, faces, faces, faces[:0], mirror)
 
 
 @pytest.fixture(scope="session")

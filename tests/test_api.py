@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import imhead
+from imhead.checkpoint import Model
 from imhead.regions import REGIONS
 
 
@@ -39,7 +41,7 @@ def test_samples_of_a_seed_are_the_same_heads_and_differ_from_each_other(model: 
 
 def test_an_edit_of_the_nose_moves_nothing_outside_the_nose(model: imhead.MorphableModel) -> None:
     head = model.sample(1, seed=2)[0]
-    edited = head.edit("nose", sample=4, strength=2.0)
+    edited = head.sample("nose", seed=4, strength=2.0)
     before, after = head.field(), edited.field()
     rng = np.random.default_rng(1)
     points = rng.uniform([-90.0, -110.0, 0.0], [90.0, 120.0, 140.0], (100_000, 3))
@@ -64,7 +66,7 @@ def test_a_reach_holds_its_ball_in_an_open_mouth_too(model: imhead.MorphableMode
 
 
 def test_a_saved_head_opens_as_it_was(model: imhead.MorphableModel, tmp_path: Path) -> None:
-    head = model.sample(1, seed=9)[0].edit("left_ear", direction=1, strength=-1.0, mirror=True)
+    head = model.sample(1, seed=9)[0].along("left_ear", 1, -1.0, mirror=True)
     head.save(tmp_path / "head.safetensors")
     opened = model.open(tmp_path / "head.safetensors")
     np.testing.assert_array_equal(opened.codes.offsets, head.codes.offsets)
@@ -83,8 +85,38 @@ def test_an_open_jaw_lowers_the_chin_and_a_blink_shuts_the_eye(model: imhead.Mor
 
 def test_a_mistake_in_python_is_an_input_error(model: imhead.MorphableModel) -> None:
     with pytest.raises(imhead.InputError, match="nose"):
-        model.neutral().edit("noze", sample=1)
+        model.neutral().sample("noze", 1)
     with pytest.raises(imhead.InputError, match="exactly one"):
         model.neutral().edit("nose")
     with pytest.raises(imhead.InputError, match="device"):
         imhead.load(device="tpu")
+    with pytest.raises(imhead.InputError, match="leave it out"):
+        model.neutral().edit("nose", symmetry="left", strength=2.0)
+    with pytest.raises(imhead.InputError, match="outside -10 to 10"):
+        model.neutral().sample("nose", 1, strength=11.0)
+
+
+def test_a_keyword_of_edit_is_the_method_of_its_kind(model: imhead.MorphableModel) -> None:
+    head, other = model.sample(2, seed=3)
+    pairs = [
+        (head.edit("nose", sample=4, strength=0.5, mirror=True), head.sample("nose", 4, 0.5, mirror=True)),
+        (head.edit("mouth", source=other, strength=0.5), head.take_from("mouth", other, 0.5)),
+        (head.edit("ears", blend=[(other, 0.4)]), head.blend("ears", [(other, 0.4)])),
+        (head.edit("chin", direction="longer", strength=-1.0), head.along("chin", "longer", -1.0)),
+        (head.edit("ears", symmetry="right"), head.symmetrise("ears", "right")),
+        (head.edit("chin", plausible=0.4), head.limit("chin", 0.4)),
+    ]
+    for by_keyword, by_method in pairs:
+        np.testing.assert_array_equal(by_keyword.codes.offsets, by_method.codes.offsets)
+        assert by_keyword.codes.provenance == by_method.codes.provenance
+
+
+def test_heads_of_two_models_do_not_mix(model: imhead.MorphableModel, random_model: Callable[..., Model]) -> None:
+    unknown = random_model()
+    other = imhead.EditableHead(unknown.neutral(), unknown)
+    with pytest.raises(imhead.InputError, match="two models"):
+        model.neutral().take_from("nose", other)
+
+
+def test_a_notebook_shows_a_head_as_a_picture(model: imhead.MorphableModel) -> None:
+    assert model.neutral()._repr_png_().startswith(b"\x89PNG")

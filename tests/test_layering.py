@@ -67,7 +67,7 @@ MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def layer_name(module: str) -> str:
-    """The line of the table that a module belongs to: imhead.isosurface.field → geometry."""
+    """The line of the table that a module belongs to: imhead.isosurface.field → isosurface."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "imhead"
 

@@ -1,4 +1,4 @@
-"""Chunks side by side."""
+"""Work side by side gives what work one after the other gives: chunks on threads, cases in processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from imhead import parallel
 from imhead.checkpoint import Model, load_model
 from imhead.editing import sample
 from imhead.isosurface.cells import Lattice
 from imhead.isosurface.feature_cache import FeatureCache
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import lattice_of
-from imhead.parallel import ROWS, chunks, side_by_side
+from imhead.parallel import ROWS, chunks, in_processes, in_threads, side_by_side
 
 CPU = torch.device("cpu")
 
@@ -84,3 +85,34 @@ def test_one_thread_and_three_give_the_same_field_bit_for_bit(model: Model, thre
     for one, several in zip(*(values[:-1] for values in found)):
         np.testing.assert_array_equal(one, several)
     np.testing.assert_allclose(found[0][-1], found[1][-1], atol=1e-5)  # a slope is summed over a whole chunk
+
+
+@pytest.mark.parametrize("processes", [0, 1, 2])
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_processes_give_what_a_plain_map_gives_in_order_or_as_they_finish(processes: int, chunk: int) -> None:
+    offset = 7  # a closure: it is inherited, not pickled
+    wanted = [k * k + offset for k in range(11)]
+    ordered = in_processes(lambda k: k * k + offset, 11, processes, chunk=chunk)
+    assert list(ordered) == wanted
+    unordered = in_processes(lambda k: k * k + offset, 11, processes, ordered=False, chunk=chunk)
+    assert sorted(unordered) == wanted
+    assert parallel._forked is None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_in_a_process_reaches_the_caller_and_leaves_nothing_behind(processes: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(in_processes(lambda k: 1 // (k - 3), 8, processes))
+    assert parallel._forked is None
+    assert list(in_processes(lambda k: -k, 3, processes)) == [0, -1, -2]
+
+
+def test_a_caller_that_stops_early_leaves_nothing_behind() -> None:
+    results = in_processes(lambda k: k, 50, 2)
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    assert parallel._forked is None
+
+
+def test_threads_give_results_in_the_order_of_what_they_were_given() -> None:
+    assert list(in_threads(lambda k: k * 2, range(20), 3)) == list(range(0, 40, 2))

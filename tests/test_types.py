@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 
 from imhead.errors import InputError
-from imhead.types import Head, Mesh, RegisteredHead, Scan
+from imhead.types import Head, Mesh, Scan
 
 POINTS = np.arange(12.0).reshape(4, 3)
 FACES = np.array([[0, 1, 2], [0, 2, 3]])
@@ -103,7 +104,27 @@ def test_an_empty_mesh_and_a_scan_without_faces_are_allowed() -> None:
     assert scan.normals is None and scan.faces is None and scan.warnings == ()
 
 
-def test_a_registered_head_names_its_closed_solids() -> None:
-    made = RegisteredHead(POINTS, ((FACES, 0, 4),))
-    faces, first, past = made.solids[0]
-    assert faces.max() < past and first == 0
+def test_a_mesh_a_scan_and_a_head_print_one_line_each_and_no_arrays() -> None:
+    assert repr(Mesh(POINTS * 1000.0, FACES)) == "Mesh(4 vertices, 2 faces, extent 9000 × 9000 × 9000)"
+    assert repr(Mesh(np.zeros((12345, 3)), FACES)).startswith("Mesh(12 345 vertices, 2 faces")
+    assert repr(Mesh(np.zeros((0, 3)), np.zeros((0, 3)))) == "Mesh(0 vertices, 0 faces, empty)"
+    assert repr(Scan("ada", POINTS, NORMALS, FACES)) == "Scan('ada', 4 points, 2 faces, extent 9 × 9 × 9)"
+    assert repr(Scan("ada", POINTS)) == "Scan('ada', 4 points, no normals, extent 9 × 9 × 9)"
+    edited = head(z_id=[3.0, 4.0], offsets=np.eye(39, 4), provenance=("mean head", "nose wider"))
+    assert repr(edited) == "Head(model 'm', |z_id| = 5, |z_exp| = 0, 4 of 39 regions offset, 'nose wider')"
+
+
+def test_a_mesh_becomes_a_trimesh_with_the_same_vertices_in_the_same_order() -> None:
+    doubled = Mesh(POINTS[[0, 1, 2, 0, 2, 3]], np.arange(6).reshape(2, 3))
+    made = doubled.to_trimesh()
+    np.testing.assert_array_equal(made.vertices, doubled.vertices)
+    np.testing.assert_array_equal(made.faces, doubled.faces)
+    made.vertices[0] = 7.0  # the copy is the caller's
+    assert doubled.vertices[0, 0] == 0.0
+
+
+def test_a_scan_becomes_a_trimesh_or_without_faces_a_point_cloud() -> None:
+    assert isinstance(Scan("mesh", POINTS, NORMALS, FACES).to_trimesh(), trimesh.Trimesh)
+    cloud = Scan("cloud", POINTS).to_trimesh()
+    assert isinstance(cloud, trimesh.PointCloud)
+    np.testing.assert_array_equal(cloud.vertices, POINTS)

@@ -22,7 +22,8 @@ from scipy.spatial import cKDTree
 
 from imhead.conventions import ARKIT_NAMES
 from imhead.io.atomic import write_atomically
-from imhead.rendering.figures import contact_sheet, shade
+from imhead.rendering.figures import contact_sheet
+from imhead.rendering.shading import shade
 from imhead.sources.anny import AnnyModel
 from imhead.sources.anny_arrays import open_anny
 from imhead.sources.anny_people import draw_person

@@ -1,6 +1,6 @@
-"""Edits by number on drawn heads: is the target reached, do the other lengths stay, does anything outside move?
+"""Edits by number on sampled heads: is the target reached, do other lengths stay, does anything outside move?
 
-Run it as `python tools/edits_by_number.py [--heads 20] [--out FILE.json]`.
+python tools/edits_by_number.py [--heads 20] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ POINTS = 3000
 
 @dataclass(frozen=True, eq=False)
 class Before:
-    """What is asked of a head once, before its edits."""
+    """A head before its edits."""
 
     head: EditableHead
+    """The head."""
     measured: dict[str, float]
+    """Measurement → its value."""
     canonical: FloatArray
-    """(N, 3) canonical places of the points that are watched; an edit does not change them."""
+    """(N, 3) canonical positions of the test points; edits do not change them."""
     sdf: FloatArray
-    """(N,) their distances, mm."""
+    """(N,) signed distances at the test points, mm."""
 
 
 def one_edit(before: Before, group: str, name: str, change_mm: float, points: FloatArray) -> dict[str, Any]:
-    """One edit, measured anew on the edited head."""
+    """Figures of one edit, measured on the edited head."""
     row: dict[str, Any] = {"group": group, "target": name, "change_mm": change_mm, "refused": None}
     try:
-        reached = before.head.by_number(group, {name: change_mm})
+        after, reached = before.head.by_number(group, {name: change_mm})
     except InputError as error:
         return row | {"refused": str(error)}
-    after = EditableHead(reached.head, before.head.model)
     outside = np.ones(len(points), dtype=bool)
     for ball in (*before.head.balls(group), *after.balls(group)):
         distance = np.linalg.norm(before.canonical - ball.center_mm, axis=1)
@@ -64,7 +65,7 @@ def one_edit(before: Before, group: str, name: str, change_mm: float, points: Fl
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The worst of every figure."""
+    """Counts, and the largest of each figure."""
     made = [row for row in rows if row["refused"] is None]
     return {
         "edits": len(rows),
@@ -79,22 +80,22 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Draw heads, edit them, print the worst figures as JSON."""
+    """Sample heads, edit them, and print the summary as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", type=int, default=20)
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     points = np.random.default_rng(0).uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (POINTS, 3))
     rows: list[dict[str, Any]] = []
-    for k, head in enumerate(load(device="cpu").sample(given.heads, seed=given.seed)):
+    for k, head in enumerate(load(device="cpu").sample(options.heads, seed=options.seed)):
         field, measured = head.field(), values(np.stack(list(head.landmarks().values())))
         before = Before(head, measured, field.canonical(points), field.sdf(points))
         for group, name in TARGETS:
             for change_mm in CHANGES_MM:
                 rows.append({"head": k} | one_edit(before, group, name, change_mm, points))
-        if given.out is not None:
-            given.out.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1))
+        if options.out is not None:
+            options.out.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1))
     print(json.dumps(summary(rows)))
 
 

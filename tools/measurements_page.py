@@ -12,24 +12,23 @@ changes one. This page is written by `python tools/measurements_page.py > docs/m
 `src/imhead/measure/table.py`.
 
 - **On the neutral face**, whatever expression the head has: lips shut, eyes open.
-- **On the surface itself.** A landmark is a place in a face of the template's topology, carried to the head by the
-  region codes and put on the zero set. The margins of lids and lips, where two sheets meet, stay where the codes put
-  them.
-- **Independent of place and turn.** All are functions of places on the surface; a forward distance brings its own
-  direction along, from the tragions to the orbitales.
-- **Not a clinical instrument.** Names and definitions are the standard ones, the places were found on a mean head and
-  carried over by a model. Compare values of this program with each other, not with a caliper.
+- **On the surface itself.** A landmark is a point in a face of the template. The region codes carry it to the head,
+  where it is projected onto the zero set, except on the margins of lids and lips, where two sheets meet.
+- **Independent of the pose.** All are functions of points on the surface; forward distances are measured along the
+  direction from the tragions to the orbitales.
+- **Not a clinical instrument.** Names and definitions are standard, but the landmarks were placed on a mean head and
+  are carried to other heads by a model. Compare values of this program with each other, not with those of a caliper.
 
 ## Distances, angles and volumes
 
 {measurements}
 
-`tied` names what cannot stay while a measurement changes, since the same landmarks make it up. An edit by number holds
-the other lengths of its regions; angles, volumes and what is tied are reported instead.
+`tied` lists measurements that change along, since they share landmarks. An edit by number keeps the other lengths of
+its regions; changes of angles, volumes and tied measurements are reported.
 
 ## Landmarks
 
-Places on the mean head, of the left one of a pair, in the [head frame](conventions.md).
+Positions on the mean head in the [head frame](conventions.md); of a pair, those of the left landmark.
 
 {landmarks}
 """
@@ -60,8 +59,8 @@ def page() -> str:
     )
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

@@ -1,6 +1,6 @@
-"""Write `docs/model_card.md` from the model's own card and the figures of `imhead eval`, so that they cannot disagree.
+"""Write `docs/model_card.md` from the card of the shipped model and the figures of `imhead eval`.
 
-imhead eval --suite heldout --json > docs/results/heldout.json        (and real, locality)
+imhead eval --suite heldout --json > docs/results/heldout.json        (also real, locality)
 imhead eval --suite heldout --no-refine --json > docs/results/heldout_start.json
 python tools/model_card.py docs/results docs/model_card.md
 """
@@ -22,21 +22,21 @@ def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _again(card: dict[str, Any]) -> str:
+def _reproduction(card: dict[str, Any]) -> str:
     if "started_from" not in card:
         return "`make train-default`"
     return (
-        f"`imhead train SETTINGS.json --start MODEL`: model {card['started_from']} and this one's own settings, "
-        "without what came after those steps. `make train-default` trains its like from nothing"
+        f"`imhead train SETTINGS.json --start MODEL`: from model {card['started_from']}, with the settings of "
+        "this one and without its last steps. `make train-default` trains a similar model from scratch"
     )
 
 
 def heldout_table(row: dict[str, Any], start: dict[str, Any]) -> list[str]:
-    """Held-out heads: one line for each area."""
+    """Held-out heads, one line for each area."""
     lines = [
-        f"{row['heads']} composed heads that training never saw, neutral, 5 000 points without normals each, random",
-        f"pose and unit. Refused or wrong pose: {row['pose_failures']}. Distances run from what a scanner sees",
-        "of one surface to the other; Chamfer is the mean of both ways, not squared.",
+        f"{row['heads']} composed heads that training never saw: neutral, 5 000 points without normals, random pose",
+        f"and unit. Refused or in a wrong pose: {row['pose_failures']}. Distances are from what a scanner sees of one",
+        "surface to the other; Chamfer distances are means of both directions, not squared.",
         "",
         "| area | Chamfer, mm | normal consistency | F-score at 1 mm |",
         "|---|---|---|---|",
@@ -49,42 +49,43 @@ def heldout_table(row: dict[str, Any], start: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"Nine heads in ten have a face Chamfer below {row['face_chamfer_p90_mm']:.3f} mm. The encoder's first",
-        f"guess, before any refinement ({start['heads']} of these heads): face {start['face_chamfer_mm']:.3f} mm, "
-        f"head {start['head_chamfer_mm']:.3f} mm.",
+        f"Nine heads in ten have a face Chamfer distance below {row['face_chamfer_p90_mm']:.3f} mm. The encoder's",
+        f"initial guess, before refinement, on {start['heads']} of these heads: face {start['face_chamfer_mm']:.3f}",
+        f"and head {start['head_chamfer_mm']:.3f} mm.",
     ]
 
 
 def real_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Real scans: as they are, and the worst of their turns."""
+    """Real scans, as they are and in random pose and unit."""
     lines = [
-        "Distance of scan points on the face to the fit, over the points that it explains (nearer than 3 mm).",
+        "Distance from scan points on the face to the fit, over the points that it explains (nearer than 3 mm). Each",
+        "scan is fitted as it is and in random poses and units.",
         "",
-        "| scan | median, mm | mean, mm | explained | found | worst median over the turns, mm |",
+        "| scan | median, mm | mean, mm | explained | fitted | largest median over the poses, mm |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
         total = row["turns"] + 1
-        worst = row["face_median_worst_mm"]
+        largest = row["face_median_worst_mm"]
         if "scan_to_head_face_mm" in row:
             face = row["scan_to_head_face_mm"]
-            own = f"{face['median']:.3f} | {face['mean']:.3f} | {100 * row['explained_fraction']:.0f} %"
+            figures = f"{face['median']:.3f} | {face['mean']:.3f} | {100 * row['explained_fraction']:.0f} %"
         else:
-            own = "refused | | "
+            figures = "refused | | "
         lines.append(
-            f"| {row['scan']} | {own} | {row['found']} of {total} | {'' if worst is None else f'{worst:.3f}'} |"
+            f"| {row['scan']} | {figures} | {row['found']} of {total} | {'' if largest is None else f'{largest:.3f}'} |"
         )
     return lines
 
 
 def locality_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Edits: how far each region's movement reaches."""
+    """Edits: how far the movement of each region reaches."""
     changed, checked = sum(r["changed_outside"] for r in rows), sum(r["points_outside"] for r in rows)
     lines = [
-        "Each region of the mean head drawn anew at strength 2. Outside its old and new ball, "
-        f"{changed} of {checked:,} distances changed by a bit.",
+        "Each region of the mean head is sampled anew at strength 2. Outside its old and new ball, "
+        f"{changed} of {checked:,} signed distances differ in any bit.",
         "",
-        "| region | 95 % of the movement within, mm | ball, mm | largest movement, mm |",
+        "| region | 95 % of the movement within, mm | ball radius, mm | largest movement, mm |",
         "|---|---|---|---|",
     ]
     for r in rows:
@@ -108,7 +109,7 @@ def main(folder: Path, out: Path) -> None:
         f"- **Training:** {card['training']}; seed {card['seed']}, code at {card['commit']}, {card['date']}.",
         "- **Encoder:** the settings of `imhead train default`, on the same identities.",
         f"- **Limits:** {card['limits']}.",
-        f"- **To make it again:** {_again(card)}.",
+        f"- **To reproduce it:** {_reproduction(card)}.",
         "",
         "## Held-out heads",
         *heldout_table(_rows(folder, "heldout")[0], _rows(folder, "heldout_start")[0]),

@@ -1,11 +1,16 @@
-"""Measure with `imhead bench`, and write `docs/performance.md` from the figures, so that they cannot disagree.
+"""Measure speed with `imhead bench`, and write `docs/performance.md` from the figures.
 
-    python tools/performance.py docs --threads 2              (all benchmarks; options go to `imhead bench`)
-    python tools/performance.py docs mesh --threads 2         (only this one)
-    python tools/performance.py docs --page-only              (from figures that are there already)
+All benchmarks anew, with the weights that ship; other options go to `imhead bench`:
 
-Figures of a CPU go to `docs/results/bench_mesh.json` and so on, those of a GPU (`--device cuda`) to
-`bench_mesh_cuda.json`. The page says of a benchmark without figures that it was not measured.
+    python tools/performance.py docs --device cpu --threads 2 --heads 20 --reference-heads 20
+
+One benchmark, or the page alone from the figures at hand:
+
+    python tools/performance.py docs mesh --device cpu --threads 2
+    python tools/performance.py docs --page-only
+
+Figures of a CPU are kept in `docs/results/bench_NAME.json`, those of a GPU (`--device cuda`) in
+`docs/results/bench_NAME_cuda.json`. The page marks figures of other weights than those that ship.
 """
 
 from __future__ import annotations
@@ -17,68 +22,71 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imhead
+
 Row = dict[str, Any]
 
 NAMES = ("mesh", "remesh", "fit", "train")
 _ROWS = {
     "mesh": {"mesh": "Whole mesh"},
-    "remesh": {
-        "remesh_median": "After an edit, median region",
-        "remesh_largest": "After an edit, slowest region",
-    },
+    "remesh": {"remesh_median": "Update after an edit, median region", "remesh_largest": "Update, slowest region"},
     "fit": {"fit": "Fit of a scan"},
     "train": {"train": "Training step"},
 }
-_SECTIONS = {"mesh": "Whole mesh", "remesh": "After an edit", "fit": "Fit", "train": "Training step"}
+_SECTIONS = {"mesh": "Whole mesh", "remesh": "Update after an edit", "fit": "Fit of a scan", "train": "Training step"}
 _NOT_MEASURED = "Not measured."
 
 
 def measure(results: Path, name: str, options: list[str]) -> None:
-    """Run one benchmark and keep its figures."""
+    """Run one benchmark and write its figures to the folder of results."""
     command = [sys.executable, "-m", "imhead", "bench", name, "--json", *options]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    rows = json.loads(said)["rows"]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = json.loads(output)["rows"]
     if any(row["quick"] for row in rows):
-        raise SystemExit("figures of --quick mean nothing; measure without it")
+        raise SystemExit("performance.py: the figures of --quick mean nothing; measure without it")
     results.mkdir(parents=True, exist_ok=True)
-    path = figures(results, name, rows[0]["device"])
+    path = figures_path(results, name, rows[0]["device"])
     path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
-def figures(results: Path, name: str, device: str) -> Path:
-    """Where the figures of a benchmark on a device are."""
+def figures_path(results: Path, name: str, device: str) -> Path:
+    """File of the figures of a benchmark on a device."""
     return results / (f"bench_{name}.json" if device == "cpu" else f"bench_{name}_{device}.json")
 
 
 def measured(results: Path, device: str) -> dict[str, list[Row]]:
-    """The rows of all benchmarks that were run on a device."""
-    paths = {name: figures(results, name, device) for name in NAMES}
+    """Benchmark → rows, of all that were run on a device."""
+    paths = {name: figures_path(results, name, device) for name in NAMES}
     return {name: json.loads(p.read_text(encoding="utf-8"))["rows"] for name, p in paths.items() if p.is_file()}
 
 
 def duration(seconds: float) -> str:
-    """A time as a person reads it."""
+    """A time in ms, s or min."""
     if seconds < 1.0:
         return f"{1000.0 * seconds:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 120.0 else f"{seconds / 60.0:.3g} min"
 
 
-def checked(row: Row) -> str:
-    """Whether what was timed is right."""
+def equality(row: Row) -> str:
+    """Whether the timed result equals the reference."""
     words = {True: "yes", False: "**no**", None: "not checked"}
     return words[row["equal_to_reference"]]
 
 
-def summary(found: dict[str, list[Row]]) -> list[str]:
-    """One line for each row, also for those that are missing."""
+def summary(measurements: dict[str, list[Row]], weights: str) -> list[str]:
+    """The table of all rows, including missing ones."""
     lines = [
         "| | ours | processor time | peer | ratio | evaluations | floor | equal |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in NAMES:
-        by_name = {row["name"]: row for row in found.get(name, [])}
+        by_name = {row["name"]: row for row in measurements.get(name, [])}
         for key, title in _ROWS[name].items():
-            lines.append(_line(title, by_name[key]) if key in by_name else f"| {title} | not measured | | | | | | |")
+            lines.append(
+                _line(title + ("" if by_name[key]["model_hash"] == weights else " (other weights)"), by_name[key])
+                if key in by_name
+                else f"| {title} | not measured | | | | | | |"
+            )
     return lines
 
 
@@ -86,53 +94,55 @@ def _line(title: str, row: Row) -> str:
     return (
         f"| {title} | {duration(row['ours_seconds'])} | {duration(row['ours_cpu_seconds'])} "
         f"| {duration(row['peer_seconds'])} | {row['ratio']:,.1f} | {row['evaluations']:,} "
-        f"| {duration(row['floor']['seconds'])} | {checked(row)} |"
+        f"| {duration(row['floor']['seconds'])} | {equality(row)} |"
     )
 
 
-def conditions(row: Row) -> str:
-    """Where a row was measured, and what else ran there."""
-    return (
+def conditions(row: Row, weights: str) -> str:
+    """Weights, machine and load of a measurement."""
+    other = "" if row["model_hash"] == weights else "**Not the weights that ship: to be measured anew.** "
+    return other + (
         f"Model `{row['model']}` ({row['model_hash']}), torch {row['torch']}, {row['device']} ({row['chip']}), "
         f"{row['threads']} threads on {row['cores']} cores, {row['runs']} runs. "
-        f"Processes that wanted a core just before: {row['load']:.1f} (load average of a minute)."
+        f"Load of the machine before: {row['load']:.1f} (average of one minute)."
     )
 
 
 def mesh_notes(row: Row) -> list[str]:
-    """The mesh, and where its ratio comes from."""
+    """Meshing, and where its ratio comes from."""
     floor, memory = row["floor"], row["memory"]
     compared = len(row["reference"])
     library = sum(c["equal_to_library"] for c in row["reference"])
     farthest = max((c["largest_mm"] for c in row["reference"]), default=float("nan"))
-    equal = f"{compared} of them compared with our own marching cubes on the dense grid of {row['dense_evaluations']:,}"
     return [
-        f"{row['heads']} heads at {row['resolution']} cells: the mean head, and drawn ones with an edit and an",
-        f"expression; {equal} points. Equal: {checked(row)}; farthest vertex {farthest:.2g} mm.",
-        f"scikit-image's marching cubes of the same grid, as a control: equal for {library} of {compared}.",
+        f"{row['heads']} heads at {row['resolution']} cells: the mean head, and sampled ones with an edit and an",
+        f"expression. {compared} of them are compared with our own marching cubes on the dense grid of",
+        f"{row['dense_evaluations']:,} points. Equal: {equality(row)}; largest difference {farthest:.2g} mm.",
+        f"scikit-image's marching cubes of the same grid give the same mesh for {library} of {compared}.",
         "",
         f"- Peer: {row['peer']}.",
-        f"- It was timed on {row['peer_points']:,} points and extrapolated to {row['peer_evaluations']:,}.",
-        f"- Operations a point: ours {row['ours_flop_per_point']:,}, peer {row['peer_flop_per_point']:,}.",
-        f"- Fewer points: the peer on our band would take {duration(row['peer_on_our_band_seconds'])}, "
-        f"{row['gain_from_fewer_points']:.1f} times less than on its grid.",
-        f"- Cheaper points: ours takes {row['gain_from_cheaper_points']:.1f} times less than that, meshing included.",
+        f"- The peer is timed on {row['peer_points']:,} points and extrapolated to {row['peer_evaluations']:,}.",
+        f"- Operations per point: ours {row['ours_flop_per_point']:,}, peer {row['peer_flop_per_point']:,}.",
+        f"- Gain from fewer points: {row['gain_from_fewer_points']:.1f}. On the points of our narrow band, the peer "
+        f"takes {duration(row['peer_on_our_band_seconds'])}.",
+        f"- Gain from cheaper points: {row['gain_from_cheaper_points']:.1f}, with our marching cubes included.",
         f"- Floor: {floor['of']}: {floor['cells']:,} cells, {floor['evaluations']:,} corners, "
-        f"{floor['flop'] / 1e9:.0f} GFLOP at the {floor['flop_per_second'] / 1e9:.0f} GFLOP/s of one large product.",
-        f"- Peak memory {memory['peak_bytes'] / 1e9:.2f} GB, of which {memory['before_bytes'] / 1e9:.2f} GB before "
-        "the mesh: the libraries and the model.",
+        f"{floor['flop'] / 1e9:.0f} GFLOP at {floor['flop_per_second'] / 1e9:.0f} GFLOP/s, "
+        "the rate of one large product.",
+        f"- Peak memory {memory['peak_bytes'] / 1e9:.2f} GB, of which libraries and model take "
+        f"{memory['before_bytes'] / 1e9:.2f} GB.",
         f"- The first mesh of a process takes {duration(row['warm_up_seconds'])}.",
     ]
 
 
 def remesh_notes(median: Row, slowest: Row) -> list[str]:
-    """Edits: each region."""
+    """Updates after an edit of each region."""
     lines = [
-        f"Each region drawn anew at strength {median['edit_strength']:g} and taken back, by turns, up to the new mesh. "
-        f"The peer is {median['peer']}, in the same run.",
-        f"Slowest: `{slowest['region']}`. Regions for which everything was made anew: {median['rebuilt']}.",
+        f"Each region is sampled anew at strength {median['edit_strength']:g}, and the edit undone, in turns; timed up "
+        f"to the new mesh. The peer is {median['peer']}, in the same run.",
+        f"Slowest region: `{slowest['region']}`. Regions that led to a whole new mesh: {median['rebuilt']}.",
         "",
-        "| region | ball, mm | ours | evaluations | equal | farthest vertex, mm |",
+        "| region | ball radius, mm | ours | evaluations | equal | largest difference, mm |",
         "|---|---|---|---|---|---|",
     ]
     for r in median["regions"]:
@@ -144,11 +154,11 @@ def remesh_notes(median: Row, slowest: Row) -> list[str]:
 
 
 def fit_notes(row: Row) -> list[str]:
-    """The fit, with the error that it reached."""
+    """The fit and its error."""
     ours, peer = row["ours_error_mm"], row["peer_error_mm"]
     return [
-        f"{row['scan_points']:,} points without normals, drawn from `{row['scan']}`. Error: distance of all points of",
-        "the whole scan on the face to the fitted surface, over those nearer than 3 mm.",
+        f"{row['scan_points']:,} points without normals, sampled from `{row['scan']}`. Error: distance to the fitted",
+        "surface from all points of the scan on the face that are nearer than 3 mm.",
         "",
         "| | time | evaluations | median, mm | mean, mm | p90, mm | explained |",
         "|---|---|---|---|---|---|---|",
@@ -162,7 +172,7 @@ def fit_notes(row: Row) -> list[str]:
         ),
         "",
         f"- Peer: {row['peer']}.",
-        f"- `imhead fit` in a fresh process, imports and all: {duration(row['fresh_process_seconds'])}.",
+        f"- `imhead fit` in a fresh process, with imports: {duration(row['fresh_process_seconds'])}.",
     ]
 
 
@@ -171,57 +181,63 @@ def train_notes(row: Row) -> list[str]:
     return [
         f"{row['points']:,} points of {row['heads']} heads.",
         "",
-        f"- Points a second: ours {row['ours_points_per_second']:,.0f}, peer {row['peer_points_per_second']:,.0f}.",
+        f"- Points per second: ours {row['ours_points_per_second']:,.0f}, peer {row['peer_points_per_second']:,.0f}.",
         f"- Peer: {row['peer']}; heads at a time: {row['peer_heads_at_once']}.",
         f"- Parameters: ours {row['ours_parameters']:,}, peer {row['peer_parameters']:,}.",
-        "- Equal: our gradients are those of the slow, obvious forward pass.",
+        "- Equal: our gradients are those of a slow reference of the forward pass.",
     ]
 
 
-def section(found: dict[str, list[Row]]) -> list[str]:
-    """All that was measured on one device."""
-    if not found:
+def section(measurements: dict[str, list[Row]], weights: str) -> list[str]:
+    """All measurements on one device."""
+    if not measurements:
         return [_NOT_MEASURED]
     write: dict[str, Callable[..., list[str]]] = {
         "mesh": mesh_notes, "remesh": remesh_notes, "fit": fit_notes, "train": train_notes,
     }  # fmt: skip
-    lines = summary(found)
+    lines = summary(measurements, weights)
     for name in NAMES:
         lines += ["", f"## {_SECTIONS[name]}"]
-        if name in found:
-            lines += [conditions(found[name][0]), "", *write[name](*found[name])]
+        if name in measurements:
+            rows = measurements[name]
+            lines += [conditions(rows[0], weights), "", *write[name](*rows)]
         else:
             lines.append(_NOT_MEASURED)
     return lines
 
 
-def page(results: Path) -> str:
-    """The page, from whatever was measured."""
+def page(results: Path, weights: str) -> str:
+    """The page, from the figures in a folder of results.
+
+    Args:
+        weights: hash of the weights that ship.
+    """
     lines = [
         "# Speed",
         "",
-        "Written by `tools/performance.py` from `imhead bench --json`. Ours and a peer take turns in one process,",
-        "so that a busy machine slows both: read the ratios, not the seconds. Times are medians. The floor is what the",
-        "matrix products alone would take at the pace of one large product on this machine, in the same run.",
+        f"Of the weights that ship (`{weights}`). `tools/performance.py` writes this page from `imhead bench --json`.",
+        "Ours and a peer take turns in one process, so that a busy machine slows both: read the ratios rather than the",
+        "seconds. Times are medians. The floor is the time of the matrix products alone, at the rate of one large",
+        "product on this machine in the same run.",
         "",
         "# On a CPU",
         "",
-        *section(measured(results, "cpu")),
+        *section(measured(results, "cpu"), weights),
         "",
         "# On a GPU",
         "",
-        *section(measured(results, "cuda")),
+        *section(measured(results, "cuda"), weights),
     ]
     return "\n".join(lines) + "\n"
 
 
-def main(docs: Path, words: list[str]) -> None:
-    """Measure, unless `--page-only` is among the words, and write the page."""
-    if "--page-only" not in words:
-        chosen = [word for word in words if word in NAMES]
+def main(docs: Path, options: list[str]) -> None:
+    """Measure, unless `--page-only` is given, and write the page."""
+    if "--page-only" not in options:
+        chosen = [name for name in options if name in NAMES]
         for name in chosen or NAMES:
-            measure(docs / "results", name, [word for word in words if word not in NAMES])
-    (docs / "performance.md").write_text(page(docs / "results"), encoding="utf-8")
+            measure(docs / "results", name, [option for option in options if option not in NAMES])
+    (docs / "performance.md").write_text(page(docs / "results", imhead.load().model.hash), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Write `docs/results.md` and its plots from the JSON of `imhead eval` and the ablation; what has not run is left out.
+"""Write `docs/results.md` and its plots from the JSON of `imhead eval` and of the ablation.
 
     imhead eval --suite heldout --json > docs/results/heldout.json
     imhead eval --suite heldout --data DATA_SET --baselines --json > docs/results/set_heldout.json
     python tools/results.py docs/results docs/results.md docs/images
 
-The other files are named as their suites: expressions, single_view and noise (all with `--data DATA_SET --baselines`),
-real, real_unseen, correspondence, specificity and identity (`--data DATA_SET`), and ablation.
+The other files are named after their suites: expressions, single_view and noise (with `--data DATA_SET --baselines`),
+real_unseen, correspondence, specificity and identity (with `--data DATA_SET`), and ablation (`tools/ablation`).
+Sections without a file are left out.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> list[str]:
 
 
 def figures(row: Row) -> list[str]:
-    """The figures of a row or a case, as written."""
+    """Cells of the table for the figures of a row or a case."""
     return [f"{row[key]:.{digits}f}" for _, key, digits in _FIGURES]
 
 
 def by_source(row: Row) -> dict[str, Row]:
-    """Mean figures of a row's cases for each source of their heads, those that were scored."""
+    """Source of heads → mean figures of the cases of a row that were scored."""
     groups: dict[str, list[Row]] = {}
     for case in row["cases"]:
         if "refused" not in case:
@@ -59,129 +60,144 @@ def by_source(row: Row) -> dict[str, Row]:
 
 
 def numbers(row: Row) -> str:
-    """How many numbers a fit had for an identity; ours also moves the region codes, unless its name says not."""
-    alone = row["model"].startswith("pca_") or row["model"].endswith("z_id alone")
-    return str(row["code_size"]) if alone else f"{row['code_size']} + offsets"
+    """Size of the identity code that is fitted; our own fit adds region offsets, unless its name says otherwise."""
+    code_alone = row["model"].startswith("pca_") or row["model"].endswith("z_id alone")
+    return str(row["code_size"]) if code_alone else f"{row['code_size']} + offsets"
 
 
-def of_models(rows: list[Row]) -> list[str]:
-    """A line for each model."""
+def models_table(rows: list[Row]) -> list[str]:
+    """A table with one line for each model."""
     lines = [[row["model"], numbers(row), *figures(row), f"{row['pose_failures']} of {row['heads']}"] for row in rows]
-    return table(["model", "numbers", *(name for name, _, _ in _FIGURES), "wrong pose"], lines)
+    return table(["model", "code size", *(name for name, _, _ in _FIGURES), "wrong pose"], lines)
 
 
 def heldout(rows: list[Row]) -> list[str]:
-    """Composed heads, neutral."""
-    return ["Composed heads that training never saw, neutral, 5 000 points, any pose and unit.", "", *of_models(rows)]
+    """Neutral composed heads."""
+    return [
+        "Composed heads that training never saw: neutral, 5 000 points, random pose and unit.",
+        "",
+        *models_table(rows),
+    ]
 
 
 def set_heldout(rows: list[Row]) -> list[str]:
-    """The data set's own held-out heads, with the linear models, by source."""
+    """Held-out heads of the data set with linear baselines, by source."""
     lines = [
         [source, str(mean["heads"]), row["model"], numbers(row), *figures(mean)]
         for source in by_source(rows[0])
         for row, mean in ((row, by_source(row)[source]) for row in rows)
     ]
     return [
-        "Held-out identities of the data set: plain and composed heads (`ict`) and Anny's. A PCA learned the same.",
+        "Held-out identities of the data set: plain and composed ICT-FaceKit heads (`ict`) and heads of Anny. The PCAs",
+        "are learned from the same training heads.",
         "",
-        *table(["source", "heads", "model", "numbers", *(name for name, _, _ in _FIGURES)], lines),
+        *table(["source", "heads", "model", "code size", *(name for name, _, _ in _FIGURES)], lines),
         "",
         "![By source](images/results_sources.png)",
     ]
 
 
 def expressions(rows: list[Row]) -> list[str]:
-    """Heads with a drawn expression."""
-    return ["The same heads, each with a drawn expression.", "", *of_models(rows)]
+    """Heads with a random expression."""
+    return ["The same heads, each with a random expression.", "", *models_table(rows)]
 
 
 def single_view(rows: list[Row]) -> list[str]:
-    """One view, whole head scored."""
-    return ["2 500 noisy points of one frontal view; the whole head is scored.", "", *of_models(rows)]
+    """A single view."""
+    return ["2 500 noisy points of one frontal view; the score covers the whole head.", "", *models_table(rows)]
 
 
 def noise(rows: list[Row]) -> list[str]:
-    """More and more noise."""
+    """Increasing noise."""
     lines = [[f"{row['noise_mm']:g}", row["model"], numbers(row), *figures(row)] for row in rows]
     return [
-        "Gaussian noise on every coordinate of the 5 000 points.",
+        "Gaussian noise of this standard deviation on all coordinates of the 5 000 points.",
         "",
-        *table(["noise, mm", "model", "numbers", *(name for name, _, _ in _FIGURES)], lines),
+        *table(["noise, mm", "model", "code size", *(name for name, _, _ in _FIGURES)], lines),
         "",
         "![Noise](images/results_noise.png)",
     ]
 
 
 def real_unseen(rows: list[Row]) -> list[str]:
-    """Real scans, scored on the half that no fit saw."""
+    """Real scans, scored on the half that was not fitted."""
     linear = {row["scan"]: row for row in rows if row["model"] == "ict_linear"}
     lines = []
     for row in rows:
         if "refused" in row:
             lines.append([row["scan"], row["model"], "", "refused", "", "", "", "", ""])
             continue
-        yardstick = linear[row["scan"]]
-        parts = [f"{row[key] / yardstick[key]:.2f}" for key in ("face_median_mm", "face_mean_mm")]
-        of_halves = [
-            case["face_median_mm"] / peer["face_median_mm"]
-            for case, peer in zip(row["cases"], yardstick["cases"])
+        baseline = linear[row["scan"]]
+        ratios = [f"{row[key] / baseline[key]:.2f}" for key in ("face_median_mm", "face_mean_mm")]
+        of_splits = [
+            case["face_median_mm"] / reference["face_median_mm"]
+            for case, reference in zip(row["cases"], baseline["cases"])
             if "refused" not in case
         ]
         lines.append(
             [row["scan"], row["model"], f"{row['points']:.0f}", f"{row['face_median_mm']:.3f}"]
-            + [f"{row['face_mean_mm']:.3f}", *parts, f"{min(of_halves):.2f} to {max(of_halves):.2f}"]
+            + [f"{row['face_mean_mm']:.3f}", *ratios, f"{min(of_splits):.2f} to {max(of_splits):.2f}"]
             + [f"{row['all_median_mm']:.3f} / {row['all_mean_mm']:.3f} ({row['hidden_points']:.0f})"]
         )
-    names = ["scan", "model", "points", "median, mm", "mean, mm", "of linear: median", "mean", "median of each half"]
+    names = [
+        "scan",
+        "model",
+        "points",
+        "median, mm",
+        "mean, mm",
+        "ratio of medians",
+        "ratio of means",
+        "ratio of each split",
+    ]
     return [
-        "Half of each scan's points, drawn at random, is fitted; scored are the others on the face, those that",
-        "ICT-FaceKit's own linear model (100 modes and 52 expressions, same pose and steps) explains to 3 mm.",
-        f"Means over {rows[0]['halves']} such halves; the ratio of the medians of a single one moves with the draw,",
-        "by as much as its column shows. What nobody can see of a scanned mesh is left out of the score: the walls",
-        "of eye sockets, noses and mouths. The last column has median and mean with them, and how many they are.",
+        "A random half of the points of each scan is fitted. The other half is scored: the visible points on the face",
+        "that are nearer than 3 mm to the fit of `ict_linear`, ICT-FaceKit's own linear model with 100 modes and 52",
+        "expressions, from the same pose and with as many steps. Figures are means over",
+        f"{rows[0]['halves']} random splits. Ratios are to `ict_linear`; the ratio of medians is also given as its",
+        "range over the splits. The last column gives median and mean with the hidden points of eye sockets, nose and",
+        "mouth included, and the number of these points.",
         "",
         *table([*names, "with hidden points"], lines),
     ]
 
 
 def correspondence(rows: list[Row]) -> list[str]:
-    """Template vertices against the known ones."""
+    """Template vertices against the registered truth."""
     (row,) = rows
     lines = [
-        ["template vertex to its own place, face", f"{row['face_correspondence_mm']:.3f}"],
-        ["nine heads in ten, face, below", f"{row['face_correspondence_p90_mm']:.3f}"],
-        ["template vertex to its own place, head", f"{row['head_correspondence_mm']:.3f}"],
+        ["template vertex to its true place, face", f"{row['face_correspondence_mm']:.3f}"],
+        ["the same, 90th percentile over heads", f"{row['face_correspondence_p90_mm']:.3f}"],
+        ["template vertex to its true place, head", f"{row['head_correspondence_mm']:.3f}"],
         ["template to the zero set", f"{row['zero_set_mm']:.4f}"],
-        ["ARKit shape added to the neutral face, to the model's own expression", f"{row['morph_mm']:.3f}"],
-        ["the same where the shape moves it", f"{row['morph_moved_mm']:.3f}"],
+        ["neutral template plus an ARKit shape, to the model's surface with that expression", f"{row['morph_mm']:.3f}"],
+        ["the same, over vertices that the shape moves", f"{row['morph_moved_mm']:.3f}"],
     ]
     return [f"{row['heads']} held-out heads, fitted; means in mm.", "", *table(["distance", "mm"], lines)]
 
 
 def specificity(rows: list[Row]) -> list[str]:
-    """Drawn heads and their nearest training head."""
+    """Samples and their nearest training heads."""
     lines = [[r["model"], str(r["heads"]), f"{r['nearest_mean_mm']:.3f}", f"{r['nearest_p90_mm']:.3f}"] for r in rows]
     return [
-        "Mean vertex distance of a drawn head to the nearest training head: does what is drawn look like somebody.",
+        "Mean vertex distance from a sample to the nearest training head; small if samples look like people.",
         "",
-        *table(["drawn from", "heads", "mean, mm", "nine in ten below"], lines),
+        *table(["samples of", "heads", "mean, mm", "90th percentile, mm"], lines),
     ]
 
 
 def identity(rows: list[Row]) -> list[str]:
-    """Codes of the same person and of others."""
+    """Identity codes of the same person and of others."""
     (row,) = rows
     return [
-        f"{row['heads']} people, each fitted neutral and with an expression. Distance of the two identity codes: "
-        f"{row['same_person']:.2f} for the same person, {row['different_people']:.2f} between people. The nearest "
-        f"neutral code is the person's own for {100 * row['recognised']:.0f} %.",
+        f"{row['heads']} people, each fitted neutral and with an expression. Mean distance of identity codes: "
+        f"{row['same_person']:.2f} between the two codes of a person, {row['different_people']:.2f} between people. "
+        f"The code with an expression is nearest to the person's own neutral code for {100 * row['recognised']:.0f} %.",
     ]
 
 
 def ablation(rows: list[Row]) -> list[str]:
-    """Variants of the model, a table for each number of steps."""
-    names = ["variant", "numbers", "face, mm", "head, mm", "face NC", "face, of full", "s a step"]
+    """Variants of the model, one table for each number of steps."""
+    names = ["variant", "code size", "face, mm", "head, mm", "face NC", "face, ratio to full", "seconds per step"]
     tables: list[str] = []
     for steps in sorted({row["steps"] for row in rows if "steps" in row}):
         own = [row for row in rows if row.get("steps", steps) == steps]
@@ -194,13 +210,14 @@ def ablation(rows: list[Row]) -> list[str]:
             ]
             for row in own
         ]  # fmt: skip
-        tables += ["", f"### {steps} steps of training, {full['fit_steps']} to find a code", "", *table(names, lines)]
+        tables += ["", f"### {steps} training steps, {full['fit_steps']} steps to fit a code", "", *table(names, lines)]
     return [
-        f"Trained alike on a CPU, far from converged, and tested on the same {rows[0]['heads']} heads: canonical pose",
-        "known, the code found from zero by Adam. It compares parts; it is not what ships: a region's code has 32",
-        "numbers, and the loss is that of before [0029](decisions/0029-wide-codes.md). One network, with no start from",
-        "the PCA of regions, has come least far; the `paper` blend asks every network at every point.",
-        "Seconds were taken beside other work.",
+        f"All variants are trained alike on a CPU, far from convergence, and tested on the same {rows[0]['heads']}",
+        "heads in known canonical pose, with codes fitted from zero by Adam. The numbers compare variants, not the",
+        "model that ships: here a region code has 32 numbers, and the loss is older than",
+        "[0029](decisions/0029-wide-codes.md). The variant with one network cannot start from the PCA of regions and",
+        "is the farthest from convergence. The `paper` blend evaluates every network at every point. Seconds per step",
+        "were measured on a busy machine.",
         *tables,
         "",
         "![Ablation](images/results_ablation.png)",
@@ -211,18 +228,18 @@ SECTIONS: tuple[tuple[str, str, Callable[[list[Row]], list[str]]], ...] = (
     ("heldout", "Held-out heads", heldout),
     ("set_heldout", "Held-out heads of the data set, by source", set_heldout),
     ("expressions", "Expressions", expressions),
-    ("single_view", "One view", single_view),
+    ("single_view", "Single view", single_view),
     ("noise", "Noise", noise),
-    ("real_unseen", "Real scans, unseen points", real_unseen),
+    ("real_unseen", "Real scans, held-out points", real_unseen),
     ("correspondence", "Correspondence", correspondence),
     ("specificity", "Specificity", specificity),
-    ("identity", "A person with another face on", identity),
+    ("identity", "The same person with an expression", identity),
     ("ablation", "Ablation", ablation),
 )
 
 
 def plot_sources(rows: list[Row], path: Path) -> None:
-    """Bars of the Chamfer distances of face and head, by source and model."""
+    """Bars of the Chamfer distances of face and head by source and model."""
     figure, both = plt.subplots(1, 2, figsize=(9.0, 3.4), sharey=True, layout="constrained")
     sources = list(by_source(rows[0]))
     width = 0.8 / len(rows)
@@ -240,7 +257,7 @@ def plot_sources(rows: list[Row], path: Path) -> None:
 
 
 def plot_noise(rows: list[Row], path: Path) -> None:
-    """Face Chamfer distance over the noise, a line for each model."""
+    """Lines of the face Chamfer distance over the noise, one for each model."""
     figure, axes = plt.subplots(figsize=(6.0, 3.2), layout="constrained")
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
@@ -254,7 +271,7 @@ def plot_noise(rows: list[Row], path: Path) -> None:
 
 
 def plot_ablation(rows: list[Row], path: Path) -> None:
-    """Bars of the face's Chamfer distance, a variant each, after the most steps."""
+    """Bars of the face Chamfer distance of each variant, after the largest number of steps."""
     steps = max(row["steps"] for row in rows if "steps" in row)
     rows = [row for row in rows if row.get("steps", steps) == steps]
     figure, axes = plt.subplots(figsize=(6.0, 0.34 * len(rows) + 0.8), layout="constrained")
@@ -281,9 +298,10 @@ def main(folder: Path, out: Path, images: Path) -> None:
     lines = [
         "# Results",
         "",
-        f"Of the weights that ship (`{model.hash}`). Chamfer is the mean of both ways, not squared, over what a",
-        "scanner sees; NC is normal consistency, F@1 the F-score at 1 mm. Made by `tools/results.py` from",
-        "[results/](results); [model_card.md](model_card.md) has areas of the face, real scans in turns, and edits.",
+        f"Of the weights that ship (`{model.hash}`). Chamfer distances are means of both directions, not squared, over",
+        "what a scanner sees. NC is normal consistency, F@1 the F-score at 1 mm, code size the numbers of an identity",
+        "code. `tools/results.py` writes this page from [results/](results). [model_card.md](model_card.md) has areas",
+        "of the face, real scans in random pose and unit, and edits.",
     ]
     for name, title, write in SECTIONS:
         path = folder / f"{name}.json"

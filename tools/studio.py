@@ -1,11 +1,11 @@
-"""How fast the studio answers a slider, and what ten tabs at once leave behind: over WebSockets, without a browser.
+"""Measure the studio over WebSockets, without a browser: the latency of a slider, and the memory of ten tabs.
 
     python tools/studio.py drags
     python tools/studio.py tabs --commands 200
 
-`drags`: 200 places of a slider, from the event sent to the vertices received. `tabs`: ten tabs, so many random
-commands each; no head of one may appear in another, and the memory in use afterwards is compared with that before.
-Before them one tab does the same and is closed, so that what all tabs share is in memory: networks, template and so on.
+`drags`: the time from each of 200 slider events to the vertices received. `tabs`: ten tabs at once, N random commands
+each; checks that no head of one tab appears in another, and compares the memory in use before and after. One tab does
+the same beforehand and is closed, so that everything tabs share, such as networks and template, is in memory already.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from websockets.typing import Origin, Subprotocol
 
 DRAGS = {"nose": 60, "mouth": 50, "eyes": 40, "jaw": 50}
 TABS = 10
-PATIENCE_S = 540.0
+TIMEOUT_S = 540.0
 
 
 class Tab:
-    """A page of the studio without a browser: it knows the widgets that it was sent, and uses them.
+    """A page of the studio without a browser: it records the widgets it receives, and can use them.
 
     Args:
-        address: what the studio printed.
-        name: 32 hex digits: the tab's.
-        page: 32 hex digits: this loading of its page; a new one by default.
+        address: the address that the studio printed.
+        name: the tab's name, 32 hex digits.
+        page: name of this loading of the page, 32 hex digits; random by default.
     """
 
     def __init__(self, address: str, name: str, page: str = "") -> None:
-        place = urlsplit(address)
+        url = urlsplit(address)
         self.widgets: dict[str, dict[str, Any]] = {}
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.meshes = 0
         self.last_mesh = self.last_message = 0.0
         self._changed = threading.Condition()
         self._socket = connect(
-            f"ws://{place.netloc}/?{place.query}&tab={name}.{page or secrets.token_hex(16)}",
-            origin=Origin(f"http://{place.netloc}"),
+            f"ws://{url.netloc}/?{url.query}&tab={name}.{page or secrets.token_hex(16)}",
+            origin=Origin(f"http://{url.netloc}"),
             subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
             max_size=None,
-            open_timeout=PATIENCE_S,
+            open_timeout=TIMEOUT_S,
             ping_timeout=None,
         )
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -70,20 +70,20 @@ class Tab:
     def close(self) -> None:
         """Close the tab."""
         self._socket.close()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(TIMEOUT_S)
 
-    def wait_for(self, what: Callable[[], bool], seconds: float = PATIENCE_S) -> bool:
-        """Wait until something is so; whether it came to be."""
+    def wait_for(self, condition: Callable[[], bool], seconds: float = TIMEOUT_S) -> bool:
+        """Wait until a condition holds; returns whether that was in time."""
         with self._changed:
-            return self._changed.wait_for(what, seconds)
+            return self._changed.wait_for(condition, seconds)
 
     def quiet(self, seconds: float = 2.0) -> None:
-        """Wait until nothing has come for a while."""
+        """Wait until no message has come for some seconds."""
         while (left := self.last_message + seconds - time.perf_counter()) > 0.0:
             time.sleep(left)
 
     def find(self, kind: str, text: str) -> str:
-        """The widget of a kind whose label or options hold a text."""
+        """The widget of a kind whose label starts with a text, or whose options contain it."""
         for uuid, widget in self.widgets.items():
             props = widget["props"]
             if widget["type"] == kind and (
@@ -93,7 +93,7 @@ class Tab:
         raise LookupError(f"no {kind} {text!r}")
 
     def all(self, kind: str) -> list[str]:
-        """Every visible widget of a kind that can be used."""
+        """Every visible and enabled widget of a kind."""
         return [
             uuid
             for uuid, widget in list(self.widgets.items())
@@ -103,7 +103,7 @@ class Tab:
         ]
 
     def set(self, uuid: str, value: object) -> None:
-        """Use a widget."""
+        """Set a widget's value, as a person would."""
         self.widgets[uuid]["value"] = value
         self._send("GuiUpdateMessage", uuid=uuid, updates={"value": value})
 
@@ -120,12 +120,12 @@ class Tab:
                 with self._changed:
                     self.last_message = time.perf_counter()
                     for message in batch["messages"]:
-                        self._take(message)
+                        self._receive(message)
                     self._changed.notify_all()
         except ConnectionClosed:
             pass
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _receive(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind.startswith("Gui") and "props" in message and "uuid" in message:
             self.widgets[message["uuid"]] = message
@@ -135,7 +135,7 @@ class Tab:
             widget["value"] = updates.pop("value", widget.get("value"))
             widget["props"].update(updates)
         elif kind == "NotificationShowMessage":
-            self.told.append(str(message["props"]["body"]))
+            self.messages.append(str(message["props"]["body"]))
         elif message.get("name") == "/head" and "vertices" in (message.get("updates") or message.get("props") or {}):
             self.meshes += 1
             self.last_mesh = self.last_message
@@ -150,58 +150,58 @@ class RunningStudio:
             [str(program), "studio", "--port", "0", *options], stderr=subprocess.PIPE, text=True, env=os.environ.copy()
         )
         assert self._process.stderr is not None
-        self.said: list[str] = []
+        self.output: list[str] = []
         for line in self._process.stderr:
-            self.said.append(line)
+            self.output.append(line)
             if line.strip().startswith("http"):
                 self.address = line.strip()
                 break
         else:
-            raise RuntimeError("".join(self.said))
+            raise RuntimeError("".join(self.output))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def megabytes(self) -> float:
-        """Memory in use."""
+        """Resident memory, MB."""
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
-    def rest(self, window_s: float = 4.0, busy: float = 0.02) -> None:
-        """Wait until it has nothing left to do: what many tabs asked for outlasts their messages."""
-        until = time.monotonic() + PATIENCE_S
+    def rest(self, window_s: float = 4.0, busy_share: float = 0.02) -> None:
+        """Wait until the process is idle: it works on after the last message of many tabs."""
+        deadline = time.monotonic() + TIMEOUT_S
         spent = self._cpu_s()
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             time.sleep(window_s)
             before, spent = spent, self._cpu_s()
-            if spent - before < busy * window_s:
+            if spent - before < busy_share * window_s:
                 return
-        raise RuntimeError(f"the studio was still busy after {PATIENCE_S:g} s")
+        raise RuntimeError(f"the studio was still busy after {TIMEOUT_S:g} s")
 
     def _cpu_s(self) -> float:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.terminate()
         self._process.wait(30.0)
 
     def _listen(self) -> None:
         assert self._process.stderr is not None
-        self.said += list(self._process.stderr)
+        self.output += list(self._process.stderr)
 
 
-def opened(studio: RunningStudio, number: int) -> Tab:
-    """A tab that shows a head."""
+def open_tab(studio: RunningStudio, number: int) -> Tab:
+    """Open a tab and wait until it shows a head."""
     tab = Tab(studio.address, f"{number:032x}")
-    assert tab.wait_for(lambda: tab.meshes > 0), "no head came"
+    assert tab.wait_for(lambda: tab.meshes > 0), "no head was shown"
     tab.quiet()
     studio.rest()
     return tab
 
 
 def drags(studio: RunningStudio) -> dict[str, Any]:
-    """Seconds from a slider's event to the vertices that it asked for."""
-    tab = opened(studio, 1)
+    """Latency of a slider: from its event to the vertices, over all drags."""
+    tab = open_tab(studio, 1)
     seconds: list[float] = []
     for group, count in DRAGS.items():
         before = tab.last_message
@@ -221,15 +221,15 @@ def drags(studio: RunningStudio) -> dict[str, Any]:
     return {"drags": len(seconds), **dict(zip(("median_ms", "p95_ms", "max_ms"), np.round(quantiles, 1).tolist()))}
 
 
-def wander(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
-    """Use random widgets; how many heads were asked for."""
+def use_random_widgets(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
+    """Use random widgets; returns how many random heads were requested."""
     rng = np.random.default_rng(seed)
-    asked = 0
+    requested = 0
     for _ in range(commands):
         kind = rng.choice(["group", "slider", "button", "random"], p=[0.45, 0.4, 0.13, 0.02])
         if kind == "random":
             tab.set(tab.find("GuiButtonMessage", "new random head"), True)
-            asked += 1
+            requested += 1
         else:
             name = {"group": "GuiButtonGroupMessage", "slider": "GuiSliderMessage", "button": "GuiButtonMessage"}[kind]
             uuid = str(rng.choice(tab.all(name)))
@@ -243,13 +243,13 @@ def wander(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
                 tab.set(uuid, True)
         time.sleep(pause_s)
     tab.quiet()
-    return asked
+    return requested
 
 
 def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
-    """Ten tabs at once."""
-    first = opened(studio, 0)
-    wander(first, TABS, commands)
+    """Ten tabs at once: heads that leak between them, errors, and memory."""
+    first = open_tab(studio, 0)
+    use_random_widgets(first, TABS, commands)
     studio.rest()
     first.close()
     studio.rest()
@@ -257,10 +257,10 @@ def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
     made = [Tab(studio.address, f"{k + 1:032x}") for k in range(TABS)]
     for tab in made:
         assert tab.wait_for(lambda tab=tab: tab.meshes > 0)  # type: ignore[misc]
-    asked = [0] * TABS
+    requested = [0] * TABS
 
     def run(k: int) -> None:
-        asked[k] = wander(made[k], k, commands)
+        requested[k] = use_random_widgets(made[k], k, commands)
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(TABS)]
     for thread in threads:
@@ -282,20 +282,20 @@ def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
         "tabs": TABS,
         "commands": TABS * commands,
         "heads_in_two_tabs": shared,
-        "heads_beyond_those_asked_for": [k for k in range(TABS) if len(names[k]) > asked[k]],
-        "failures_told": [line for tab in made for line in tab.told if line.startswith("Something went wrong")],
-        "tracebacks": sum("Traceback" in line for line in studio.said),
+        "heads_beyond_those_asked_for": [k for k in range(TABS) if len(names[k]) > requested[k]],
+        "failures_told": [line for tab in made for line in tab.messages if line.startswith("Something went wrong")],
+        "tracebacks": sum("Traceback" in line for line in studio.output),
         "megabytes": {"before": round(before, 1), "during": round(during, 1), "after": round(studio.megabytes(), 1)},
     }
 
 
 if __name__ == "__main__":
-    asked_for = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked_for.add_argument("what", choices=("drags", "tabs"))
-    asked_for.add_argument("--commands", type=int, default=200, help="of each tab")
-    wanted = asked_for.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("drags", "tabs"))
+    parser.add_argument("--commands", type=int, default=200, help="number of commands per tab")
+    options = parser.parse_args()
     running = RunningStudio()
     try:
-        print(json.dumps(drags(running) if wanted.what == "drags" else tabs(running, wanted.commands), indent=2))
+        print(json.dumps(drags(running) if options.what == "drags" else tabs(running, options.commands), indent=2))
     finally:
         running.stop()

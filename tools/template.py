@@ -1,10 +1,10 @@
-"""The template surface on drawn heads: its figures as JSON, and the pictures of `docs/images`.
+"""The template surface on sampled heads: its figures as JSON, and the pictures of `docs/images`.
 
     python tools/template.py docs/images [HEADS]
-    python tools/template.py - [HEADS]          # figures only
+    python tools/template.py - [HEADS]              (figures only)
 
-Figures: time of an edit's preview, distance to the zero set, ARKit shapes against the model's own expressions, and
-edges of the skin that pass through other faces of it.
+Figures: time of the preview of an edit, distance to the zero set, ARKit shapes against the model's own expressions,
+and edges of the skin that intersect other faces of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import imhead
 from imhead.conventions import ARKIT_NAMES
 from imhead.evaluation.correspondence import morph_distance, surface_figures
 from imhead.isosurface.field import expression_weights
-from imhead.rendering.figures import camera, contact_sheet, shade
+from imhead.rendering.figures import contact_sheet
+from imhead.rendering.shading import ByteImage, camera, shade
 from imhead.surfaces.crossings import crossing_edges
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import MOUTH, SKIN
@@ -38,7 +39,7 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "mouthSmile": {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0},
 }
 NAMED = ("jawOpen", "eyeBlinkLeft", "mouthSmileRight")
-"""Shapes that get figures of their own."""
+"""Shapes with figures of their own."""
 WINDOWS = (
     ("three_quarter", (0.0, -10.0, 0.0), 150.0),
     ("front", (0.0, 28.0, 85.0), 50.0),
@@ -47,8 +48,8 @@ WINDOWS = (
 """View, centre and half side in mm."""
 
 
-def checkered(template: TemplateSurface, vertices: FloatArray) -> tuple[Mesh, FloatArray]:
-    """Every face split into SPLIT² ones, and colours of their corners: squares of the UV map."""
+def checkered(template: TemplateSurface, vertices: FloatArray) -> tuple[Mesh, ByteImage]:
+    """The template with every face split into SPLIT² faces, and vertex colours of a checkerboard in UV space."""
     steps = [(i, j) for i in range(SPLIT + 1) for j in range(SPLIT + 1 - i)]
     row = {step: k for k, step in enumerate(steps)}
     weights = np.array([(SPLIT - i - j, i, j) for i, j in steps]) / SPLIT
@@ -62,7 +63,7 @@ def checkered(template: TemplateSurface, vertices: FloatArray) -> tuple[Mesh, Fl
 
 
 def checkerboard(model: imhead.MorphableModel, out: Path) -> None:
-    """Six drawn heads with the same squares on them, front and three-quarter."""
+    """Six sampled heads with a checkerboard, front and three-quarter."""
     cells = []
     for head in model.sample(6, seed=4):
         mesh, colors = checkered(model.template, head.mesh(surface="template").vertices)
@@ -72,7 +73,7 @@ def checkerboard(model: imhead.MorphableModel, out: Path) -> None:
 
 
 def expressions(model: imhead.MorphableModel, out: Path) -> None:
-    """Three drawn heads with four expressions: head, eyes, mouth."""
+    """Three sampled heads with four expressions: head, eyes, mouth."""
     cells, labels = [], []
     for head in model.sample(3, seed=11):
         for name, weights in EXPRESSIONS.items():
@@ -84,7 +85,7 @@ def expressions(model: imhead.MorphableModel, out: Path) -> None:
 
 
 def figures(model: imhead.MorphableModel, heads: int) -> dict[str, Any]:
-    """Means over drawn heads, lengths in mm."""
+    """Means over sampled heads, lengths in mm."""
     template = model.template
     skin = template.faces[np.isin(template.part[template.faces], (SKIN, MOUTH)).all(axis=1)]
     shapes = [k for k, name in enumerate(ARKIT_NAMES) if name != "tongueOut"]
@@ -106,17 +107,17 @@ def figures(model: imhead.MorphableModel, heads: int) -> dict[str, Any]:
         for name, weights in EXPRESSIONS.items():
             posed = template.posed(model.model, head.codes, expression_weights(weights))
             crossings[name].append(len(crossing_edges(posed, skin)))
-    found: dict[str, Any] = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
-    found |= {"heads": heads, "vertices": len(template.part), "preview_ms": round(1e3 * float(np.median(seconds)), 2)}
-    found["preview_best_ms"] = round(1e3 * min(seconds), 2)
+    result: dict[str, Any] = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
+    result |= {"heads": heads, "vertices": len(template.part), "preview_ms": round(1e3 * float(np.median(seconds)), 2)}
+    result["preview_best_ms"] = round(1e3 * min(seconds), 2)
     for name, pairs in named.items():
-        found[name] = dict(zip(("morph_mm", "morph_moved_mm"), np.mean(pairs, axis=0).round(4).tolist()))
-    return found | {"crossing_edges": {name: float(np.mean(counts)) for name, counts in crossings.items()}}
+        result[name] = dict(zip(("morph_mm", "morph_moved_mm"), np.mean(pairs, axis=0).round(4).tolist()))
+    return result | {"crossing_edges": {name: float(np.mean(counts)) for name, counts in crossings.items()}}
 
 
 if __name__ == "__main__":
-    opened = imhead.load(device="cpu")
+    shipped = imhead.load(device="cpu")
     if sys.argv[1] != "-":
-        checkerboard(opened, Path(sys.argv[1]))
-        expressions(opened, Path(sys.argv[1]))
-    print(json.dumps(figures(opened, int(sys.argv[2]) if len(sys.argv) > 2 else 3)))
+        checkerboard(shipped, Path(sys.argv[1]))
+        expressions(shipped, Path(sys.argv[1]))
+    print(json.dumps(figures(shipped, int(sys.argv[2]) if len(sys.argv) > 2 else 3)))

@@ -2,15 +2,28 @@
 
 >>> import imhead
 >>> head = imhead.fit("scan.ply")
->>> other = head.edit("nose", sample=7)
+>>> other = head.sample("nose", seed=7)
 >>> other.mesh(expression={"jawOpen": 0.5}).vertices.shape
 """
 
 from __future__ import annotations
 
-from imhead.api import EditableHead, MorphableModel, fit, load
+from imhead.api import EditableHead, FittedHead, MorphableModel, fit, load
 from imhead.errors import InputError
+from imhead.fitting.config import FitConfig
 from imhead.types import Head, Mesh, Scan
 
 __version__ = "0.1.0"
-__all__ = ["EditableHead", "Head", "InputError", "Mesh", "MorphableModel", "Scan", "__version__", "fit", "load"]
+__all__ = [
+    "EditableHead",
+    "FitConfig",
+    "FittedHead",
+    "Head",
+    "InputError",
+    "Mesh",
+    "MorphableModel",
+    "Scan",
+    "__version__",
+    "fit",
+    "load",
+]

@@ -1,10 +1,15 @@
-"""The verbs of the command line, for Python: load, sample, fit, open; and on a head edit, mesh, save."""
+"""The verbs of the command line, for Python: load, sample, fit, open; and on a head edit, mesh, measure, compare, save.
+
+The examples run as they stand, after `import imhead`, `model = imhead.load()` and `head = model.sample(seed=7)[0]`.
+"""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +19,8 @@ from imhead.editing import Reached, Side
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, fit_scan
-from imhead.fitting.pose.finder import Units
+from imhead.fitting.landmarks import Landmarks, landmark_pairs, read_landmarks
+from imhead.fitting.pose import Units
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.creases import detailed_mesh
 from imhead.isosurface.field import HeadField, expression_code, expression_weights
@@ -23,32 +29,199 @@ from imhead.measure.landmarks import landmark_names
 from imhead.measure.table import values
 from imhead.measure.volumes import volumes
 from imhead.regions import resolve
+from imhead.rendering.figures import contact_sheet
+from imhead.rendering.shading import shade
+from imhead.reports.comparison import compare_heads
+from imhead.reports.fit_report import write_fit
 from imhead.template.surface import TemplateSurface, arkit_weights, template_of, template_path
 from imhead.types import Ball, FloatArray, Head, Mesh, MorphTargets, Scan, UvMap
 
 SurfaceKind = Literal["volume", "template"]
+RegionNames = str | Sequence[str]
+"""The name of a region or group, or several."""
+Progress = Callable[[str, float], None]
+"""Told the stage of a fit and the part done, 0 to 1."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EditableHead:
-    """A head together with the model that draws it. Immutable: an edit gives a new one."""
+    """A head together with the model that draws it. Immutable: an edit returns a new head.
+
+    Every edit changes the codes of the regions that it names and no others, so nothing moves outside their balls.
+    All edits raise `InputError` for an unknown region, and for an edit that cannot be made.
+    """
 
     codes: Head
     """The codes, as stored in a head file."""
     model: Model
     """The model that they belong to."""
 
-    def mesh(
-        self, expression: dict[str, float] | None = None, resolution: int = 256, surface: SurfaceKind = "volume"
-    ) -> Mesh:
-        """The surface, head frame, mm; with ARKit weights instead of the head's own expression if they are given.
+    def __repr__(self) -> str:
+        """
+        >>> head
+        EditableHead(default, sample 0 of seed 7, spread 0.8; no edits)
+        """
+        first, *edits = self.codes.provenance or ("unknown origin",)
+        told = "no edits" if not edits else f"{len(edits)} edit{'s' * (len(edits) > 1)}, last {edits[-1]}"
+        return f"EditableHead({self.model.name}, {first}; {told})"
+
+    def _repr_png_(self) -> bytes:
+        """The head from the front and from three quarters, as a notebook shows it."""
+        mesh = self.mesh(resolution=160)
+        picture, buffer = contact_sheet([shade(mesh, view, 320) for view in ("front", "three_quarter")]), io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def sample(self, regions: RegionNames, seed: int, strength: float = 1.0, mirror: bool = False) -> EditableHead:
+        """Draw the regions at random, as people vary while their other regions stay about the same.
 
         Args:
+            regions: names of regions or groups.
+            seed: the same seed draws the same regions.
+            strength: 1 is the spread of the identities that the model knows.
+            mirror: make the same change on the other side.
+
+        >>> head.sample("nose", seed=7, strength=1.5)
+        EditableHead(default, sample 0 of seed 7, spread 0.8; 1 edit, last left_nostril, ...)
+        """
+        chosen = resolve(regions)
+        return self._with(editing.sample(self.model, self.codes, chosen, seed, _checked(strength), mirror))
+
+    def take_from(
+        self, regions: RegionNames, other: EditableHead, strength: float = 1.0, mirror: bool = False
+    ) -> EditableHead:
+        """Take the regions from another head of the same model; `strength` 0.5 goes half way.
+
+        >>> head.take_from("mouth", model.sample(seed=8)[0]).codes.provenance[-1]
+        'left_mouth_corner, ...: taken from a head (sample 0 of seed 8, spread 0.8), strength 1'
+        """
+        chosen = resolve(regions)
+        self._check_model(other)
+        codes = editing.from_other(self.model, self.codes, other.codes, chosen, _checked(strength), mirror)
+        return self._with(codes)
+
+    def blend(
+        self, regions: RegionNames, others: Sequence[tuple[EditableHead, float]], mirror: bool = False
+    ) -> EditableHead:
+        """Mix the regions with those of other heads.
+
+        Args:
+            regions: names of regions or groups.
+            others: heads and their weights, each at least 0, together at most 1; the rest of 1 stays this head's own.
+            mirror: make the same change on the other side.
+
+        >>> first, second = model.sample(2, seed=8)
+        >>> head.blend("ears", [(first, 0.3), (second, 0.3)]).codes.offsets.shape
+        (39, 64)
+        """
+        for other, _ in others:
+            self._check_model(other)
+        mixed = [(other.codes, weight) for other, weight in others]
+        return self._with(editing.blend(self.model, self.codes, mixed, resolve(regions), mirror))
+
+    def along(
+        self, regions: RegionNames, direction: str | int, strength: float = 1.0, mirror: bool = False
+    ) -> EditableHead:
+        """Step along a named direction of the regions, or along one of their principal directions.
+
+        Args:
+            regions: names of regions or groups.
+            direction: a word such as `wider` (an unknown one is refused with the words that there are), or the number
+                of a principal direction, from 0.
+            strength: standard deviations of the identities that the model knows; negative goes the other way.
+            mirror: make the same change on the other side.
+
+        >>> wider = head.along("nose", "wider", 1.0)
+        >>> wider.measure()["alar_width"] > head.measure()["alar_width"]
+        True
+        """
+        chosen, strength = resolve(regions), _checked(strength)
+        if isinstance(direction, str):
+            codes = editing.along_word(self.model, self.codes, chosen, direction, strength, mirror)
+        else:
+            codes = editing.along_direction(self.model, self.codes, chosen, direction, strength, mirror)
+        return self._with(codes)
+
+    def reach_target(self, regions: RegionNames, changes: Mapping[str, float], mirror: bool = False) -> EditableHead:
+        """Change measurements by given amounts, and keep the regions' other lengths.
+
+        Args:
+            regions: names of regions or groups.
+            changes: measurement → change in its own unit, mm or degrees. A change that is too large is refused, with
+                the nearest one that can be reached.
+            mirror: make the same change on the other side.
+
+        >>> shorter = head.reach_target("nose", {"tip_projection": -1.0})
+        >>> round(shorter.measure()["tip_projection"] - head.measure()["tip_projection"], 1)
+        -1.0
+        """
+        return self.by_number(regions, changes, mirror)[0]
+
+    def by_number(
+        self, regions: RegionNames, changes: Mapping[str, float], mirror: bool = False
+    ) -> tuple[EditableHead, Reached]:
+        """As `reach_target`: the edited head, and what was reached, what was held, and what else moved.
+
+        >>> shorter, reached = head.by_number("nose", {"tip_projection": -1.0})
+        >>> sorted(reached.held)
+        ['alar_base_width', 'alar_width', ...]
+        """
+        codes, reached = editing.reach_targets(self.model, self.codes, resolve(regions), changes, mirror)
+        return self._with(codes), reached
+
+    def symmetrise(self, regions: RegionNames, side: Side = "average") -> EditableHead:
+        """Make both sides of the regions alike: like the `left`, like the `right`, or like their `average`.
+
+        >>> head.symmetrise("ears", "left").codes.provenance[-1]
+        'left_ear_helix, ...: both sides like the left'
+        """
+        return self._with(editing.symmetrised(self.model, self.codes, resolve(regions), side))
+
+    def limit(self, regions: RegionNames, sigma: float = editing.USUAL_SIGMA) -> EditableHead:
+        """Bring every region that lies beyond `sigma` standard deviations from the mean back to that distance.
+
+        >>> wild = head.sample("chin", seed=3, strength=6.0)
+        >>> wild.limit("chin").codes.provenance[-1]
+        'chin: within 2 sigma'
+        """
+        return self._with(editing.nearest_plausible(self.model, self.codes, resolve(regions), sigma))
+
+    def edit(
+        self, regions: RegionNames, *, strength: float | None = None, mirror: bool | None = None, **kind: Any
+    ) -> EditableHead:
+        """One edit, with the options of `imhead edit` as keywords, each of which is one of the methods above.
+
+        Exactly one kind is needed: `sample` a seed, `source` another head to take from, `blend` heads and weights,
+        `direction` a word or a number, `target` changes of measurements, `symmetry` a side, `plausible` a limit.
+
+        >>> head.edit("nose", sample=7, strength=1.5)
+        EditableHead(default, sample 0 of seed 7, spread 0.8; 1 edit, last left_nostril, ...)
+        """
+        given = {name: value for name, value in kind.items() if value is not None}
+        if len(given) != 1 or not given.keys() <= _EDITS.keys():
+            raise InputError(f"an edit needs exactly one of {', '.join(_EDITS)}; given: {', '.join(given) or 'none'}")
+        ((name, value),) = given.items()
+        method, takes = _EDITS[name]
+        options = {key: option for key, option in (("strength", strength), ("mirror", mirror)) if option is not None}
+        for option in options.keys() - takes:
+            raise InputError(f"an edit by {name} has no {option}; leave it out")
+        return method(self, regions, value, **options)
+
+    def mesh(
+        self, expression: Mapping[str, float] | None = None, resolution: int = 256, surface: SurfaceKind = "volume"
+    ) -> Mesh:
+        """The surface, head frame, mm.
+
+        Args:
+            expression: ARKit name → weight; None for the head's own expression, `{}` for the neutral face.
             resolution: cells along the longest side of the bounds, for `volume`.
             surface: `volume` is watertight and as fine as asked for; `template` has the same vertices on every head.
 
         Raises:
             InputError: an unknown expression or surface, or a model without a template.
+
+        >>> head.mesh({"jawOpen": 0.4}, resolution=64)
+        Mesh(... vertices, ... faces, extent ...)
         """
         if surface == "volume":
             return detailed_mesh(self.field(expression).sdf, resolution)
@@ -57,127 +230,186 @@ class EditableHead:
         weights = None if expression is None else expression_weights(expression)
         return template_of(self.model).mesh(self.model, self.codes, weights)
 
-    def animated(self, expression: dict[str, float] | None = None) -> tuple[Mesh, UvMap, MorphTargets]:
+    def animated(self, expression: Mapping[str, float] | None = None) -> tuple[Mesh, UvMap, MorphTargets]:
         """The neutral template mesh, its UVs and the 52 ARKit shapes, shown first with ARKit weights or the head's own.
 
         Raises:
             InputError: an unknown expression, or a model without a template.
+
+        >>> mesh, uv, morphs = head.animated()
+        >>> len(morphs.names)
+        52
         """
         template = template_of(self.model)
         own = arkit_weights(self.model, self.codes.z_exp) if expression is None else expression_weights(expression)
         neutral = template.mesh(self.model, self.codes, expression_weights({}))
         return neutral, template.uv_map, template.morph_targets(own)
 
-    def field(self, expression: dict[str, float] | None = None) -> HeadField:
-        """The signed distance field, mm."""
+    def field(self, expression: Mapping[str, float] | None = None) -> HeadField:
+        """The signed distance field: points in mm in, signed distances in mm out.
+
+        >>> head.field().sdf(np.array([[0.0, 0.0, 300.0]])) > 100.0
+        array([ True])
+        """
         code = None if expression is None else expression_code(self.model, expression)
         return HeadField(self.model, self.codes, code)
-
-    def edit(
-        self,
-        regions: str | list[str],
-        *,
-        sample: int | None = None,
-        source: EditableHead | None = None,
-        blend: list[tuple[EditableHead, float]] | None = None,
-        direction: int | str | None = None,
-        target: dict[str, float] | None = None,
-        symmetry: Side | None = None,
-        plausible: float | None = None,
-        strength: float = 1.0,
-        mirror: bool = False,
-    ) -> EditableHead:
-        """Change one or more regions or groups, and nothing else.
-
-        Args:
-            sample: seed of a random draw.
-            source: take the regions from this head.
-            blend: mix the regions with those of other heads, by weights that add up to 1 at most.
-            direction: step along this principal direction of the regions, or along a word such as `wider`, `strength`
-                standard deviations.
-            target: measurement → change in mm or degrees; `by_number` also says what was reached.
-            symmetry: make both sides like the `left`, the `right` or their `average`.
-            plausible: bring regions that lie farther from the mean than so many standard deviations back to there.
-            mirror: do the same on the other side.
-
-        Raises:
-            InputError: an unknown region, not exactly one kind of edit, or one that cannot be made.
-        """
-        chosen = resolve(regions)
-        kinds = (sample, source, blend, direction, target, symmetry, plausible)
-        if sum(kind is not None for kind in kinds) != 1:
-            raise InputError(
-                "an edit needs exactly one of: a sample seed, another head, heads to blend, a direction, targets, "
-                "a side for symmetry, a limit of plausibility"
-            )
-        if not np.isfinite(strength) or abs(strength) > 10.0:
-            raise InputError(f"strength {strength:g} is outside -10 to 10; 1 is one standard deviation")
-        model, head = self.model, self.codes
-        if sample is not None:
-            codes = editing.sample(model, head, chosen, sample, strength, mirror)
-        elif source is not None:
-            codes = editing.from_other(model, head, source.codes, chosen, strength, mirror)
-        elif blend is not None:
-            codes = editing.blend(model, head, [(other.codes, weight) for other, weight in blend], chosen, mirror)
-        elif isinstance(direction, str):
-            codes = editing.along_word(model, head, chosen, direction, strength, mirror)
-        elif direction is not None:
-            codes = editing.along_direction(model, head, chosen, direction, strength, mirror)
-        elif target is not None:
-            codes = editing.reach_targets(model, head, chosen, target, mirror).head
-        elif symmetry is not None:
-            codes = editing.symmetrised(model, head, chosen, symmetry)
-        else:
-            assert plausible is not None
-            codes = editing.nearest_plausible(model, head, chosen, plausible)
-        return replace(self, codes=codes)
-
-    def by_number(self, regions: str | list[str], target: dict[str, float], mirror: bool = False) -> Reached:
-        """Change measurements by so many mm or degrees, and say what was reached, held and moved.
-
-        Raises:
-            InputError: as `edit`; a change out of reach is refused with the nearest value that is reached.
-        """
-        return editing.reach_targets(self.model, self.codes, resolve(regions), target, mirror)
 
     def landmarks(self) -> dict[str, FloatArray]:
         """Anthropometric landmarks of the neutral face: name → place (3,), head frame, mm.
 
         Raises:
             InputError: a model without a template.
+
+        >>> head.landmarks()["pronasale"].shape
+        (3,)
         """
         points = landmark_points(self.model).on_head(self.model, self.codes)
         return dict(zip(landmark_names(), points))
 
     def measure(self) -> dict[str, float]:
-        """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` says.
+        """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` names.
 
         Raises:
             InputError: a model without a template.
+
+        >>> 25.0 < head.measure()["alar_width"] < 50.0
+        True
         """
         landmarks = landmark_points(self.model).on_head(self.model, self.codes)
         return values(landmarks) | volumes(self.model, self.codes)
 
-    def balls(self, regions: str | list[str]) -> list[Ball]:
-        """The balls that bound the influence of the regions, canonical pose, mm."""
+    def compare(
+        self,
+        other: EditableHead,
+        out: str | Path,
+        regions: RegionNames = (),
+        labels: tuple[str, str] = ("before", "after"),
+        resolution: int = 256,
+    ) -> dict[str, Any]:
+        """What changed from this head to another: `report.json`, `heatmap.png` and `report.html` in the folder `out`.
+
+        Args:
+            other: the head after; of the same model.
+            out: folder, made where missing.
+            regions: the regions that were edited, for figures inside and outside of them.
+            labels: what the report calls the two heads.
+            resolution: cells along the longest side of the bounds.
+
+        Returns:
+            What `report.json` holds: movement in mm, volumes in ml, measurements.
+
+        >>> report = head.compare(head.along("nose", "wider"), out, "nose", resolution=64)
+        >>> report["movement_mm"]["outside"]["max"]
+        0.0
+        """
+        self._check_model(other)
+        return compare_heads(
+            self.model, self.codes, other.codes, Path(out),
+            regions=resolve(regions) if regions else (), labels=labels, resolution=resolution,
+        )  # fmt: skip
+
+    def balls(self, regions: RegionNames) -> list[Ball]:
+        """The balls that bound the influence of the regions, canonical pose, mm.
+
+        >>> [round(ball.radius_mm) for ball in head.balls("nose_tip")]
+        [28]
+        """
         field = self.field()
         return [field.ball(region.index) for region in resolve(regions)]
 
-    def posed_balls(self, regions: str | list[str]) -> list[Ball]:
-        """The same balls in the head's own expression: wide enough for every point that the warp takes into them."""
+    def posed_balls(self, regions: RegionNames) -> list[Ball]:
+        """Balls that bound the influence of the regions in the head's own expression, mm.
+
+        >>> len(head.posed_balls("nose"))
+        4
+        """
         field = self.field()
         return [field.posed_ball(region.index) for region in resolve(regions)]
 
     def save(self, path: str | Path) -> None:
-        """Write a head file."""
+        """Write a head file, which `MorphableModel.open` reads.
+
+        >>> head.save(out / "head.safetensors")
+        """
         checkpoint.save_head(self.codes, Path(path))
 
+    def _with(self, codes: Head) -> EditableHead:
+        return EditableHead(codes, self.model)
 
-@dataclass(frozen=True, eq=False)
+    def _check_model(self, other: EditableHead) -> None:
+        if other.model.hash != self.model.hash:
+            raise InputError(
+                f"the other head belongs to model {other.model.name!r} ({other.model.hash}), this one to "
+                f"{self.model.name!r} ({self.model.hash}); codes of two models do not mix"
+            )
+
+
+_EDITS: dict[str, tuple[Callable[..., EditableHead], frozenset[str]]] = {
+    "sample": (EditableHead.sample, frozenset({"strength", "mirror"})),
+    "source": (EditableHead.take_from, frozenset({"strength", "mirror"})),
+    "blend": (EditableHead.blend, frozenset({"mirror"})),
+    "direction": (EditableHead.along, frozenset({"strength", "mirror"})),
+    "target": (EditableHead.reach_target, frozenset({"mirror"})),
+    "symmetry": (EditableHead.symmetrise, frozenset()),
+    "plausible": (EditableHead.limit, frozenset()),
+}
+"""Keyword of `edit` → the method that it stands for, and the options that go with it."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedHead(EditableHead):
+    """A head that was fitted to a scan, and how well it explains the scan. Edits return a plain `EditableHead`."""
+
+    scan: Scan
+    """The scan, in its own frame and unit."""
+    result: FitResult
+    """Mesh, pose, distances and warnings of the fit."""
+
+    def __repr__(self) -> str:
+        """
+        >>> fitted
+        FittedHead(default, fitted to demo_scan; median 0... mm over ... % of the scan)
+        """
+        report = self.result.report()
+        median, share = report["scan_to_head_mm"]["median"], report["explained_fraction"]
+        told = "explains nothing of the scan" if median is None else f"median {median:.2f} mm"
+        return f"FittedHead({self.model.name}, {self.codes.provenance[0]}; {told} over {100 * share:.0f} % of the scan)"
+
+    def report(self) -> dict[str, Any]:
+        """The figures of the fit, as `report.json` holds them.
+
+        >>> fitted.report()["units"]
+        'cm'
+        """
+        return self.result.report()
+
+    def write(self, folder: str | Path) -> dict[str, Any]:
+        """Write what `imhead fit` writes: head file, mesh, overlay, report and picture; returns the report.
+
+        >>> report = fitted.write(out / "fit")
+        >>> sorted(path.name for path in (out / "fit").iterdir())
+        ['head.ply', 'head.safetensors', 'overlay.ply', 'report.json', 'report.png']
+        """
+        return write_fit(self.result, self.scan, Path(folder))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class MorphableModel:
-    """A trained model: where heads come from."""
+    """A trained model, which draws, opens and fits heads."""
 
     model: Model
+    """Networks, name, hash and card."""
+
+    def __repr__(self) -> str:
+        """
+        >>> model
+        MorphableModel(default ..., identity code of 256 numbers, 39 region codes of 64, on cpu)
+        """
+        config = self.model.net.config
+        return (
+            f"MorphableModel({self.model.name} {self.model.hash}, identity code of {config.identity_size} numbers, "
+            f"{len(self.model.net.radius)} region codes of {config.region_code_size}, on {self.model.device})"
+        )
 
     @property
     def template(self) -> TemplateSurface:
@@ -194,11 +426,24 @@ class MorphableModel:
         return self.model.path is not None and template_path(self.model.path).is_file()
 
     def neutral(self) -> EditableHead:
-        """The mean head."""
+        """The mean head.
+
+        >>> model.neutral()
+        EditableHead(default, mean head; no edits)
+        """
         return EditableHead(self.model.neutral(), self.model)
 
     def sample(self, count: int = 1, seed: int = 0, spread: float = 0.8) -> list[EditableHead]:
-        """New heads, neutral, drawn from the identity codes' normal distribution; `spread` below 1 stays plausible."""
+        """New neutral heads.
+
+        Args:
+            count: how many.
+            seed: the same seed draws the same heads.
+            spread: standard deviation of the identity codes; below 1 heads stay nearer to the mean.
+
+        >>> len(model.sample(3, seed=1))
+        3
+        """
         size = self.model.net.config.identity_size
         drawn = np.random.default_rng(seed).normal(0.0, spread, (count, size))
         return [
@@ -210,13 +455,48 @@ class MorphableModel:
         ]
 
     def open(self, path: str | Path) -> EditableHead:
-        """A head from its file."""
+        """A head from its file.
+
+        Raises:
+            InputError: no such file, a damaged one, or a head of another model.
+
+        >>> head.save(out / "again.safetensors")
+        >>> model.open(out / "again.safetensors")
+        EditableHead(default, sample 0 of seed 7, spread 0.8; no edits)
+        """
         return EditableHead(checkpoint.load_head(Path(path), self.model), self.model)
 
-    def fit(self, scan: Scan | str | Path, units: Units = "auto", config: FitConfig = FitConfig()) -> FitResult:
-        """Find the head in a scan; `FitResult.head` holds its codes."""
+    def fit(
+        self,
+        scan: Scan | str | Path,
+        units: Units = "auto",
+        config: FitConfig = FitConfig(),
+        *,
+        landmarks: Landmarks | str | Path | None = None,
+        progress: Progress = lambda stage, part: None,
+    ) -> FittedHead:
+        """Find the head in a scan: any pose, mesh or points, whole or partial.
+
+        Args:
+            scan: a scan, or the path of one: .ply, .obj, .stl, .glb or .off.
+            units: what the numbers of the scan mean, if you know it.
+            config: settings of the fit.
+            landmarks: region name → place (3,) in the scan's own frame, three or more, or the path of a JSON file that
+                holds them; they replace the search for the pose.
+            progress: called with the stage and the part done, 0 to 1.
+
+        Raises:
+            InputError: the file cannot be read, or no face was found; the message says what to do.
+
+        >>> fitted = model.fit(demo_scan)
+        >>> fitted.report()["scan_to_head_mm"]["median"] < 0.3
+        True
+        """
         found = scan if isinstance(scan, Scan) else read_scan(Path(scan))
-        return fit_scan(found, self.model, config, units=units)
+        places = read_landmarks(Path(landmarks)) if isinstance(landmarks, str | Path) else landmarks
+        pairs = None if places is None else landmark_pairs(places, self.model)
+        result = fit_scan(found, self.model, config, units=units, landmarks=pairs, progress=progress)
+        return FittedHead(result.head, self.model, found, result)
 
 
 def load(model: str | Path = "default", device: str = "auto") -> MorphableModel:
@@ -224,11 +504,31 @@ def load(model: str | Path = "default", device: str = "auto") -> MorphableModel:
 
     Raises:
         InputError: no such model, a damaged file, or no such device.
+
+    >>> imhead.load("default", device="cpu").model.name
+    'default'
     """
     return MorphableModel(checkpoint.load_model(model, checkpoint.device_named(device)))
 
 
-def fit(scan: Scan | str | Path, units: Units = "auto", model: str | Path = "default") -> EditableHead:
-    """Find the head in a scan with the default model. For the figures of the fit, use `load().fit(scan)`."""
-    opened = load(model)
-    return EditableHead(opened.fit(scan, units).head, opened.model)
+def fit(
+    scan: Scan | str | Path,
+    units: Units = "auto",
+    model: str | Path = "default",
+    config: FitConfig = FitConfig(),
+    *,
+    landmarks: Landmarks | str | Path | None = None,
+    progress: Progress = lambda stage, part: None,
+) -> FittedHead:
+    """Find the head in a scan: `load(model).fit(scan, …)`.
+
+    >>> imhead.fit(demo_scan).report()["units"]
+    'cm'
+    """
+    return load(model).fit(scan, units, config, landmarks=landmarks, progress=progress)
+
+
+def _checked(strength: float) -> float:
+    if not np.isfinite(strength) or abs(strength) > 10.0:
+        raise InputError(f"strength {strength:g} is outside -10 to 10; 1 is one standard deviation")
+    return strength

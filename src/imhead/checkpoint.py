@@ -1,4 +1,4 @@
-"""Models and heads on disk: safetensors only, checked in full before a number of them is used."""
+"""Models and heads on disk: safetensors only, checked in full before any number in them is used."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Model:
     card: dict[str, Any]
     """Data, seed, training and limits, as written when it was trained."""
     path: Path | None = None
-    """The file it was opened from; its template lies beside it."""
+    """The file it was opened from, with its template beside it; None for a model that was never on disk."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that holds the weights."""
         return self.net.radius.device
 
     def neutral(self) -> Head:
@@ -61,7 +61,7 @@ class Model:
 
 
 def regions_digest() -> str:
-    """A hash of the region table: a model drawn up with another one must not be opened."""
+    """First 16 hex digits of the SHA-256 over the region table; a model opens only with the table it was made with."""
     table = [(r.name, r.group, r.center_mm, r.radius_mm, r.mirror) for r in REGIONS]
     return hashlib.sha256(repr(table).encode()).hexdigest()[:16]
 
@@ -77,7 +77,7 @@ def weights_hash(tensors: dict[str, Tensor]) -> str:
 
 
 def save_model(net: HeadModel, path: Path, name: str, card: dict[str, Any]) -> str:
-    """Write a model as half-precision safetensors, its places and radii in single precision; its hash."""
+    """Write a model as safetensors, parameters in half precision and buffers in single precision; returns its hash."""
     learned = {name for name, _ in net.named_parameters()}
     tensors = {
         key: (value.half() if key in learned else value.float()).detach().cpu().contiguous()
@@ -117,9 +117,7 @@ def load_model(source: str | Path = "default", device: str | torch.device = "cpu
     text = str(source)
     shipped = resources.files("imhead") / "assets" / f"{text}.safetensors"
     path = Path(str(shipped)) if "/" not in text and shipped.is_file() else Path(text)
-    tensors, metadata = read_tensors(path, "model")
-    if metadata.get("format") != MODEL_FORMAT:
-        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a model ({MODEL_FORMAT})")
+    tensors, metadata = read_tensors(path, "model", MODEL_FORMAT)
     if metadata.get("regions") != regions_digest():
         raise InputError(f"{path}: was made with another table of regions; use the imhead version it came with")
     try:
@@ -135,7 +133,7 @@ def load_model(source: str | Path = "default", device: str | torch.device = "cpu
 
 
 def save_head(head: Head, path: Path) -> None:
-    """Write a head file: codes in single precision, and where they came from."""
+    """Write a head file: codes in single precision, and their provenance."""
     tensors = {
         "z_id": torch.from_numpy(np.array(head.z_id)),
         "z_exp": torch.from_numpy(np.array(head.z_exp)),
@@ -154,11 +152,9 @@ def load_head(path: Path, model: Model) -> Head:
     """Open a head that was made with `model`.
 
     Raises:
-        InputError: not a head file, damaged, or made by another model.
+        InputError: not a head, damaged, or made with another model.
     """
-    tensors, metadata = read_tensors(path, "head")
-    if metadata.get("format") != HEAD_FORMAT:
-        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not a head ({HEAD_FORMAT})")
+    tensors, metadata = read_tensors(path, "head", HEAD_FORMAT)
     if metadata.get("model_hash") != model.hash:
         raise InputError(
             f"{path}: was made by model {metadata.get('model')!r} ({metadata.get('model_hash')}), not by "
@@ -182,11 +178,15 @@ def load_head(path: Path, model: Model) -> Head:
     return Head(model.name, model.hash, codes["z_id"], codes["z_exp"], codes["offsets"], provenance)
 
 
-def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file that somebody calls a `what`.
+def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file of one kind.
+
+    Args:
+        what: the kind, for messages: `model`, `head` …
+        mark: the kind's format mark, `format` in the file's metadata.
 
     Raises:
-        InputError: no such file, too large, a pickle, or damaged.
+        InputError: no such file, too large, a pickle, damaged, or of another kind.
     """
     if not path.exists():
         raise InputError(f"{path}: no such {what}; give the path of a .safetensors file")
@@ -201,26 +201,23 @@ def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, st
         raise InputError(f"{path}: is a pickle or zip archive, which can run code; only .safetensors files are opened")
     try:
         with safe_open(path, framework="pt") as opened:
-            return {key: opened.get_tensor(key) for key in opened.keys()}, dict(opened.metadata() or {})
+            tensors, metadata = {key: opened.get_tensor(key) for key in opened.keys()}, dict(opened.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: damaged or not a safetensors file ({reason}); get the file again") from error
+    if metadata.get("format") != mark:
+        article = "an" if what[0] in "aeiou" else "a"
+        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not {article} {what} ({mark})")
+    return tensors, metadata
 
 
 def read_companion(path: Path, what: str, mark: str, model: Model) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file that belongs to one model's weights, such as its template or its encoder.
-
-    Args:
-        what: its kind, as a person calls it.
-        mark: its format, as its metadata names it.
+    """`read_tensors` of a file that belongs to one model's weights, such as its template or its encoder.
 
     Raises:
-        InputError: as `read_tensors`, or it is of another kind or of another model.
+        InputError: as `read_tensors`, or it belongs to another model.
     """
-    tensors, metadata = read_tensors(path, what)
-    if metadata.get("format") != mark:
-        article = "an" if what[0] in "aeiou" else "a"
-        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not {article} {what}")
+    tensors, metadata = read_tensors(path, what, mark)
     if metadata.get("model_hash") != model.hash:
         raise InputError(
             f"{path}: is the {what} of model {metadata.get('model_hash')}, not of {model.name!r} ({model.hash}); "
@@ -235,7 +232,11 @@ def check_tensors(
     shapes: dict[str, tuple[int, ...]],
     dtypes: tuple[torch.dtype, ...] = (torch.float16, torch.float32),
 ) -> None:
-    """Refuse tensors that are not exactly these, with these shapes, in one of these types, and finite."""
+    """Check that a file holds exactly the tensors of `shapes`, each of its shape, of an allowed type, and finite.
+
+    Raises:
+        InputError: it does not.
+    """
     if set(tensors) != set(shapes):
         odd = sorted(set(tensors).symmetric_difference(shapes))[:3]
         raise InputError(f"{path}: missing or unknown tensors ({', '.join(odd)}); get the file again")

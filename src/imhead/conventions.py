@@ -1,4 +1,4 @@
-"""Axes, units, sign and bounds: the one place that fixes them for every other module.
+"""Axes, units, sign and bounds, defined once for every other module.
 
 The head frame is right-handed: +X is the subject's left, +Y is up, +Z points forward out of the face. Its origin
 lies on the mid-sagittal plane, midway between the ears of the mean head. Lengths are millimetres unless a name or
@@ -15,21 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 MODEL_UNIT_MM = 100.0
-"""Millimetres in one unit of the network's own coordinates."""
+"""Millimetres per model unit, the unit of the network's coordinates."""
 
 BOUNDS_MIN_MM = np.array([-175.0, -245.0, -150.0])
 BOUNDS_MAX_MM = np.array([175.0, 175.0, 160.0])
-"""Axis-aligned box, head frame, that holds every head the model can draw. Meshing, sampling and training share it."""
+"""Axis-aligned box, head frame, that holds every head of the model. Meshing, sampling and training share it."""
 
 FACE_RADIUS_MM = 95.0
-"""The face, for every figure of this project: the surface within this distance of the nose tip."""
+"""The face, wherever figures are given for it: the surface within this distance of the nose tip."""
 
 GLTF_UNIT_MM = 1000.0
-"""glTF lengths are metres."""
+"""Millimetres per glTF unit: glTF lengths are metres."""
 
 UNIT_MM: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
-"""Millimetres per unit, for the units that a scan may be written in."""
-
+"""Millimetres per unit, for the units of scans and mesh files."""
 
 ARKIT_NAMES: tuple[str, ...] = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
@@ -42,10 +41,10 @@ ARKIT_NAMES: tuple[str, ...] = (
     "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
     "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
-"""The 52 ARKit blend-shape names, in Apple's order; the order of every vector of expression weights."""
+"""The 52 ARKit blend-shape names in Apple's order, which every vector of expression weights has."""
 
 CANONICAL_JAW_OPEN = 0.08
-"""jawOpen weight of the canonical pose: lips apart, because a backward warp can close lips but never open them."""
+"""jawOpen weight of the canonical pose: lips apart, because a backward warp can close lips but not open them."""
 
 
 def srgb_to_linear(srgb: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -1,4 +1,4 @@
-"""The one error that means "your input, not our code", and the check that every config shares."""
+"""The error for input that cannot be used, and the check that every config shares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ class InputError(ValueError):
 
 
 def check_numbers(config: Any, low: float, high: float) -> None:
-    """Every number field holds a finite number of its own kind within [low, high]."""
+    """Check that every int and float field of a config holds a finite number of its type within [low, high].
+
+    Raises:
+        InputError: a field does not; the message names it.
+    """
     for spec in dataclasses.fields(config):
         value = getattr(config, spec.name)
         if spec.type not in ("int", "float"):

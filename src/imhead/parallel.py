@@ -1,7 +1,7 @@
-"""Work side by side: chunks of points on threads, and whole cases in forked processes.
+"""Parallel work: chunks of points on threads, whole cases in forked processes.
 
-Each thread works through whole chunks, and torch splits none of their operations. The networks are small: torch with
-two threads is slower on a chunk than with one, and two chunks at once take half the time of one after the other
+Each thread works through whole chunks, on which torch uses that one thread. The networks are small: two threads of
+torch are slower on one chunk than one thread is, while two chunks at a time take half as long as one after the other
 (docs/decisions/0022). A chunk's result does not depend on the thread that computed it.
 """
 
@@ -20,69 +20,68 @@ import torch
 from torch import Tensor
 
 ROWS = 32
-"""A value's rounding does not depend on how many are asked for, as long as products have whole multiples of so many."""
-_MOST = 8192  # points of a chunk; more leave the processor's cache
-_LEAST = 4096
+"""Matrix products are given multiples of this many rows: then a value's rounding does not depend on their number."""
+_MOST_ROWS = 8192  # of a chunk; more do not fit into the processor's cache
+_LEAST_ROWS = 4096
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def threads(device: torch.device) -> int:
-    """Chunks that are worked on at once: on a CPU as many as torch is set to use threads, on a GPU one."""
+def thread_count(device: torch.device) -> int:
+    """Number of chunks to work on at once: on a CPU torch's number of threads, on a GPU one."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
-def chunks(rows: Tensor, least: int = _LEAST) -> tuple[Tensor, ...]:
-    """Rows (N, …) in parts: multiples of `ROWS` but for the last, as many for one thread as for another.
+def chunks(rows: Tensor, least: int = _LEAST_ROWS) -> tuple[Tensor, ...]:
+    """Rows (N, …) split into chunks of equal size, a multiple of `ROWS`; the last may be shorter.
 
     Args:
-        least: rows of a part, while there are so many: of fewer the threads would spend more on taking turns than they
-            save.
+        least: rows of a chunk, at least; for smaller ones switching threads costs more than it saves.
     """
-    several = threads(rows.device)
-    count = several * math.ceil(len(rows) / (several * _MOST))
+    threads = thread_count(rows.device)
+    count = threads * math.ceil(len(rows) / (threads * _MOST_ROWS))
     return rows.split(max(least, ROWS * math.ceil(len(rows) / (max(1, count) * ROWS))))
 
 
 def side_by_side(function: Callable[[Part], Result], parts: Sequence[Part], device: torch.device) -> Iterator[Result]:
-    """`function` of each part, in order: on as many threads as torch is set to use, on a GPU one after the other.
+    """`function` of each part, in order: on `thread_count` threads, on a GPU one part after the other.
 
     Args:
-        function: must not call `side_by_side` itself. A thread does not know whether its caller records gradients.
-        parts: of about the same size, as `chunks` gives them.
+        function: must not call `side_by_side`, and must set torch's gradient mode itself: threads do not inherit it.
+        parts: of about the same size, as from `chunks`.
     """
-    several = threads(device)
-    return map(function, parts) if several == 1 else _pool(several).map(function, parts)
+    threads = thread_count(device)
+    return map(function, parts) if threads == 1 else _pool(threads).map(function, parts)
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(threads + 1)
 
-    def alone() -> None:
-        torch.get_num_threads()  # a thread's first question sets it to the number of all; what is set after that stays
+    def use_one_thread() -> None:
+        torch.get_num_threads()  # a thread's first call resets its setting to the global one; a later setting stays
         torch.set_num_threads(1)
         ready.wait()
 
-    pool = ThreadPoolExecutor(threads, "imhead", alone)
+    pool = ThreadPoolExecutor(threads, "imhead", use_one_thread)
     for _ in range(threads):
         pool.submit(int)
     ready.wait()
-    torch.set_num_threads(threads)  # a thread's setting is also that of threads yet to come
+    torch.set_num_threads(threads)  # restore the global setting, which each thread's own setting has overwritten
     return pool
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind in a fork
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of its parent's threads
 
 
-def in_threads(work: Callable[[Part], Result], given: Iterable[Part], count: int) -> Iterator[Result]:
-    """`work` on each thing given, in order, `count` at once. For libraries that release the interpreter's lock."""
+def in_threads(work: Callable[[Part], Result], items: Iterable[Part], count: int) -> Iterator[Result]:
+    """`work` of each item, in order, on `count` threads. For libraries that release the interpreter's lock."""
     with ThreadPoolExecutor(count) as pool:
-        yield from pool.map(work, given)
+        yield from pool.map(work, items)
 
 
-_forked: Callable[[int], Any] | None = None  # a fork inherits it; what is sent to a worker must be pickled
+_forked: Callable[[int], Any] | None = None  # forks inherit it; an argument would have to be pickled
 
 
 def _call_forked(index: int) -> Any:
@@ -97,9 +96,9 @@ def in_processes(
     """`work(0) … work(count - 1)` in forked processes, which share models and sources instead of receiving copies.
 
     Args:
-        work: any callable, closures too; its result must be picklable.
-        processes: how many; 1 or fewer runs everything in this process.
-        ordered: results in order of their index, or as they are done.
+        work: any callable, also a closure; its result must be picklable.
+        processes: number of processes; 1 or fewer runs everything in this one.
+        ordered: yield results in order of their index; else as they finish.
         chunk: indices handed to a process at a time.
     """
     global _forked

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,10 @@ from imhead.errors import InputError
 
 @dataclass(frozen=True)
 class Region:
-    """One editable region and the ball that bounds its influence."""
+    """One editable region, and the ball outside which it has no influence."""
 
     name: str
-    """What a person calls it, e.g. `left_nostril`. Left is the subject's left."""
+    """Name, e.g. `left_nostril`. Left is the subject's left."""
     index: int
     """Row in every array of region codes or keypoints."""
     group: str
@@ -28,7 +29,7 @@ class Region:
     center_mm: tuple[float, float, float]
     """Keypoint on the mean head, head frame, mm."""
     radius_mm: float
-    """Radius of the ball outside which this region has exactly no influence, mm."""
+    """Radius of the ball, mm; outside it the influence is exactly zero."""
     mirror: int
     """Row of the mirrored region; its own row on the midline."""
     side: int
@@ -98,10 +99,15 @@ NET_COUNT = len(_PAIRS) + len(_MIDLINE)
 """Distinct local networks: one for each pair, one for each midline region."""
 
 NET_OF_REGION = np.array([r.index // 2 if r.side else r.index - len(_PAIRS) for r in REGIONS])
+"""(39,) local network of each region."""
 MIRROR = np.array([r.mirror for r in REGIONS])
+"""(39,) row of each region's mirror image."""
 SIDE = np.array([r.side for r in REGIONS])
+"""(39,) +1 left, -1 right, 0 midline."""
 CENTERS_MM = np.array([r.center_mm for r in REGIONS])
+"""(39, 3) keypoints on the mean head, head frame, mm."""
 RADII_MM = np.array([r.radius_mm for r in REGIONS])
+"""(39,) radii of the balls, mm."""
 
 
 def groups() -> dict[str, tuple[str, ...]]:
@@ -115,8 +121,8 @@ def groups() -> dict[str, tuple[str, ...]]:
     return {name: tuple(members) for name, members in table.items()}
 
 
-def resolve(names: str | list[str] | tuple[str, ...]) -> tuple[Region, ...]:
-    """Regions for one or more region or group names, in region order, each once.
+def resolve(names: str | Sequence[str]) -> tuple[Region, ...]:
+    """The regions of one or more region or group names, in region order, each once.
 
     Raises:
         InputError: a name is neither a region nor a group; the message lists the nearest ones.

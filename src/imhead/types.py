@@ -1,15 +1,18 @@
-"""Frozen values that flow from a scan to a head to a mesh. Arrays are made read-only on construction."""
+"""Frozen values that flow from a scan to a head to a mesh. Their arrays are read-only copies of those given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imhead.errors import InputError
+
+if TYPE_CHECKING:
+    import trimesh
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -29,6 +32,15 @@ def _frozen(array: Any, dtype: Any, shape: tuple[int | None, ...], name: str) ->
     return value
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}".replace(",", " ")
+
+
+def _extent(points: FloatArray) -> str:
+    """The sides of the bounding box, as printed in a repr."""
+    return "extent " + " × ".join(f"{side:.4g}" for side in np.ptp(points, axis=0)) if len(points) else "empty"
+
+
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """A triangle mesh, head frame and mm unless the owner says otherwise."""
@@ -44,15 +56,25 @@ class Mesh:
         if len(self.faces) and (self.faces.min() < 0 or self.faces.max() >= len(self.vertices)):
             raise InputError("Mesh.faces holds an index outside Mesh.vertices")
 
+    def __repr__(self) -> str:
+        vertices, faces = _counted(len(self.vertices), "vertices"), _counted(len(self.faces), "faces")
+        return f"Mesh({vertices}, {faces}, {_extent(self.vertices)})"
+
+    def to_trimesh(self) -> trimesh.Trimesh:
+        """A trimesh.Trimesh with copies of the same vertices and faces, in the same order."""
+        import trimesh
+
+        return trimesh.Trimesh(self.vertices.copy(), self.faces.copy(), process=False)
+
 
 @dataclass(frozen=True, eq=False)
 class UvMap:
-    """Where the faces of a mesh lie on a picture."""
+    """UV coordinates of a mesh's face corners."""
 
     uv: FloatArray
     """(T, 2) float64 in [0, 1], v upwards."""
     faces: IntArray
-    """(F, 3) int64 into `uv`: the corners of each face, in its own order. Along a seam a vertex has more than one."""
+    """(F, 3) int64 rows of `uv`, one per corner of each face. A vertex on a seam has more than one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uv", _frozen(self.uv, np.float64, (None, 2), "UvMap.uv"))
@@ -61,14 +83,14 @@ class UvMap:
 
 @dataclass(frozen=True, eq=False)
 class MorphTargets:
-    """Named shapes that are added to a mesh with a weight each."""
+    """Named shapes that are added to a mesh, each times its weight."""
 
     names: tuple[str, ...]
     """K names."""
     offsets: FloatArray
     """(K, V, 3) float32 at weight 1, in the mesh's unit."""
     weights: FloatArray
-    """(K,) float64 weights that the mesh is shown with at first."""
+    """(K,) float64 initial weights."""
 
     def __post_init__(self) -> None:
         count = len(self.names)
@@ -89,7 +111,7 @@ class Scan:
     faces: IntArray | None = None
     """(F, 3) int64 for a mesh, None for a point cloud."""
     warnings: tuple[str, ...] = ()
-    """What the reader had to mend or leave out, in sentences."""
+    """What the reader mended or left out, one sentence each."""
 
     def __post_init__(self) -> None:
         points = _frozen(self.points, np.float64, (None, 3), "Scan.points")
@@ -103,43 +125,53 @@ class Scan:
             if len(faces) and (faces.min() < 0 or faces.max() >= len(points)):
                 raise InputError("Scan.faces holds an index outside Scan.points")
 
+    def __repr__(self) -> str:
+        parts = [repr(self.name), _counted(len(self.points), "points")]
+        parts += [] if self.faces is None else [_counted(len(self.faces), "faces")]
+        parts += ["no normals"] if self.normals is None else []
+        return f"Scan({', '.join([*parts, _extent(self.points)])})"
+
+    def to_trimesh(self) -> trimesh.Trimesh | trimesh.PointCloud:
+        """A trimesh.Trimesh, or a trimesh.PointCloud where the scan has no faces; copies, in the same order."""
+        import trimesh
+
+        if self.faces is None:
+            return trimesh.PointCloud(self.points.copy())
+        return trimesh.Trimesh(self.points.copy(), self.faces.copy(), process=False)
+
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """One head: the codes that, with a model, draw it. Immutable; an edit makes a new one."""
+    """One head: the codes from which its model draws it. Immutable; an edit makes a new one."""
 
     model_id: str
     """Name of the model that the codes belong to."""
     model_hash: str
-    """Hash of that model's weights; a head is only ever opened with the same model."""
+    """Hash of that model's weights; a head opens only with the same model."""
     z_id: FloatArray
     """(256,) float32 identity code."""
     z_exp: FloatArray
     """(64,) float32 expression code; 0 is neutral."""
     offsets: FloatArray
-    """(39, 64) float32 region offsets, added to the region codes that z_id unfolds into."""
+    """(39, 64) float32 region offsets, added to the region codes decoded from z_id."""
     provenance: tuple[str, ...] = field(default=())
-    """How this head came to be: one line for its origin, one for each edit."""
+    """History of the head: one line for its origin, one for each edit."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))
         object.__setattr__(self, "z_exp", _frozen(self.z_exp, np.float32, (None,), "Head.z_exp"))
         object.__setattr__(self, "offsets", _frozen(self.offsets, np.float32, (None, None), "Head.offsets"))
 
-
-@dataclass(frozen=True, eq=False)
-class RegisteredHead:
-    """A head from a registered source, posed: its solid as closed surfaces, its vertices in a fixed order."""
-
-    vertices: FloatArray
-    """(V, 3) float64, head frame, mm; vertex v is the same anatomical point on every head of the source."""
-    solids: tuple[tuple[IntArray, int, int], ...]
-    """(faces into `vertices`, first vertex, one past the last vertex) per closed surface; the head is their union."""
+    def __repr__(self) -> str:
+        edited = int(self.offsets.any(axis=1).sum())
+        norms = f"|z_id| = {np.linalg.norm(self.z_id):.3g}, |z_exp| = {np.linalg.norm(self.z_exp):.3g}"
+        origin = "".join(f", {line!r}" for line in self.provenance[-1:])
+        return f"Head(model {self.model_id!r}, {norms}, {edited} of {len(self.offsets)} regions offset{origin})"
 
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """A ball, head frame; outside the ball of a region that region has exactly no influence."""
+    """A ball in the head frame. A region has exactly no influence outside its ball."""
 
     center_mm: FloatArray
     """(3,) float64."""

@@ -1,4 +1,4 @@
-"""Operations are counted as they are run, and the floor of a mesh holds what no way of meshing can leave out."""
+"""Counts of operations, and the lower bound on the time of a mesh."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from imhead.benchmark.arithmetic import counted, crossing_cells, field_flop, floor
+from imhead.benchmark.arithmetic import count_operations, crossing_cells, field_flop, time_floor
 from imhead.checkpoint import Model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.isosurface.field import HeadField
@@ -24,37 +24,37 @@ def several_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_what_other_threads_would_do_is_counted_too(model: Model, several_threads: None) -> None:
+def test_operations_of_all_threads_are_counted(model: Model, several_threads: None) -> None:
     points = np.random.default_rng(0).uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (20000, 3))
     field = HeadField(model, model.neutral())
-    work = counted(lambda: field.sdf(points), model.net.fusion_net)
+    work = count_operations(lambda: field.sdf(points), model.net.fusion_net)
     assert work.flop == pytest.approx(field_flop(model, field, points), rel=0.02)
     assert torch.get_num_threads() == 2
 
 
-def test_the_operations_of_the_field_are_those_that_torch_runs(model: Model) -> None:
+def test_the_operations_of_the_field_are_those_that_torch_executes(model: Model) -> None:
     points = np.random.default_rng(0).uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (6016, 3))
     field = HeadField(model, model.neutral())
-    work = counted(lambda: field.sdf(points), model.net.fusion_net)
+    work = count_operations(lambda: field.sdf(points), model.net.fusion_net)
     assert work.evaluations == len(points)
-    # a network with a handful of points is given some more; nothing else is spent
+    # networks with few points are padded
     assert work.flop == pytest.approx(field_flop(model, field, points), rel=0.02)
 
 
-def test_backward_passes_count_too() -> None:
+def test_operations_of_backward_passes_are_counted() -> None:
     net = nn.Linear(10, 20, bias=False)
     x = torch.randn(5, 10)
-    assert counted(lambda: net(x), net).flop == 2 * 5 * 10 * 20
-    # the input wants no gradient, so the backward pass is one product
-    assert counted(lambda: net(x).sum().backward(), net).flop == 2 * 2 * 5 * 10 * 20
+    assert count_operations(lambda: net(x), net).flop == 2 * 5 * 10 * 20
+    # the input needs no gradient, so the backward pass is one product
+    assert count_operations(lambda: net(x).sum().backward(), net).flop == 2 * 2 * 5 * 10 * 20
 
 
-def test_a_benchmark_that_counts_at_the_wrong_module_says_so() -> None:
-    with pytest.raises(RuntimeError, match="wrong module"):
-        counted(lambda: None, nn.Linear(1, 1))
+def test_a_module_that_is_never_called_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="never called"):
+        count_operations(lambda: None, nn.Linear(1, 1))
 
 
-def test_the_crossing_cells_of_a_mesh_are_the_cells_of_the_grid_whose_corners_change_sign() -> None:
+def test_the_crossing_cells_of_a_mesh_are_the_grid_cells_whose_corners_differ_in_sign() -> None:
     def ball(points: np.ndarray) -> np.ndarray:
         distance: np.ndarray = (np.linalg.norm(points - [1.0, 2.0, 3.0], axis=1) - 80.0).astype(np.float32)
         return distance
@@ -69,7 +69,7 @@ def test_the_crossing_cells_of_a_mesh_are_the_cells_of_the_grid_whose_corners_ch
     assert np.abs(ball(corners)).max() < np.sqrt(3.0) * 420.0 / 48.0
 
 
-def test_a_floor_says_what_was_counted_and_how_long_it_takes_at_least() -> None:
-    found = floor(1e9, torch.device("cpu"), of="something")
+def test_the_floor_is_the_time_of_the_operations_at_the_rate_of_the_machine() -> None:
+    found = time_floor(1e9, torch.device("cpu"), of="something")
     assert found["of"] == "something" and found["flop"] == 1e9
     assert found["seconds"] * found["flop_per_second"] == pytest.approx(1e9)

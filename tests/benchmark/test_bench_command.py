@@ -1,4 +1,4 @@
-"""`imhead bench`, and the page that is written from what it prints."""
+"""`imhead bench`, and the page of its figures."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
             code = int(stopped.code or 0)
         finally:
             torch.set_num_threads(threads)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 
@@ -48,8 +48,8 @@ def rows() -> list[dict[str, Any]]:
     return run_benchmarks(load_model("default", "cpu"), ["mesh", "remesh", "train"], config, lambda text: None)
 
 
-def keep(results: Path, rows: list[dict[str, Any]], device: str = "") -> None:
-    """Write rows where the page looks for them."""
+def write_figures(results: Path, rows: list[dict[str, Any]], device: str = "") -> None:
+    """Write rows to the files that the page reads."""
     for name in NAMES:
         of_name = [row for row in rows if row["name"].partition("_")[0] == name]
         if of_name:
@@ -57,11 +57,11 @@ def keep(results: Path, rows: list[dict[str, Any]], device: str = "") -> None:
 
 
 def page(results: Path) -> str:
-    written: str = runpy.run_path(str(PAGE))["page"](results)
+    written: str = runpy.run_path(str(PAGE))["page"](results, load_model("default", "cpu").hash)
     return written
 
 
-def test_one_json_object_on_stdout_and_the_progress_on_stderr(bench: Bench) -> None:
+def test_json_goes_to_stdout_and_progress_to_stderr(bench: Bench) -> None:
     code, out, err = bench("train", "--quick", "--runs", "1", "--threads", "1", "--device", "cpu", "--json")
     assert code == 0, err
     (row,) = json.loads(out)["rows"]
@@ -79,10 +79,8 @@ def test_a_mistake_gets_one_line_before_anything_runs(bench: Bench, words: tuple
     assert err.startswith("imhead: ") and expected in err and err.count("\n") == 1
 
 
-def test_the_page_says_what_the_rows_say_and_that_no_gpu_was_measured(
-    rows: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    keep(tmp_path, rows)
+def test_the_page_shows_the_figures_and_that_no_gpu_was_measured(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_figures(tmp_path, rows)
     text = page(tmp_path)
     by_name = {row["name"]: row for row in rows}
     assert f"{by_name['mesh']['evaluations']:,}" in text and by_name["remesh_largest"]["region"] in text
@@ -90,26 +88,34 @@ def test_the_page_says_what_the_rows_say_and_that_no_gpu_was_measured(
     assert text.rstrip().endswith("Not measured.")
 
 
-def test_the_page_says_what_was_not_measured_and_how_busy_the_machine_was(
+def test_the_page_names_what_was_not_measured_and_the_load_of_the_machine(
     rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    keep(tmp_path, [{**row, "load": 7.25} for row in rows if row["name"] == "train"])
+    write_figures(tmp_path, [{**row, "load": 7.25} for row in rows if row["name"] == "train"])
     text = page(tmp_path)
     assert "| Fit of a scan | not measured |" in text and "| Whole mesh | not measured |" in text
-    assert "## Fit\nNot measured." in text and "## Training step\nNot measured." not in text
-    assert "7.2 (load average" in text
+    assert "## Fit of a scan\nNot measured." in text and "## Training step\nNot measured." not in text
+    assert "before: 7.2 (average" in text
 
 
-def test_the_page_shows_where_ours_is_not_equal(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_the_page_shows_unequal_results(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     wrong = [{**row, "equal_to_reference": False} for row in rows]
-    keep(tmp_path, wrong)
+    write_figures(tmp_path, wrong)
     assert page(tmp_path).count("**no**") >= len(rows)
 
 
-def test_a_gpu_has_a_part_of_its_own(rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    keep(tmp_path, rows)
+def test_the_page_marks_figures_of_other_weights(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_figures(tmp_path, rows)
+    assert "other weights" not in page(tmp_path) and "measured anew" not in page(tmp_path)
+    write_figures(tmp_path, [{**row, "model_hash": "0" * 16} for row in rows if row["name"] == "train"])
+    assert "| Training step (other weights) |" in page(tmp_path)
+    assert page(tmp_path).count("to be measured anew") == 1
+
+
+def test_figures_of_a_gpu_have_their_own_section(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_figures(tmp_path, rows)
     on_gpu = [{**row, "device": "cuda", "chip": "some GPU"} for row in rows]
-    keep(tmp_path, on_gpu, "_cuda")
+    write_figures(tmp_path, on_gpu, "_cuda")
     assert "some GPU" in page(tmp_path).partition("# On a GPU")[2]
 
 
@@ -118,5 +124,5 @@ def test_all_benchmarks_run_and_make_a_page(bench: Bench, tmp_path: Path) -> Non
     code, out, err = bench("--quick", "--json")
     assert code == 0, err
     assert [r["name"] for r in json.loads(out)["rows"]] == ["mesh", "remesh_median", "remesh_largest", "fit", "train"]
-    keep(tmp_path, json.loads(out)["rows"])
+    write_figures(tmp_path, json.loads(out)["rows"])
     assert "plain Adam" in page(tmp_path)

@@ -1,4 +1,4 @@
-"""The row `fit`, and the plain fit that it is compared with."""
+"""The row `fit`, and the plain Adam fit that it is compared with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import trimesh
 from imhead.benchmark import fit, plain_fit
 from imhead.benchmark.settings import QUICK
 from imhead.benchmark.suite import run_benchmarks
-from imhead.checkpoint import Model, load_model
+from imhead.checkpoint import Model
 from imhead.fitting.config import FitConfig
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.field import HeadField
@@ -27,14 +27,9 @@ from imhead.types import Mesh, Scan
 DEMO_SCAN = Path(__file__).resolve().parents[2] / "src" / "imhead" / "assets" / "demo_scan.ply"
 
 
-@pytest.fixture(scope="module")
-def default() -> Model:
-    return load_model("default", "cpu")
-
-
-def test_points_are_drawn_from_the_surface_of_a_scan_without_normals(tmp_path: Path) -> None:
+def test_points_are_sampled_on_the_surface_of_a_mesh_without_normals(tmp_path: Path) -> None:
     whole = read_scan(DEMO_SCAN)
-    fit.drawn_scan(whole, 5000, 0, tmp_path / "drawn.ply")
+    fit.write_sampled_scan(whole, 5000, 0, tmp_path / "drawn.ply")
     drawn = read_scan(tmp_path / "drawn.ply")
     assert drawn.points.shape == (5000, 3) and drawn.normals is None and drawn.faces is None
     assert whole.faces is not None
@@ -42,9 +37,9 @@ def test_points_are_drawn_from_the_surface_of_a_scan_without_normals(tmp_path: P
     assert np.ptp(drawn.points, axis=0) == pytest.approx(np.ptp(whole.points, axis=0), rel=0.05)
 
 
-def test_points_of_a_cloud_are_chosen_among_its_own(tmp_path: Path) -> None:
+def test_points_are_chosen_from_those_of_a_cloud(tmp_path: Path) -> None:
     cloud = Scan("cloud", np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32).astype(np.float64))
-    fit.drawn_scan(cloud, 100, 0, tmp_path / "drawn.ply")
+    fit.write_sampled_scan(cloud, 100, 0, tmp_path / "drawn.ply")
     drawn = trimesh.load(tmp_path / "drawn.ply").vertices
     known = {tuple(p) for p in cloud.points.astype(np.float32).tolist()}
     assert len(drawn) == 100 and {tuple(p) for p in drawn.astype(np.float32).tolist()} <= known
@@ -62,7 +57,7 @@ def test_the_error_of_a_perfect_fit_is_that_of_the_mesh(default: Model) -> None:
     assert 0.1 < shifted["median"] <= 0.5
 
 
-def test_plain_adam_draws_the_field_to_the_points(default: Model) -> None:
+def test_plain_adam_moves_the_surface_to_the_points(default: Model) -> None:
     head = replace(default.neutral(), z_id=0.5 * np.random.default_rng(0).normal(size=256))
     mesh = extract_mesh(HeadField(default, head).sdf, 64)
     points = torch.from_numpy(sample_surface(mesh, 400, seed=0)[0]).float()
@@ -71,13 +66,13 @@ def test_plain_adam_draws_the_field_to_the_points(default: Model) -> None:
     unknown = plain_fit._descend(default, points, face, priors, 40, FitConfig())
     after = plain_fit._distance_mm(default, unknown, points).numpy()
     assert np.median(np.abs(after)) < 0.5 * np.median(np.abs(before))
-    assert unknown["offsets"].any(), "the region offsets never joined"
+    assert unknown["offsets"].any(), "the region offsets were not optimised"
     assert ((unknown["weights"] >= 0.0) & (unknown["weights"] <= 1.0)).all()
 
 
-def test_a_turn_is_a_rotation_about_its_vector() -> None:
-    turn = plain_fit._rotation(torch.tensor([0.0, 0.0, torch.pi / 2]))
-    torch.testing.assert_close(turn @ torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
+def test_a_rotation_vector_gives_a_rotation_about_it() -> None:
+    rotation = plain_fit._rotation(torch.tensor([0.0, 0.0, torch.pi / 2]))
+    torch.testing.assert_close(rotation @ torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
 
 
 @pytest.mark.slow

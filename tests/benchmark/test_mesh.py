@@ -13,13 +13,8 @@ from imhead.benchmark import mesh
 from imhead.benchmark.heads import bench_heads
 from imhead.benchmark.settings import QUICK, BenchConfig
 from imhead.benchmark.suite import run_benchmarks
-from imhead.checkpoint import Model, load_model
+from imhead.checkpoint import Model
 from imhead.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def default() -> Model:
-    return load_model("default", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +38,19 @@ def test_the_two_gains_multiply_to_the_ratio(row: dict[str, Any]) -> None:
     assert row["peer_on_our_band_seconds"] == pytest.approx(per_point * row["evaluations"])
 
 
-def test_the_band_asks_at_fewer_points_than_the_grid_has_and_at_more_than_it_must(row: dict[str, Any]) -> None:
+def test_the_narrow_band_has_fewer_points_than_the_grid_and_more_than_the_floor(row: dict[str, Any]) -> None:
     assert row["floor"]["evaluations"] < row["evaluations"] < row["dense_evaluations"]
     assert row["ours_flop_per_point"] < 0.1 * row["peer_flop_per_point"]
 
 
-def test_what_was_timed_is_the_surface_of_the_dense_grid(row: dict[str, Any]) -> None:
+def test_the_timed_mesh_is_the_surface_of_the_dense_grid(row: dict[str, Any]) -> None:
     assert row["equal_to_reference"] is True
-    (checked,) = row["reference"]
-    assert checked["vertices"][0] == checked["vertices"][1] == row["vertices"][0]
-    assert checked["equal_to_library"] is True
+    (reference,) = row["reference"]
+    assert reference["vertices"][0] == reference["vertices"][1] == row["vertices"][0]
+    assert reference["equal_to_library"] is True
 
 
-def test_a_field_that_the_band_gets_wrong_is_told(default: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_mesh_is_reported_as_unequal(default: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = mesh.head_mesh
     monkeypatch.setattr(mesh, "mesh_memory", lambda *given: {})
     monkeypatch.setattr(mesh, "head_mesh", lambda model, head, resolution: honest(model, head, resolution + 8))
@@ -63,9 +58,9 @@ def test_a_field_that_the_band_gets_wrong_is_told(default: Model, monkeypatch: p
     assert found["equal_to_reference"] is False
 
 
-def test_the_peak_memory_is_that_of_the_mesh_and_not_of_the_process_that_asks(row: dict[str, Any]) -> None:
-    held = np.ones(400_000_000 // 8)  # 400 MB more in this process, none in the fresh one
-    assert held.sum() > 0
+def test_the_peak_memory_is_that_of_the_mesh_and_not_of_the_calling_process(row: dict[str, Any]) -> None:
+    ballast = np.ones(400_000_000 // 8)  # 400 MB more in this process, none in the fresh one
+    assert ballast.sum() > 0
     assert 50e6 < row["memory"]["before_bytes"] <= row["memory"]["peak_bytes"] < 1.5e9
 
 
@@ -79,7 +74,9 @@ def test_the_heads_are_the_mean_head_and_edited_ones_with_an_expression(default:
     np.testing.assert_array_equal(again.z_id, others[1].z_id)
 
 
-def test_no_check_is_no_claim(default: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mesh_that_is_not_compared_is_neither_equal_nor_unequal(
+    default: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mesh, "mesh_memory", lambda *given: {})
     config = replace(QUICK, runs=1, heads=1, reference_heads=0)
     (found,) = run_benchmarks(default, ["mesh"], config, lambda text: None)
@@ -89,11 +86,11 @@ def test_no_check_is_no_claim(default: Model, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "wrong", [{"runs": 0}, {"resolution": 8}, {"heads": 1, "reference_heads": 2}, {"regions": 40}, {"batch_points": 1}]
 )
-def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+def test_sizes_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(InputError):
         BenchConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_an_unknown_benchmark_is_refused_with_the_names_there_are(model: Model) -> None:
+def test_an_unknown_benchmark_is_refused_with_the_known_names(model: Model) -> None:
     with pytest.raises(InputError, match="mesh"):
         run_benchmarks(model, ["mash"], QUICK, lambda text: None)

@@ -12,18 +12,13 @@ from imhead.benchmark import remesh
 from imhead.benchmark.heads import bench_heads
 from imhead.benchmark.settings import QUICK
 from imhead.benchmark.suite import run_benchmarks
-from imhead.checkpoint import Model, load_model
+from imhead.checkpoint import Model
 from imhead.editing import sample
 from imhead.isosurface.session import HeadSession
 from imhead.regions import REGIONS
 from imhead.types import Head
 
 CONFIG = replace(QUICK, regions=3)
-
-
-@pytest.fixture(scope="module")
-def default() -> Model:
-    return load_model("default", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +34,7 @@ def test_the_rows_are_well_formed(rows: list[dict[str, Any]]) -> None:
         assert row["equal_to_reference"] is True
 
 
-def test_the_median_and_the_slowest_are_taken_over_the_regions(rows: list[dict[str, Any]]) -> None:
+def test_the_rows_are_the_median_and_the_slowest_region(rows: list[dict[str, Any]]) -> None:
     median, slowest = rows
     seconds = sorted(region["ours_seconds"] for region in median["regions"])
     assert len(seconds) == 3 and median["ours_seconds"] == seconds[1] and slowest["ours_seconds"] == seconds[2]
@@ -47,7 +42,7 @@ def test_the_median_and_the_slowest_are_taken_over_the_regions(rows: list[dict[s
     assert slowest["region"] in names and {REGIONS[0].name, REGIONS[-1].name} <= names
 
 
-def test_nothing_was_made_anew_and_the_undone_head_has_its_old_mesh(rows: list[dict[str, Any]]) -> None:
+def test_no_head_is_meshed_anew_and_an_undone_edit_restores_the_mesh(rows: list[dict[str, Any]]) -> None:
     assert rows[0]["rebuilt"] == 0 and rows[0]["undone_largest_mm"] < 1e-3
     assert all(region["evaluations"] > 0 for region in rows[0]["regions"])
 
@@ -61,7 +56,7 @@ def test_every_timed_call_re_meshes_the_region(default: Model) -> None:
     assert session.head is head
 
 
-def test_a_session_that_shows_another_head_is_told(default: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_with_a_wrong_mesh_is_reported_as_unequal(default: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def stale(model: Model, head: Head, resolution: int) -> Any:
         return HeadSession(model, model.neutral(), resolution=resolution).mesh
 

@@ -1,4 +1,4 @@
-"""Clocks: who is timed when, and what a row makes of it."""
+"""The order of timed runs, and the rows made of them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def timing(seconds: list[float]) -> Timing:
 
 @pytest.mark.parametrize("runs", [1, 2, 5])
 def test_ours_and_the_peer_take_turns_after_a_warm_up_of_each(runs: int) -> None:
-    said: list[str] = []
+    calls: list[str] = []
     tasks = [
-        Task("ours", lambda: said.append("ours")),
-        Task("peer", lambda: said.append("peer"), lambda: said.append("peer, a little")),
+        Task("ours", lambda: calls.append("ours")),
+        Task("peer", lambda: calls.append("peer"), lambda: calls.append("peer, a little")),
     ]
     timings = interleaved(tasks, runs, CPU)
-    assert said[:2] == ["ours", "peer, a little"]
-    rounds = [said[k : k + 2] for k in range(2, len(said), 2)]
+    assert calls[:2] == ["ours", "peer, a little"]
+    rounds = [calls[k : k + 2] for k in range(2, len(calls), 2)]
     assert len(rounds) == runs
     # each goes first as often as the other
     assert rounds == [["ours", "peer"] if k % 2 == 0 else ["peer", "ours"] for k in range(runs)]
@@ -37,9 +37,9 @@ def test_ours_and_the_peer_take_turns_after_a_warm_up_of_each(runs: int) -> None
 
 
 @given(ours=SECONDS, peer=SECONDS, scale=st.floats(1e-3, 1e6))
-def test_the_ratio_is_what_the_seconds_say(ours: list[float], peer: list[float], scale: float) -> None:
+def test_the_ratio_is_that_of_the_seconds(ours: list[float], peer: list[float], scale: float) -> None:
     row = result_row(
-        "x", timing(ours), timing(peer), peer_words="p", evaluations=1, equal_to_reference=True, peer_scale=scale
+        "x", timing(ours), timing(peer), peer_description="p", evaluations=1, equal_to_reference=True, peer_scale=scale
     )
     assert row["ours_seconds"] == statistics.median(ours)
     assert row["ratio"] * row["ours_seconds"] == pytest.approx(row["peer_seconds"])
@@ -50,13 +50,13 @@ def test_the_ratio_is_what_the_seconds_say(ours: list[float], peer: list[float],
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=5))
-def test_several_tasks_are_pooled_by_all_their_runs_or_by_their_medians(all_seconds: list[list[float]]) -> None:
+def test_several_tasks_are_combined_by_all_their_runs_or_by_their_medians(all_seconds: list[list[float]]) -> None:
     timings = [timing(seconds) for seconds in all_seconds]
     assert pooled(timings).median == statistics.median(s for seconds in all_seconds for s in seconds)
     assert medians(timings).median == statistics.median(statistics.median(seconds) for seconds in all_seconds)
 
 
-def test_time_on_the_wall_and_time_of_the_processor_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wall_time_and_processor_time_are_separate(monkeypatch: pytest.MonkeyPatch) -> None:
     wall, processor = iter([0.0, 9.0, 10.0, 15.0]), iter([0.0, 1.0, 100.0, 102.0])
     monkeypatch.setattr("imhead.benchmark.timing.time.perf_counter", lambda: next(wall))
     monkeypatch.setattr("imhead.benchmark.timing.time.process_time", lambda: next(processor))

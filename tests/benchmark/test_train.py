@@ -1,4 +1,4 @@
-"""The row `train`: both sides learn the same from the same points."""
+"""The row `train`: both sides train on the same points with the same loss."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from imhead.benchmark import train
 from imhead.benchmark.peer import PeerConfig
 from imhead.benchmark.settings import QUICK
 from imhead.benchmark.suite import run_benchmarks
-from imhead.checkpoint import Model, load_model
-
-
-@pytest.fixture(scope="module")
-def default() -> Model:
-    return load_model("default", "cpu")
+from imhead.checkpoint import Model
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +21,7 @@ def batch(default: Model) -> train.TrainBatch:
     return train.train_batch(default, replace(QUICK, batch_heads=3, batch_points=200, resolution=160))
 
 
-def test_the_row_is_well_formed_and_its_points_per_second_are_what_the_seconds_say(default: Model) -> None:
+def test_the_row_is_well_formed(default: Model) -> None:
     row: dict[str, Any]
     (row,) = run_benchmarks(default, ["train"], QUICK, lambda text: None)
     assert row == json.loads(json.dumps(row, allow_nan=False))
@@ -44,7 +39,7 @@ def test_the_points_are_spread_as_in_training(batch: train.TrainBatch) -> None:
     assert not torch.equal(batch.x[0], batch.x[1])
 
 
-def test_a_step_takes_the_loss_down_on_both_sides(default: Model, batch: train.TrainBatch) -> None:
+def test_a_step_lowers_the_loss_of_both_sides(default: Model, batch: train.TrainBatch) -> None:
     few = train.TrainBatch(batch.x[:2, :16], batch.distance[:2, :16])
     for make in (lambda: train._our_step(default, few, 0), lambda: train._peer_step(few, 0)):
         step, _ = make()
@@ -57,7 +52,7 @@ def test_a_step_takes_the_loss_down_on_both_sides(default: Model, batch: train.T
         assert losses[-1] < losses[0]
 
 
-def test_one_head_after_the_other_gives_the_gradient_of_all_together(batch: train.TrainBatch) -> None:
+def test_one_head_at_a_time_gives_the_gradient_of_all_heads_together(batch: train.TrainBatch) -> None:
     few = train.TrainBatch(batch.x[:, :8], batch.distance[:, :8])
     gradients = []
     for at_once in (1, 3):
@@ -80,7 +75,7 @@ def test_training_leaves_the_model_as_it_was(default: Model, batch: train.TrainB
     assert not any(p.requires_grad for p in default.net.parameters())
 
 
-def test_the_peer_learns_a_code_of_its_published_size_for_each_head(batch: train.TrainBatch) -> None:
+def test_the_peer_trains_a_code_of_its_published_size_for_each_head(batch: train.TrainBatch) -> None:
     step, _ = train._peer_step(batch, 0)
     codes = step.optimizer.param_groups[0]["params"][0]
     assert codes.shape == (len(batch.x), PeerConfig().code_size)

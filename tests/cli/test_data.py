@@ -36,7 +36,7 @@ def test_the_picture_shows_24_heads(run: Run, ict_path: Path, tmp_path: Path, mo
         drawn.append(mesh)
         return np.zeros((size, size, 3), dtype=np.uint8)
 
-    monkeypatch.setattr("imhead.rendering.figures.shade", shade)
+    monkeypatch.setattr("imhead.rendering.shading.shade", shade)
     words = ("--source", "ict", "--identities", 3, "--expressions", 2, "--ict", ict_path)
     assert run("data", "build", *words, "--out", tmp_path / "set")[0] == 0
     code, _, err = run("data", "info", tmp_path / "set", "--picture", tmp_path / "heads.png", "--ict", ict_path)

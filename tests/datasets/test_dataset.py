@@ -15,7 +15,15 @@ from safetensors.numpy import load_file, save_file
 from imhead.datasets.dataset import EXPRESSIONS_FILE, IDENTITIES_FILE, DataSet, build_dataset, open_dataset
 from imhead.datasets.heads import OpenSources
 from imhead.datasets.manifest import MANIFEST, SOURCES, SPLITS, read_manifest
-from imhead.datasets.recipe import HELD_OUT_SEED, SHARES, Recipe, draw_identities, identity_seed, mixed, spread_rows
+from imhead.datasets.recipe import (
+    HELD_OUT_SEED,
+    SHARES,
+    Recipe,
+    draw_identities,
+    identity_seed,
+    shuffled_sources,
+    spread_rows,
+)
 from imhead.errors import InputError
 from imhead.sources.anny import AnnyModel, Person
 from imhead.sources.compose import Composition
@@ -124,7 +132,7 @@ def test_no_seed_is_used_twice(places: list[tuple[int, str, int]]) -> None:
     st.integers(0, 99),
 )
 def test_shares_are_kept_to_within_one(shares: dict[str, float], count: int, seed: int) -> None:
-    names = mixed(shares, count, np.random.default_rng(seed))
+    names = shuffled_sources(shares, count, np.random.default_rng(seed))
     assert len(names) == count
     for name, share in shares.items():
         assert abs(names.count(name) - share / sum(shares.values()) * count) < 1.0 + 1e-9

@@ -52,7 +52,6 @@ def test_an_edit_changes_the_offsets_of_its_regions_only(model: Model, name: str
         editing.along_direction(model, head, regions, seed % 8, strength, False),
         editing.sample(model, head, regions, seed, strength, False),
         editing.from_other(model, head, a_head(model, 1), regions, strength, False),
-        editing.reset(model, head, regions),
     ):
         assert_only(name, head, after)
         assert len(after.provenance) == len(head.provenance) + 1
@@ -66,7 +65,6 @@ def test_an_edit_does_change_its_regions(model: Model) -> None:
         editing.along_direction(model, head, regions, 0, 1.0, False),
         editing.sample(model, head, regions, 5, 1.0, False),
         editing.from_other(model, head, a_head(model, 1), regions, 1.0, False),
-        editing.reset(model, head, regions),
     ):
         assert (np.abs(after.offsets - head.offsets)[rows].max(axis=1) > 1e-3).all()
 
@@ -110,13 +108,6 @@ def test_where_both_sides_are_chosen_the_left_one_leads(model: Model) -> None:
     left = [r.index for r in regions if r.side > 0]
     np.testing.assert_array_equal(after.offsets[left], plain.offsets[left])
     np.testing.assert_array_equal(after.offsets[MIRROR[left]], plain.offsets[left])
-
-
-def test_reset_undoes_every_edit_of_a_region(model: Model) -> None:
-    head, regions = replace(a_head(model), offsets=np.zeros((39, 8))), resolve("nose")
-    edited = editing.sample(model, head, regions, 3, 1.0, False)
-    edited = editing.along_direction(model, edited, regions, 2, -1.5, False)
-    np.testing.assert_array_equal(editing.reset(model, edited, regions).offsets, head.offsets)
 
 
 def test_a_region_taken_whole_from_another_head_has_that_head_s_codes(model: Model) -> None:

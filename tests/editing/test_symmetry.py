@@ -1,4 +1,4 @@
-"""One side like the other, blends and locks: what they change, and what they must leave."""
+"""One side like the other, and blends: what they change, and what they leave."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from imhead import editing
 from imhead.checkpoint import Model
-from imhead.editing import Locks
 from imhead.errors import InputError
 from imhead.regions import MIRROR, REGIONS, SIDE, resolve
 from imhead.types import Head
@@ -87,48 +86,3 @@ def test_a_blend_lies_between_the_heads_by_its_shares(model: Model, share: float
 def test_shares_that_are_none_are_refused(model: Model, shares: list[float]) -> None:
     with pytest.raises(InputError):
         editing.blend(model, a_head(model), [(a_head(model, 1), s) for s in shares], resolve("nose"))
-
-
-@settings(deadline=None, max_examples=20)
-@given(locked=REGION, seed=st.integers(0, 99), symmetric=st.booleans())
-def test_a_locked_region_stays_bit_for_bit_whatever_is_edited(
-    model: Model, locked: str, seed: int, symmetric: bool
-) -> None:
-    head = a_head(model)
-    edited = editing.sample(model, head, REGIONS, seed, 1.0, False)
-    after = editing.respecting(model, head, edited, Locks(resolve(locked), symmetric))
-    rows = rows_of(locked) if symmetric else [r.index for r in resolve(locked)]
-    np.testing.assert_array_equal(after.offsets[rows], head.offsets[rows])
-    assert not np.array_equal(after.offsets, head.offsets)
-
-
-@settings(deadline=None, max_examples=20)
-@given(name=REGION, seed=st.integers(0, 99))
-def test_the_symmetry_lock_keeps_what_made_the_sides_differ_before(model: Model, name: str, seed: int) -> None:
-    head = a_head(model)
-    edited = editing.sample(model, head, resolve(name), seed, 1.0, False)
-    after = editing.respecting(model, head, edited, Locks(symmetric=True))
-    step = after.offsets.astype(np.float64) - head.offsets
-    np.testing.assert_allclose(step, image(model, step), atol=1e-6)
-    before, now = (editing.region_codes(model, h) for h in (head, after))
-    np.testing.assert_allclose(now - image(model, now), before - image(model, before), atol=1e-5)
-
-
-def test_the_symmetry_lock_does_not_lose_an_edit_of_the_right_side(model: Model) -> None:
-    head = a_head(model)
-    edited = editing.sample(model, head, resolve("right_ear"), 1, 1.0, False)
-    after = editing.respecting(model, head, edited, Locks(symmetric=True))
-    rows = [r.index for r in resolve("right_ear")]
-    np.testing.assert_array_equal(after.offsets[rows], edited.offsets[rows])
-    assert np.abs(after.offsets - head.offsets)[MIRROR[rows]].max() > 1e-3
-
-
-def test_without_locks_an_edit_is_what_it_was(model: Model) -> None:
-    head = a_head(model)
-    edited = editing.sample(model, head, resolve("nose"), 1, 1.0, False)
-    assert editing.respecting(model, head, edited, Locks()) is edited
-
-
-def test_locks_are_no_way_from_one_person_to_another(model: Model) -> None:
-    with pytest.raises(InputError, match="different identities"):
-        editing.respecting(model, a_head(model), a_head(model, 1), Locks(symmetric=True))

@@ -1,4 +1,4 @@
-"""The encoder as a file and as a network; what it does for a fit is in tests/fitting."""
+"""The encoder as a file and as a network; its part in a fit is tested in tests/fitting."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def tiny(seed: int = 0) -> ScanEncoder:
     return ScanEncoder(places, 256, 16, 1).eval()
 
 
-def test_a_twist_and_its_opposite_turn_back_when_nothing_is_shifted() -> None:
+def test_a_rotation_and_its_opposite_cancel() -> None:
     twist = np.array([0.7, -1.0, 2.0, 0.0, 0.0, 0.0])
     assert np.allclose(motion_of(twist) @ motion_of(-twist), np.eye(4), atol=1e-12)
 
 
-def test_an_encoder_comes_back_from_its_file_as_it_went(model: Model) -> None:
+def test_a_saved_encoder_gives_the_same_estimates(model: Model) -> None:
     assert model.path is not None
     path = encoder_path(model.path)
     assert encoder_of(model) is None
@@ -75,7 +75,7 @@ def test_an_encoder_with_nan_weights_is_refused(model: Model, tmp_path: Path) ->
         load_encoder(tmp_path / "e.safetensors", model)
 
 
-def test_an_encoder_whose_sizes_are_not_its_own_is_refused(model: Model, tmp_path: Path) -> None:
+def test_an_encoder_with_wrong_sizes_is_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "e.safetensors"
     save_encoder(tiny(), model.hash, path)
     tensors = load_file(path)
@@ -86,7 +86,7 @@ def test_an_encoder_whose_sizes_are_not_its_own_is_refused(model: Model, tmp_pat
             load_encoder(tmp_path / "other.safetensors", model)
 
 
-def test_a_model_file_is_no_encoder(model: Model) -> None:
+def test_a_model_file_is_refused_as_an_encoder(model: Model) -> None:
     assert model.path is not None
     with pytest.raises(InputError, match="not an encoder"):
         load_encoder(model.path, model)

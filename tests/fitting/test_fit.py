@@ -93,7 +93,7 @@ def test_points_without_normals_and_without_detail_fit_too(scan: Scan, shipped: 
     assert float(np.median(plain.distance_mm[plain.explained & plain.face])) < 0.6
 
 
-def test_a_wrong_unit_is_refused_or_doubted(scan: Scan, shipped: Model) -> None:
+def test_a_wrong_unit_is_refused_or_gets_a_warning(scan: Scan, shipped: Model) -> None:
     try:
         wrong = fit_scan(scan, shipped, COARSE, units="m")
     except InputError as refused:
@@ -102,7 +102,7 @@ def test_a_wrong_unit_is_refused_or_doubted(scan: Scan, shipped: Model) -> None:
         assert wrong.warnings
 
 
-def test_a_fit_says_what_it_started_from_and_how_far_that_was(result: FitResult, scan: Scan, shipped: Model) -> None:
+def test_a_report_names_the_first_guess_and_its_distance(result: FitResult, scan: Scan, shipped: Model) -> None:
     report = result.report()
     assert report["start"] == "encoder"
     bare = fit_scan(scan, shipped, replace(COARSE, encoder=False, robust_mm=(), detail=False))
@@ -112,7 +112,7 @@ def test_a_fit_says_what_it_started_from_and_how_far_that_was(result: FitResult,
     assert float(np.median(result.distance_mm[result.face])) < 0.8 * result.start_distance_mm
 
 
-def test_the_encoder_forgives_what_is_left_of_the_pose(result: FitResult, shipped: Model) -> None:
+def test_the_encoder_corrects_a_small_error_of_the_pose(result: FitResult, shipped: Model) -> None:
     encoder = encoder_of(shipped)
     assert encoder is not None
     turn = Rotation.from_rotvec([0.03, -0.04, 0.02]).as_matrix()
@@ -132,7 +132,7 @@ def test_a_scan_that_no_head_explains_gives_a_plausible_head(scan: Scan, shipped
     assert float(np.sqrt(np.square(free.head.z_id).mean())) > 1.3 * limit
 
 
-def test_region_offsets_bring_the_head_nearer_and_leave_identity_and_expression_alone(
+def test_region_offsets_bring_the_head_nearer_and_keep_identity_and_expression(
     result: FitResult, scan: Scan, shipped: Model
 ) -> None:
     plain = fit_scan(scan, shipped, replace(COARSE, detail=False))
@@ -142,9 +142,7 @@ def test_region_offsets_bring_the_head_nearer_and_leave_identity_and_expression_
     assert result.distance_mm[shown].mean() < 0.9 * plain.distance_mm[shown].mean()
 
 
-def test_a_region_that_the_scan_does_not_show_keeps_the_shape_of_the_identity(
-    result: FitResult, scan: Scan, shipped: Model
-) -> None:
+def test_an_unseen_region_keeps_the_shape_of_the_identity(result: FitResult, scan: Scan, shipped: Model) -> None:
     front = result.points_mm[:, 2] > 20.0
     view = Scan("front", scan.points[front], None if scan.normals is None else scan.normals[front])
     offsets = np.abs(fit_scan(view, shipped, COARSE).head.offsets).mean(axis=1)
@@ -159,7 +157,7 @@ def test_a_noisier_scan_counts_less_against_the_prior() -> None:
     assert weights[0] > 2.0 * weights[1] > 4.0 * weights[2]
 
 
-def test_region_offsets_hear_a_bare_scalp_as_the_face_and_hair_hardly() -> None:
+def test_for_region_offsets_a_bare_scalp_weighs_as_much_as_the_face_and_hair_little() -> None:
     face = torch.arange(1000) < 500
     for off_the_face, least, most in ((0.2, 0.9, 1.1), (3.0, 0.0, 0.05)):
         residual = torch.where(face, 0.2, off_the_face)
@@ -169,7 +167,7 @@ def test_region_offsets_hear_a_bare_scalp_as_the_face_and_hair_hardly() -> None:
         assert float(for_codes[~face].mean() / for_codes[face].mean()) <= 1.001 * COARSE.elsewhere_weight
 
 
-def test_noise_is_what_neighbours_do_not_share() -> None:
+def test_independent_noise_is_told_from_model_error() -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(-60.0, 60.0, (4000, 3)) * [1.0, 1.0, 0.0]
     neighbour = torch.from_numpy(nearest_neighbours(points))
@@ -183,7 +181,7 @@ def test_noise_is_what_neighbours_do_not_share() -> None:
 
 @pytest.mark.parametrize("region", ["nose_tip", "left_scalp", "left_shoulder"])
 @pytest.mark.parametrize("above_mm", [-0.5, 0.5])
-def test_the_field_a_fit_reads_is_a_distance_near_the_surface(region: str, above_mm: float, shipped: Model) -> None:
+def test_near_the_surface_the_field_is_a_distance(region: str, above_mm: float, shipped: Model) -> None:
     field = HeadField(shipped, shipped.neutral())
     mesh = extract_mesh(field.sdf, 128)
     ball = field.ball(next(r.index for r in REGIONS if r.name == region))
@@ -194,14 +192,14 @@ def test_the_field_a_fit_reads_is_a_distance_near_the_surface(region: str, above
     assert np.abs(np.sign(above_mm) * field.sdf(points) - true).mean() < 0.1
 
 
-def test_a_region_is_moved_less_readily_by_a_noisy_scan(result: FitResult, shipped: Model) -> None:
+def test_a_noisy_scan_strengthens_the_prior_of_offsets(result: FitResult, shipped: Model) -> None:
     template, points = pose_template(shipped), result.points_mm
     clean, noisy = (offset_priors(template, points, noise, COARSE) for noise in (0.1, 1.0))
     assert np.allclose(noisy, clean / COARSE.sigma_mm)
     assert np.array_equal(clean, offset_priors(template, points, 0.0, COARSE))
 
 
-def test_a_scan_noisier_than_the_robust_loss_is_wide_is_not_taken_for_outliers(scan: Scan, shipped: Model) -> None:
+def test_a_scan_noisier_than_the_robust_loss_still_counts_as_inliers(scan: Scan, shipped: Model) -> None:
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(scan.points))[:5000]
     # cm: 2 mm of noise

@@ -1,4 +1,4 @@
-"""Bounds on a step: the identity within its limit, every ARKit weight in [0, 1], and none that no point speaks for."""
+"""Bounds on a step: the identity within its limit, every ARKit weight in [0, 1], and 0 without evidence."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_step_ends_with_every_weight_in_bounds_and_the_rest_at_the_minimum_the
     assert np.abs(slope[free]).max() < 1e-6 * (1.0 + pull)
 
 
-def test_a_step_that_crosses_no_bound_is_left_as_it_is() -> None:
+def test_a_step_that_crosses_no_bound_stays_as_it_is() -> None:
     hessian, gradient, _ = system(3, 1e-3)
     held, pulled = held_at_bounds(hessian, gradient, torch.full((12,), 0.5, dtype=torch.float64), 6)
     assert torch.equal(held, hessian) and torch.equal(pulled, gradient)
@@ -78,7 +78,7 @@ def test_a_step_that_crosses_no_bound_is_left_as_it_is() -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 1000))
-def test_an_expression_that_no_point_speaks_for_is_gone_in_one_step(seed: int) -> None:
+def test_an_expression_without_evidence_vanishes_in_one_step(seed: int) -> None:
     weights = torch.rand(len(ARKIT_NAMES), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     curvature, slope = expression_prior(weights, FitConfig())
     hessian, gradient = held_at_bounds(curvature.diag(), slope, weights, 0)

@@ -1,4 +1,4 @@
-"""Derivatives of a fit: what each unknown really does to each distance."""
+"""The Jacobian of a fit against finite differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.fitting.objective import Codes, Linearization, geman_mcclure, linearize, normal_equations, sensitivity
+from imhead.fitting.objective import (
+    Codes,
+    DenseJacobian,
+    dense_jacobian,
+    geman_mcclure,
+    normal_equations,
+    pair_jacobian,
+)
 from imhead.model.config import Blend, ModelConfig
 from imhead.model.head import HeadModel
 from imhead.regions import CENTERS_MM, REGION_COUNT
@@ -39,8 +46,8 @@ def setting(
 
 
 @pytest.fixture(scope="module")
-def linear(setting: Setting) -> Linearization:
-    return linearize(*setting, with_offsets=True)
+def linear(setting: Setting) -> DenseJacobian:
+    return dense_jacobian(*setting, with_offsets=True)
 
 
 def distances(net: HeadModel, codes: Codes, points_mm: Tensor) -> Tensor:
@@ -64,11 +71,11 @@ def assert_derivative(got: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6 * wanted.abs().max().item())
 
 
-def test_linearized_distances_are_the_model_s(setting: Setting, linear: Linearization) -> None:
+def test_the_distances_are_those_of_the_model(setting: Setting, linear: DenseJacobian) -> None:
     torch.testing.assert_close(linear.sdf_mm, distances(*setting), rtol=0, atol=1e-9)
 
 
-def test_the_derivative_by_the_point_is_the_true_one(setting: Setting, linear: Linearization) -> None:
+def test_the_derivative_by_the_point_is_the_true_one(setting: Setting, linear: DenseJacobian) -> None:
     net, codes, points = setting
     wanted = torch.stack(
         [
@@ -80,41 +87,41 @@ def test_the_derivative_by_the_point_is_the_true_one(setting: Setting, linear: L
     assert_derivative(linear.point, wanted)
 
 
-def test_the_derivative_by_the_identity_is_the_true_one(setting: Setting, linear: Linearization) -> None:
+def test_the_derivative_by_the_identity_is_the_true_one(setting: Setting, linear: DenseJacobian) -> None:
     net, codes, points = setting
     wanted = differences(lambda z: distances(net, replace(codes, z_id=z), points), codes.z_id)
     assert_derivative(linear.z_id, wanted)
 
 
-def test_the_derivative_by_the_expression_weights_is_the_true_one(setting: Setting, linear: Linearization) -> None:
+def test_the_derivative_by_the_expression_weights_is_the_true_one(setting: Setting, linear: DenseJacobian) -> None:
     net, codes, points = setting
     wanted = differences(lambda w: distances(net, replace(codes, weights=w), points), codes.weights)
     assert_derivative(linear.weights, wanted)
 
 
-def test_the_derivative_by_the_region_offsets_is_the_true_one(setting: Setting, linear: Linearization) -> None:
+def test_the_derivative_by_the_region_offsets_is_the_true_one(setting: Setting, linear: DenseJacobian) -> None:
     net, codes, points = setting
     wanted = differences(lambda o: distances(net, replace(codes, offsets=o), points), codes.offsets)
     assert linear.offsets is not None
     assert_derivative(linear.offsets, wanted)
-    if net.config.blend == "local":  # a region whose ball does not hold the point has no say in it
+    if net.config.blend == "local":  # a region whose ball does not hold the point has zero derivatives
         assert (linear.offsets.view(len(points), REGION_COUNT, -1) == 0).all(dim=-1).any(dim=1).all()
 
 
-def test_offsets_are_left_out_unless_asked_for(setting: Setting, linear: Linearization) -> None:
-    plain = linearize(*setting)
+def test_offsets_are_left_out_unless_asked_for(setting: Setting, linear: DenseJacobian) -> None:
+    plain = dense_jacobian(*setting)
     assert plain.offsets is None
     assert torch.equal(plain.z_id, linear.z_id) and torch.equal(plain.weights, linear.weights)
 
 
 @pytest.mark.parametrize("with_offsets", [False, True])
-def test_normal_equations_are_those_of_the_derivatives_written_out(
-    setting: Setting, linear: Linearization, with_offsets: bool
+def test_the_normal_equations_are_those_of_the_dense_jacobian(
+    setting: Setting, linear: DenseJacobian, with_offsets: bool
 ) -> None:
     net, codes, points = setting
     rng = np.random.default_rng(2)
     twist, weight = torch.tensor(rng.normal(size=(len(points), 6))), torch.tensor(rng.uniform(size=len(points)))
-    hessian, gradient = normal_equations(net, sensitivity(net, codes, points), twist, weight, with_offsets)
+    hessian, gradient = normal_equations(net, pair_jacobian(net, codes, points), twist, weight, with_offsets)
     assert linear.offsets is not None
     sought = [linear.offsets] if with_offsets else [linear.weights, linear.z_id]
     jacobian = torch.cat([twist, *sought], dim=1)
@@ -124,26 +131,26 @@ def test_normal_equations_are_those_of_the_derivatives_written_out(
     torch.testing.assert_close(gradient, pull, rtol=1e-9, atol=1e-9 * pull.abs().max().item())
 
 
-def test_points_do_not_see_each_other(setting: Setting, linear: Linearization) -> None:
+def test_derivatives_at_a_point_do_not_depend_on_the_others(setting: Setting, linear: DenseJacobian) -> None:
     net, codes, points = setting
-    few = linearize(net, codes, points[5:9], with_offsets=True)
+    few = dense_jacobian(net, codes, points[5:9], with_offsets=True)
     for name in ("sdf_mm", "point", "z_id", "weights", "offsets"):
         torch.testing.assert_close(getattr(few, name), getattr(linear, name)[5:9], rtol=1e-9, atol=1e-9)
 
 
-def test_linearizing_leaves_its_inputs_alone(setting: Setting) -> None:
+def test_the_jacobian_leaves_its_inputs_alone(setting: Setting) -> None:
     net, codes, points = setting
     before = points.clone()
-    result = linearize(net, codes, points)
+    result = dense_jacobian(net, codes, points)
     assert torch.equal(points, before) and not points.requires_grad
     assert not any(value.requires_grad for value in (result.sdf_mm, result.point, result.z_id, result.weights))
 
 
-def test_a_model_that_could_still_learn_gives_the_same_derivatives(setting: Setting, linear: Linearization) -> None:
+def test_a_trainable_model_gives_the_same_derivatives(setting: Setting, linear: DenseJacobian) -> None:
     net, codes, points = setting
     net.requires_grad_(True)
     try:
-        result = linearize(net, codes, points)
+        result = dense_jacobian(net, codes, points)
     finally:
         net.requires_grad_(False)
     torch.testing.assert_close(result.z_id, linear.z_id, rtol=0, atol=1e-12)
@@ -152,7 +159,7 @@ def test_a_model_that_could_still_learn_gives_the_same_derivatives(setting: Sett
 
 def test_points_far_from_every_region_still_have_derivatives(setting: Setting) -> None:
     net, codes, _ = setting
-    result = linearize(net, codes, torch.full((3, 3), 900.0, dtype=torch.float64), with_offsets=True)
+    result = dense_jacobian(net, codes, torch.full((3, 3), 900.0, dtype=torch.float64), with_offsets=True)
     assert torch.isfinite(result.point).all() and torch.isfinite(result.z_id).all()
 
 
@@ -171,13 +178,11 @@ def test_a_far_residual_falls_with_its_fourth_power() -> None:
     assert (weight[1] / weight[2]).item() == pytest.approx(16.0, rel=1e-4)
 
 
-def test_points_that_are_worked_out_side_by_side_give_what_they_give_together(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_points_in_parallel_chunks_give_the_same_jacobian(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     net, codes, points = setting
-    together = sensitivity(net, codes, points)
+    together = pair_jacobian(net, codes, points)
     monkeypatch.setattr("imhead.fitting.objective.chunks", lambda rows, least: rows.split(1 + len(rows) // 3))
-    apart = sensitivity(net, codes, points)
+    apart = pair_jacobian(net, codes, points)
     assert apart.counts == together.counts
     torch.testing.assert_close(apart.pair_point, together.pair_point)
     for name in ("sdf_mm", "point", "weights", "warp_identity", "region"):

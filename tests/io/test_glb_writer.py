@@ -60,7 +60,7 @@ def test_morph_targets_are_named_and_in_metres() -> None:
     np.testing.assert_allclose(first, 1e-3 * SHAPES.offsets[0], rtol=1e-6)
 
 
-def test_a_seam_doubles_vertices_and_their_shapes_but_keeps_one_normal() -> None:
+def test_a_seam_duplicates_vertices_and_their_shapes_but_keeps_one_normal() -> None:
     tree, binary = parsed(glb_bytes(SQUARE, 1e-3, {}, uv=TORN, morphs=SHAPES))
     primitive = tree["meshes"][0]["primitives"][0]
     places = values(tree, binary, primitive["attributes"]["POSITION"])
@@ -80,7 +80,7 @@ def test_uvs_are_counted_downwards_as_gltf_has_it() -> None:
     np.testing.assert_allclose(found, TORN.uv[TORN.faces] * [1, -1] + [0, 1], atol=1e-6)
 
 
-def test_every_position_says_its_bounds_and_notes_go_to_the_asset() -> None:
+def test_positions_have_bounds_and_notes_go_to_the_asset() -> None:
     tree, _ = parsed(glb_bytes(SQUARE, 1e-3, {"licence": "free"}, morphs=SHAPES))
     primitive = tree["meshes"][0]["primitives"][0]
     for accessor in (primitive["attributes"]["POSITION"], *[t["POSITION"] for t in primitive["targets"]]):
@@ -88,7 +88,7 @@ def test_every_position_says_its_bounds_and_notes_go_to_the_asset() -> None:
     assert tree["asset"]["extras"] == {"licence": "free"}
 
 
-def test_a_shape_brings_the_normals_along() -> None:
+def test_a_morph_target_has_its_own_normals() -> None:
     # the far edge rises as far as it is away: the square stands at 45 degrees
     risen = np.zeros((1, 4, 3))
     risen[0, 2:, 2] = 100.0
@@ -113,7 +113,7 @@ def test_a_shape_stores_only_the_vertices_that_it_moves() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), size=st.floats(1e-3, 1e3))
-def test_a_quantized_file_says_the_same_within_its_steps(seed: int, size: float) -> None:
+def test_a_quantized_file_holds_the_same_mesh_within_its_steps(seed: int, size: float) -> None:
     rng = np.random.default_rng(seed)
     mesh = Mesh(size * rng.normal(size=(4, 3)), SQUARE.faces)
     shapes = MorphTargets(("jawOpen",), size * rng.normal(size=(1, 4, 3)), np.zeros(1))

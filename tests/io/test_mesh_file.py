@@ -11,8 +11,7 @@ import pytest
 import trimesh
 
 from imhead.errors import InputError
-from imhead.io import mesh_file as export
-from imhead.io.mesh_file import read_mesh, write_mesh
+from imhead.io.mesh_file import MESH_EXTENSIONS, read_mesh, write_mesh
 from imhead.types import Mesh
 
 BALL = trimesh.creation.icosphere(subdivisions=3, radius=1.0)
@@ -170,5 +169,5 @@ def test_a_file_with_points_only_is_not_a_mesh(tmp_path: Path) -> None:
         read_mesh(path)
 
 
-def test_the_extensions_are_told() -> None:
-    assert export.MESH_EXTENSIONS == (".ply", ".obj", ".stl", ".glb")
+def test_ply_obj_stl_and_glb_are_the_formats_that_can_be_written() -> None:
+    assert MESH_EXTENSIONS == (".ply", ".obj", ".stl", ".glb")

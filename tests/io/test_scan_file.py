@@ -1,4 +1,4 @@
-"""Reading scans: what is accepted arrives as it was, what is refused is refused with one line that says what to do."""
+"""Reading scans: good files arrive unchanged, bad files are refused with one line that says what to do."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_the_winding_of_an_inside_out_mesh_is_kept_as_found(tmp_path: Path) -> N
     assert scan.normals is not None and (np.einsum("ij,ij->i", scan.normals, scan.points) < 0).all()
 
 
-def test_loose_points_and_faces_without_area_are_left_out_with_a_sentence(tmp_path: Path) -> None:
+def test_loose_points_and_faces_without_area_are_left_out_with_a_warning(tmp_path: Path) -> None:
     mesh = ball()
     points = np.vstack([mesh.vertices, [[500.0, 0.0, 0.0], [501.0, 0.0, 0.0]]])
     faces = np.vstack([mesh.faces, [[0, 0, 1], [2, 3, 2]]])
@@ -259,7 +259,7 @@ def test_a_truncated_ascii_ply_and_ascii_stl_are_refused_with_one_line(tmp_path:
     assert "truncated" in refusal(saved(tmp_path, "a.stl", stl[: len(stl) // 2]))
 
 
-def test_a_header_that_claims_more_than_the_file_holds_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+def test_a_header_that_claims_more_than_the_file_holds_is_refused_before_memory_is_allocated(tmp_path: Path) -> None:
     mesh = ball()
     for claim in (10**9, 2**31, 10**18, -1):
         faces = binary_ply(mesh.vertices, mesh.faces, face_count=claim)
@@ -366,14 +366,16 @@ def test_ten_points_are_refused_because_they_are_no_face(tmp_path: Path, faces: 
     assert "needs at least 200" in refusal(saved(tmp_path, "a.ply", data))
 
 
-def test_points_in_one_place_on_a_line_on_a_plane_or_in_a_few_places_are_refused(tmp_path: Path) -> None:
+def test_points_in_one_place_on_a_line_on_a_plane_or_at_a_few_positions_are_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     assert "one place" in refusal(saved(tmp_path, "a.ply", binary_ply(np.full((500, 3), 7.5))))
     assert "one plane" in refusal(saved(tmp_path, "b.ply", binary_ply(np.outer(rng.random(500), [1.0, 2.0, 3.0]))))
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     flat = np.column_stack([rng.random((500, 2)) * 100, np.zeros(500)]) @ turn + 40
     assert "one plane" in refusal(saved(tmp_path, "c.ply", binary_ply(flat)))
-    assert "places" in refusal(saved(tmp_path, "d.ply", binary_ply(np.repeat(rng.random((20, 3)), 50, axis=0))))
+    assert "only 20 positions" in refusal(
+        saved(tmp_path, "d.ply", binary_ply(np.repeat(rng.random((20, 3)), 50, axis=0)))
+    )
 
 
 def test_a_mesh_whose_faces_have_no_area_and_a_coordinate_beyond_reason_are_refused(tmp_path: Path) -> None:

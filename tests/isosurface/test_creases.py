@@ -96,7 +96,7 @@ def test_however_rough_the_field_the_mesh_is_closed(seed: int, resolution: int) 
     assert solid(mesh).volume > 0.0
 
 
-def test_a_head_is_closed_and_what_has_no_crease_is_as_it_was() -> None:
+def test_a_head_is_closed_and_unchanged_away_from_its_creases() -> None:
     head = imhead.load().sample(1, seed=3)[0]
     plain, detailed = extract_mesh(head.field().sdf, 128), head.mesh(resolution=128)
     assert solid(detailed).is_watertight and solid(detailed).is_winding_consistent

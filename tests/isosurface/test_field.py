@@ -1,4 +1,4 @@
-"""The field of one head, in mm: the model's numbers, whatever the size of the question."""
+"""The field of one head is the model's forward pass in mm, however many points are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refinement: where it looks again after a change, and that a second look there is as good as one everywhere."""
+"""Refinement: after a change, a search of the cells that changed finds what a search everywhere would."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imhead.isosurface.cells import Lattice, cases_of
-from imhead.isosurface.refinement import LEVELS, Samples, Surface, coarsest_cells, refine, touching_cells
+from imhead.isosurface.cells import Lattice, cell_cases
+from imhead.isosurface.refinement import LEVELS, GridSamples, Surface, coarsest_cells, refine, touching_cells
 from imhead.types import FloatArray
 
 LATTICE = Lattice(np.zeros(3), 3.0, (25, 17, 33))
@@ -18,7 +18,7 @@ PLACE = st.tuples(*(st.integers(0, n - 1) for n in LATTICE.shape))
 def wavy(seed: int) -> FloatArray:
     """A smooth field with many components."""
     rng = np.random.default_rng(seed)
-    places = LATTICE.places_mm(np.arange(LATTICE.count))
+    places = LATTICE.positions_mm(np.arange(LATTICE.count))
     waves = rng.normal(size=(6, 3)) * 0.12
     summed: FloatArray = (8.0 * np.sin(places @ waves.T + rng.uniform(0, 6, 6)).sum(axis=1)).astype(np.float32)
     return summed
@@ -43,7 +43,7 @@ def test_a_search_where_values_changed_finds_what_a_search_everywhere_would(
     seed: int, center: tuple[int, int, int], size: int
 ) -> None:
     values = wavy(seed)
-    samples = Samples(LATTICE, lambda points: values[points])
+    samples = GridSamples(LATTICE, lambda points: values[points])
     surface = Surface(samples)
     surface.follow(refine(samples, coarsest_cells(LATTICE)))
     everywhere = LATTICE.coordinates(np.arange(LATTICE.count))
@@ -51,13 +51,13 @@ def test_a_search_where_values_changed_finds_what_a_search_everywhere_would(
     values[changed] = wavy(seed + 100)[changed]
     stale = changed[samples.known[changed]]
     samples.forget(stale)
-    left = surface.leave(stale)
-    surface.follow(np.concatenate([surface.bound(left), refine(samples, touching_cells(stale, LATTICE))]))
-    fresh = Surface(Samples(LATTICE, lambda points: values[points]))
+    left = surface.forget_cells_at(stale)
+    surface.follow(np.concatenate([surface.surely_passed(left), refine(samples, touching_cells(stale, LATTICE))]))
+    fresh = Surface(GridSamples(LATTICE, lambda points: values[points]))
     wanted = fresh.follow(refine(fresh.samples, coarsest_cells(LATTICE)))
     np.testing.assert_array_equal(surface.case[wanted], fresh.case[wanted])
     found = np.flatnonzero(surface.case)
-    np.testing.assert_array_equal(surface.case[found], cases_of(values, found, LATTICE))
+    np.testing.assert_array_equal(surface.case[found], cell_cases(values, found, LATTICE))
 
 
 def test_a_cell_has_eight_corners_that_touch_it() -> None:

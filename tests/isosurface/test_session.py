@@ -1,4 +1,4 @@
-"""A session: whatever the edits, its mesh is that of a full run, and only what an edit reaches is made anew."""
+"""A session: after any edits its mesh is that of a full run, and only what an edit reaches is recomputed."""
 
 from __future__ import annotations
 

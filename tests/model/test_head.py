@@ -1,4 +1,4 @@
-"""The network: the fast forward is the slow one, and an edit of a region is felt in its ball only."""
+"""The network: the fast forward pass equals the slow one, and an edit of a region changes values in its ball only."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_warp_fused_for_one_head_is_the_warp(random_net: MakeNet) -> None:
     torch.testing.assert_close(fused, (place[0], seal[0]), rtol=1e-4, atol=1e-5)
 
 
-def test_heads_of_a_batch_do_not_see_each_other(a_net: MakeNet) -> None:
+def test_heads_of_a_batch_are_independent(a_net: MakeNet) -> None:
     net = a_net().double()
     z_id, z_exp, offsets = (c.double() for c in codes(net, batch=3))
     x = points(100, batch=3).double()

@@ -1,4 +1,4 @@
-"""The local networks' parts."""
+"""The activation of the local networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imhead.parallel import side_by_side
 
 @pytest.mark.parametrize("width", [64, 24])
 @pytest.mark.parametrize("rows", [1, 33, 1000, 5003])
-def test_an_activation_does_not_depend_on_how_many_rows_stand_beside_it(width: int, rows: int) -> None:
+def test_an_activation_does_not_depend_on_the_other_rows(width: int, rows: int) -> None:
     x = 6.0 * torch.randn(9000, width, generator=torch.Generator().manual_seed(rows))
 
     without_gradients = torch.no_grad()(silu)

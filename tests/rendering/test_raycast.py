@@ -1,4 +1,4 @@
-"""What rays see of a mesh, and that nothing is built or asked twice."""
+"""Hits and ambient occlusion of a ray-casting scene, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from imhead.rendering import figures as render
 from imhead.rendering import raycast
+from imhead.rendering.shading import camera, shade
 from imhead.types import Mesh
 
-LOOK = render.camera("front", center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
+LOOK = camera("front", center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
 KEY = np.array([0.0, 0.0, 1.0])
 
 
@@ -28,9 +28,9 @@ def normals_of(mesh: Mesh) -> np.ndarray:
 
 
 @pytest.mark.parametrize("view", ["front", "three_quarter", "profile", "back", "top"])
-def test_a_ball_is_seen_where_and_as_deep_as_it_is(view: str) -> None:
+def test_the_hits_on_a_ball_have_its_pixels_and_depths(view: str) -> None:
     ball = trimesh.creation.icosphere(subdivisions=5, radius=60.0)
-    look = render.camera(view, center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
+    look = camera(view, center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
     seen = raycast.scene_of(Mesh(ball.vertices, ball.faces)).hits(look, 101)
     row, column = np.divmod(seen.pixel, 101)
     x, y = (column - 50) * 200 / 101, (50 - row) * 200 / 101
@@ -43,20 +43,20 @@ def test_a_ball_is_seen_where_and_as_deep_as_it_is(view: str) -> None:
     assert (seen.facing == 1.0).all()
 
 
-def test_a_second_picture_of_a_mesh_is_that_of_a_fresh_copy() -> None:
+def test_a_second_picture_of_a_mesh_equals_that_of_a_fresh_copy() -> None:
     mesh = two_balls()
     for view in ("three_quarter", "profile", "front"):
-        again = render.shade(mesh, view, 64)
-        fresh = render.shade(two_balls(), view, 64)
+        again = shade(mesh, view, 64)
+        fresh = shade(two_balls(), view, 64)
         assert np.array_equal(again, fresh)
     flat = np.tile([0.0, 0.0, 1.0], (len(mesh.vertices), 1))
-    assert not np.array_equal(render.shade(mesh, "front", 64, normals=flat), fresh), (
-        "ambient_occlusion of other normals"
+    assert not np.array_equal(shade(mesh, "front", 64, normals=flat), fresh), (
+        "the ambient occlusion of other normals was used"
     )
-    assert np.array_equal(render.shade(mesh, "front", 64), fresh)
+    assert np.array_equal(shade(mesh, "front", 64), fresh)
 
 
-def test_a_mesh_is_built_once_and_let_go_with_its_owner() -> None:
+def test_a_scene_is_built_once_and_freed_with_its_mesh() -> None:
     mesh = two_balls()
     scene = raycast.scene_of(mesh)
     assert raycast.scene_of(mesh) is scene
@@ -72,15 +72,15 @@ def test_a_mesh_is_built_once_and_let_go_with_its_owner() -> None:
     assert kept() is None
 
 
-def test_a_crease_sees_less_sky_than_a_cheek() -> None:
+def test_a_crease_has_less_ambient_light_than_open_skin() -> None:
     mesh = two_balls()
     scene = raycast.scene_of(mesh)
-    sky, key = scene.ambient_occlusion(scene.hits(LOOK, 128), normals_of(mesh), KEY)
+    ambient, key = scene.ambient_occlusion(scene.hits(LOOK, 128), normals_of(mesh), KEY)
     seen = np.unique(scene.hits(LOOK, 128).corner)
     crease = seen[np.abs(mesh.vertices[seen, 0]) < 8.0]
-    cheek = seen[np.linalg.norm(np.abs(mesh.vertices[seen]) - [40.0, 0.0, 40.0], axis=1) < 15.0]
-    assert len(crease) and len(cheek)
-    assert sky[crease].mean() < 0.8 * sky[cheek].mean() and sky[cheek].min() > 0.95
+    open_skin = seen[np.linalg.norm(np.abs(mesh.vertices[seen]) - [40.0, 0.0, 40.0], axis=1) < 15.0]
+    assert len(crease) and len(open_skin)
+    assert ambient[crease].mean() < 0.8 * ambient[open_skin].mean() and ambient[open_skin].min() > 0.95
     unseen = np.setdiff1d(np.arange(len(mesh.vertices)), seen)
-    assert (sky[unseen] == 1.0).all() and (key[unseen] == 1.0).all()
-    assert ((sky >= 0.0) & (sky <= 1.0)).all() and ((key >= 0.0) & (key <= 1.0)).all()
+    assert (ambient[unseen] == 1.0).all() and (key[unseen] == 1.0).all()
+    assert ((ambient >= 0.0) & (ambient <= 1.0)).all() and ((key >= 0.0) & (key <= 1.0)).all()

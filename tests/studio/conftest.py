@@ -1,4 +1,4 @@
-"""A small model as the studio wants it: in a file, with a template beside it."""
+"""A small model as the studio needs it: in a file, with a template beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imhead.template.surface import save_template, template_of, template_path
 
 @pytest.fixture(scope="session")
 def model(random_model: Callable[..., Model], tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A small model with random weights and the topology of the shipped template. Frozen: no test may change it."""
+    """A small model with random weights and the topology of the shipped template. No test may change it."""
     small, path = random_model(), tmp_path_factory.mktemp("model") / "small.safetensors"
     save_model(small.net, path, small.name, {})
     opened = load_model(path)

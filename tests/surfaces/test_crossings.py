@@ -1,4 +1,4 @@
-"""Sheets that lie in one another come apart, and nothing else moves."""
+"""Sheets that intersect come apart, and nothing else moves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def two_sheets(overlap_mm: float) -> tuple[FloatArray, IntArray]:
     return np.concatenate([upper, lower]), np.concatenate([faces, faces[:, ::-1] + 900])
 
 
-def test_sheets_that_lie_in_one_another_come_apart() -> None:
+def test_sheets_that_intersect_come_apart() -> None:
     vertices, faces = two_sheets(0.4)
     assert len(crossing_edges(vertices, faces)) > 10
     apart = untangled(vertices, faces)

@@ -1,4 +1,4 @@
-"""Laws of the accuracy figures: what a known shift, turn or mask must give."""
+"""Accuracy figures of surfaces with a known shift, rotation, growth or mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normals of bare points lie across their planes; normals of vertices have length one."""
+"""Normals of point clouds are those of the surface they were drawn from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ball(count: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [200, 3000])
-def test_planes_through_the_points_of_a_ball_lie_across_its_radii(count: int) -> None:
+def test_normals_of_points_on_a_sphere_are_along_its_radii(count: int) -> None:
     points = ball(count)
     assert (np.abs(np.einsum("ni,ni->n", plane_normals(points), points)) > 0.8).mean() > 0.97
 

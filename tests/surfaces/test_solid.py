@@ -1,4 +1,4 @@
-"""Distances to a closed surface: from both sides, and again after others were asked for."""
+"""Signed distances to a closed surface, with search trees that are built once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_signed_distance_names_the_nearest_face_and_place(ball: trimesh.Trimes
     assert (np.linalg.norm(corners.mean(axis=1) - closest.point, axis=1) < 1.0).all()
 
 
-def test_trees_that_are_kept_answer_as_those_built_for_each_question(ball: trimesh.Trimesh) -> None:
+def test_search_trees_that_are_kept_give_what_fresh_ones_give(ball: trimesh.Trimesh) -> None:
     solid = Solid(np.array(ball.vertices), np.array(ball.faces))
     for points in (POINTS[:200], POINTS[200:]):
         squared, face, place = igl.point_mesh_squared_distance(points, solid.vertices, solid.faces)

@@ -1,4 +1,4 @@
-"""Newton steps onto a zero set: on it where they may go, and each point alone."""
+"""Projection onto a zero set: points end on it, within their limits, and independently of one another."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_point_stays_where_the_sheet_faces_the_other_way() -> None:
     assert np.array_equal(onto_zero_set(sphere, points, -normals, np.ones(200)), points)
 
 
-def test_a_point_with_no_share_stays_and_is_not_asked() -> None:
+def test_a_point_with_no_share_stays_and_its_field_is_not_evaluated() -> None:
     points, normals = around(0, 1.0)
     share = (np.arange(200) < 50).astype(float)
 

@@ -1,4 +1,4 @@
-"""The shipped template on the shipped model: how well it lies, and that its edits stay local."""
+"""The shipped template on the shipped model: it fits the zero set, and its edits stay local."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def asked_on_the_way(template: TemplateSurface, field: HeadField) -> list[np.nda
 
 @settings(max_examples=10, deadline=None)
 @given(region=REGION, seed=st.integers(0, 1000))
-def test_newton_steps_move_no_vertex_that_asks_nothing_of_the_old_or_the_new_ball(
+def test_newton_steps_move_no_vertex_whose_path_avoids_the_old_and_the_new_ball(
     model: Model, template: TemplateSurface, region: int, seed: int
 ) -> None:
     head = some_head(model, seed)

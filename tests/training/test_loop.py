@@ -21,7 +21,7 @@ from imhead.training.batch import Batch, arkit_swap, draw_batch, draw_shares
 from imhead.training.config import PRESETS, TrainConfig
 from imhead.training.learner import Learner
 from imhead.training.loop import train
-from imhead.training.objective import see, see_posed, step_gradients, terms, warp_terms, weighted
+from imhead.training.objective import loss_terms, predict, predict_warp, step_gradients, warp_loss_terms, weighted_sum
 from imhead.training.population import TrainingHeads, build_population, open_population
 from imhead.training.team import Team
 
@@ -226,9 +226,9 @@ def test_the_gradients_of_a_step_are_the_same_however_many_threads_share_it(
     # the plain way: one graph of all heads
     batch = draw_batch(population, config, learner.model.mirror, arkit_swap(), step)
     if of_warp:
-        plain = weighted(warp_terms(learner.model, see_posed(learner, batch, config), batch), config)
+        plain = weighted_sum(warp_loss_terms(learner.model, predict_warp(learner, batch, config), batch), config)
     else:
-        plain = weighted(terms(learner.model, see(learner, batch, config), batch), config)
+        plain = weighted_sum(loss_terms(learner.model, predict(learner, batch, config), batch), config)
     expected, loss_value = torch.autograd.grad(plain, parameters, allow_unused=True), plain.item()
     before = torch.get_num_threads()
     try:

@@ -58,17 +58,17 @@ def test_every_term_is_zero_at_the_truth() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(SEED, st.floats(0.2, 5.0))
-def test_a_point_of_the_surface_is_charged_its_distance_however_slowly_the_field_rises(seed: int, rise: float) -> None:
+def test_the_error_at_a_surface_point_is_its_distance_whatever_the_slope_of_the_field(seed: int, rise: float) -> None:
     away, normal = 0.03 * rows(seed, 2, 50), unit(rows(seed + 1, 2, 20, 3))
     on_surface = torch.zeros(2, 50)
-    held = losses.residual(rise * away, on_surface, rise * normal)
-    torch.testing.assert_close(held[:, :20], away[:, :20])
-    torch.testing.assert_close(held[:, 20:], rise * away[:, 20:])  # their gradient is not known
+    found = losses.first_order_distance(rise * away, on_surface, rise * normal)
+    torch.testing.assert_close(found[:, :20], away[:, :20])
+    torch.testing.assert_close(found[:, 20:], rise * away[:, 20:])  # their gradient is not known
 
 
-def test_a_point_off_the_surface_is_charged_what_the_field_says() -> None:
+def test_the_error_at_a_point_off_the_surface_is_the_value_of_the_field() -> None:
     predicted, distance = rows(0, 2, 50), rows(1, 2, 50)
-    assert torch.equal(losses.residual(predicted, distance, 0.5 * unit(rows(2, 2, 20, 3))), predicted)
+    assert torch.equal(losses.first_order_distance(predicted, distance, 0.5 * unit(rows(2, 2, 20, 3))), predicted)
 
 
 @settings(deadline=None, max_examples=25)
@@ -109,9 +109,9 @@ def test_a_distance_error_counts_half_at_10_mm_and_less_beyond() -> None:
 def test_below_an_upper_bound_nothing_is_an_error() -> None:
     distance = torch.tensor([-0.002, -0.002, 0.01])
     predicted = torch.tensor([-0.012, 0.001, 0.01])
-    held = torch.ones(3, dtype=torch.bool)
-    assert losses.distance_error(predicted, distance, held).tolist() == pytest.approx([0.0, 0.003, 0.0])
-    assert losses.distance_error(predicted, distance, ~held).tolist() == pytest.approx([0.01, 0.003, 0.0])
+    bound = torch.ones(3, dtype=torch.bool)
+    assert losses.distance_error(predicted, distance, bound).tolist() == pytest.approx([0.0, 0.003, 0.0])
+    assert losses.distance_error(predicted, distance, ~bound).tolist() == pytest.approx([0.01, 0.003, 0.0])
 
 
 def test_a_seal_costs_in_proportion_and_none_costs_nothing() -> None:
@@ -211,11 +211,11 @@ def test_points_where_lips_and_lids_meet_count_four_times() -> None:
     assert losses.crease_weight(places, keypoints, radius).tolist() == [[4.0, 4.0, 1.0, 1.0]]
 
 
-def test_a_field_is_held_to_be_outside_where_no_ball_holds_a_point_and_to_its_distance_elsewhere() -> None:
+def test_a_point_that_no_ball_covers_is_taken_to_be_outside_and_others_keep_their_distance() -> None:
     keypoints, radius = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]), torch.tensor([0.5, 0.6])
     x = torch.tensor([[[0.3, 0.0, 0.0], [0.499, 0.0, 0.0], [0.0, 0.499, 0.0], [0.0, 0.7, 0.0], [0.0, 5.0, 0.0]]])
     distance = torch.tensor([[-0.1, 0.0, 0.0, -0.01, 4.5]])
-    held = losses.held_distance(distance, x, keypoints, radius)
+    found = losses.outside_where_uncovered(distance, x, keypoints, radius)
     # the second is at the rim of one ball, but well within the other
-    assert torch.equal(held[0, :2], distance[0, :2])
-    assert torch.equal(held[0, 2:], torch.tensor([0.12, 0.12, 4.5]))
+    assert torch.equal(found[0, :2], distance[0, :2])
+    assert torch.equal(found[0, 2:], torch.tensor([0.12, 0.12, 4.5]))

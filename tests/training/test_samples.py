@@ -14,7 +14,7 @@ from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel, boundary_loops
 from imhead.surfaces.solid import Solid
-from imhead.training.samples import Samples, carry, face_density, head_samples, sampling_density
+from imhead.training.samples import Samples, carried_with_faces, face_density, head_samples, sampling_density
 
 SKIN_MM = 60.0
 EYE_MM = 12.0
@@ -39,7 +39,6 @@ def balls() -> IctModel:
     return IctModel(
         mean=vertices.astype(np.float32), identity=empty, expressions=np.zeros((52, len(vertices), 3), np.float32),
         skin_faces=skin.faces, skin_open_faces=skin.faces, eye_faces=eyes, mirror=np.arange(len(vertices)),
-        modes_read=0,
     )  # fmt: skip
 
 
@@ -137,7 +136,7 @@ def two_plates(gap_mm: float) -> IctModel:
     return IctModel(
         mean=vertices.astype(np.float32), identity=empty, expressions=np.zeros((52, len(vertices), 3), np.float32),
         skin_faces=np.concatenate(faces[:2]), skin_open_faces=np.concatenate(faces[:2]),
-        eye_faces=np.concatenate(faces[2:]), mirror=np.arange(len(vertices)), modes_read=0,
+        eye_faces=np.concatenate(faces[2:]), mirror=np.arange(len(vertices)),
     )  # fmt: skip
 
 
@@ -205,7 +204,7 @@ def test_the_same_seed_draws_the_same_samples(balls: IctModel) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31))
-def test_carry_is_exact_under_a_rigid_motion(seed: int) -> None:
+def test_points_are_carried_exactly_by_a_rigid_motion(seed: int) -> None:
     rng = np.random.default_rng(seed)
     source = 30.0 * rng.normal(size=(30, 3))
     corners = rng.permutation(30).reshape(10, 3)
@@ -213,18 +212,22 @@ def test_carry_is_exact_under_a_rigid_motion(seed: int) -> None:
     nearest = np.einsum("nk,nkc->nc", bary, source[corners])
     points = nearest + 10.0 * rng.normal(size=(10, 3))
     turn, shift = Rotation.random(rng=rng), 50.0 * rng.normal(size=3)
-    moved = carry(source, turn.apply(source) + shift, corners, nearest, points)
+    moved = carried_with_faces(source, turn.apply(source) + shift, corners, nearest, points)
     np.testing.assert_allclose(moved, turn.apply(points) + shift, atol=1e-6)
 
 
-def test_carry_keeps_a_surface_point_in_its_triangle_when_that_stretches() -> None:
+def test_a_carried_surface_point_stays_in_its_triangle_when_that_stretches() -> None:
     source = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0], [0.0, 10.0, 0.0]])
     target = source * [2.0, 1.0, 1.0]
     nearest = np.array([[2.0, 3.0, 0.0]])
     above = nearest + [0.0, 0.0, 4.0]
     corners = np.array([[0, 1, 2]])
-    np.testing.assert_allclose(carry(source, target, corners, nearest, nearest), [[4.0, 3.0, 0.0]], atol=1e-9)
-    np.testing.assert_allclose(carry(source, target, corners, nearest, above), [[4.0, 3.0, 4.0]], atol=1e-9)
+    np.testing.assert_allclose(
+        carried_with_faces(source, target, corners, nearest, nearest), [[4.0, 3.0, 0.0]], atol=1e-9
+    )
+    np.testing.assert_allclose(
+        carried_with_faces(source, target, corners, nearest, above), [[4.0, 3.0, 4.0]], atol=1e-9
+    )
 
 
 def test_small_regions_are_sampled_more_densely() -> None:
@@ -283,11 +286,11 @@ def test_far_from_the_eyes_of_real_heads_the_skin_is_the_nearer_surface(ict: Ict
     assert error.max() < 0.5 and (error > 1e-6).mean() < 1e-3
 
 
-def test_samples_that_no_ball_holds_lie_about_the_bust_where_the_head_leaves_its_balls(ict: IctModel) -> None:
+def test_samples_that_no_ball_covers_lie_around_the_bust_where_the_head_leaves_its_balls(ict: IctModel) -> None:
     canonical = (ict.mean + ict.canonical_offset).astype(np.float64)
     few, more = (
-        head_samples(ict, face_density(ict), canonical, canonical, 3000, np.random.default_rng(0), unheld)
-        for unheld in (0, 180)
+        head_samples(ict, face_density(ict), canonical, canonical, 3000, np.random.default_rng(0), uncovered)
+        for uncovered in (0, 180)
     )
     apart = more.points[-100:]
     away = np.linalg.norm(apart[:, None] - CENTERS_MM, axis=2) / RADII_MM

@@ -47,7 +47,7 @@ def built(ict: IctModel, offsets: Tensor) -> tuple[Learner, TemplateSurface]:
     apply_start(model, start)
     learner = Learner(model, start.z_id)
     learner.eval().requires_grad_(False)
-    return learner, build_template(_model(learner), learner.z_id, ict, offsets, progress=lambda text: None)
+    return learner, build_template(_model(learner), learner.z_id, ict, offsets, lambda text: None)
 
 
 def test_the_codes_of_training_heads_bring_the_template_near_their_vertices(

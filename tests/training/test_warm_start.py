@@ -18,7 +18,7 @@ from imhead.errors import InputError
 from imhead.sources.ict import IctModel
 from imhead.template.surface import template_of
 from imhead.training.config import PRESETS
-from imhead.training.learner import Learner, count_in_spreads_of
+from imhead.training.learner import Learner, rescale_codes
 from imhead.training.loop import train
 from imhead.training.population import TrainingHeads
 from imhead.training.warm_start import warm_start
@@ -93,7 +93,7 @@ def test_a_run_remembers_what_it_began_with(
     train(CONFIG, heads, run, resume=True, start=model, progress=lambda text: None)
 
 
-def test_codes_are_counted_in_the_spreads_of_some_heads_and_no_head_changes(learner: Learner) -> None:
+def test_codes_are_rescaled_to_the_deviation_of_some_heads_and_no_head_changes(learner: Learner) -> None:
     some = torch.arange(HEADS) < 5
     net, z = copy.deepcopy(learner.model), learner.z_id.clone()
     z[:5, 3] *= 0.5 / z[:5, 3].square().mean().sqrt()
@@ -101,7 +101,7 @@ def test_codes_are_counted_in_the_spreads_of_some_heads_and_no_head_changes(lear
     x = torch.rand(HEADS, 40, 3) * 2.0 - 1.0
     code = torch.zeros(HEADS, net.config.expression_size)
     before = net(x, narrow.z_id, code)
-    count_in_spreads_of(narrow, some)
+    rescale_codes(narrow, some)
     torch.testing.assert_close(net(x, narrow.z_id, code), before, rtol=1e-3, atol=1e-4)
     assert narrow.z_id[:5, 3].square().mean().sqrt() == pytest.approx(1.0, abs=1e-4)
     assert (narrow.z_id.abs() >= z.abs() - 1e-6).all() and narrow.z_id.abs().max() <= 3.0 * z.abs().max()

@@ -227,7 +227,7 @@ def main() -> None:
     offsets = heads.offsets()
     population = build_population(heads, offsets, config, asked.run / "population", say)
     start = start_codes(heads.ict, offsets, replace(config.model, region_code_size=CODE_SIZE))
-    source = HeldOutSource.of_data(data, sources)
+    source = HeldOutSource.of_dataset(data, sources)
     held_out = HeldOutHeads(source, min(asked.heads, source.count or asked.heads))
     rows = []
     for variant in VARIANTS:

@@ -1,1 +1,1 @@
-"""Speed, as ratios inside one run: ours and a peer take turns on the same machine, with what was computed beside it."""
+"""Speed as ratios within one run: ours and a peer take turns on the same machine, and the operations are counted."""

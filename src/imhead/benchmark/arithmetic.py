@@ -1,6 +1,6 @@
-"""Operations that a result needs, and how fast this machine multiplies: the floor beside a time.
+"""Counts of floating-point operations, and the lower bound on the time that follows from them.
 
-An operation is a multiplication or an addition inside a matrix product; sines, activations and sums are left out.
+An operation is a multiplication or an addition inside a matrix product; sines, activations and sums are not counted.
 """
 
 from __future__ import annotations
@@ -25,30 +25,32 @@ from imhead.model.config import ModelConfig
 from imhead.types import FloatArray, IntArray, Mesh
 
 _CHUNK = 32768
+_PRODUCT_SIZE, _PRODUCT_RUNS = 1024, 6
 
 
-def _chain(sizes: list[int]) -> int:
+def _layers_flop(sizes: list[int]) -> int:
+    """Operations of fully connected layers with these sizes, at one point."""
     return sum(2 * a * b for a, b in itertools.pairwise(sizes))
 
 
 def warp_flop(config: ModelConfig) -> int:
-    """Operations of the expression warp at a point."""
-    return _chain([3 + 6 * config.warp_frequencies, *[config.warp_width] * config.warp_hidden, 4])
+    """Operations of the expression warp at one point."""
+    return _layers_flop([3 + 6 * config.warp_frequencies, *[config.warp_width] * config.warp_hidden, 4])
 
 
 def local_flop(config: ModelConfig) -> int:
-    """Operations of one local network at a point of its ball."""
+    """Operations of one local network at one point of its ball."""
     sizes = [3 + 6 * config.local_frequencies, *[config.local_width] * config.local_hidden, config.feature_size]
-    return _chain(sizes)
+    return _layers_flop(sizes)
 
 
 def fusion_flop(config: ModelConfig) -> int:
-    """Operations of FusionNet at a point."""
-    return _chain([3 + config.feature_size, *[config.fusion_width] * config.fusion_hidden, 1])
+    """Operations of FusionNet at one point."""
+    return _layers_flop([3 + config.feature_size, *[config.fusion_width] * config.fusion_hidden, 1])
 
 
 def field_flop(model: Model, field: HeadField, points_mm: FloatArray) -> int:
-    """Operations of a head's field at points (N, 3); those that are done once for a head are left out."""
+    """Operations of a head's field at points (N, 3), without those that are done once per head."""
     config, pairs = model.net.config, 0
     with torch.no_grad():
         for first in range(0, len(points_mm), _CHUNK):
@@ -59,17 +61,17 @@ def field_flop(model: Model, field: HeadField, points_mm: FloatArray) -> int:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one call did."""
+class OperationCount:
+    """Cost of one call."""
 
     evaluations: int
-    """Points at which the field was asked."""
+    """Points at which the field was evaluated."""
     flop: int
-    """Operations of all matrix products that torch ran, backward passes included."""
+    """Operations of all matrix products, those of backward passes included."""
 
 
-class _Products(TorchDispatchMode):
-    # FlopCounterMode itself also follows modules, which torch.autograd.grad of a leaf does not allow
+class _ProductCounter(TorchDispatchMode):
+    # not torch's FlopCounterMode: its hooks on modules fail with torch.autograd.grad of a leaf
     flop = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -80,31 +82,38 @@ class _Products(TorchDispatchMode):
         return result
 
 
-def counted(work: Callable[[], object], net: nn.Module) -> Work:
-    """Run `work` once and count. `net` is the module that gives one number for each point: FusionNet, say."""
-    asked = 0
+def count_operations(work: Callable[[], object], net: nn.Module) -> OperationCount:
+    """Run `work` once and count its operations.
+
+    Args:
+        net: module with one output per point, whose outputs are counted as evaluations; FusionNet for our field.
+
+    Raises:
+        RuntimeError: `work` never called `net`.
+    """
+    evaluations = 0
 
     def add(_module: nn.Module, _given: object, distance: Tensor) -> None:
-        nonlocal asked
-        asked += distance.numel()
+        nonlocal evaluations
+        evaluations += distance.numel()
 
-    hook, several = net.register_forward_hook(add), torch.get_num_threads()
-    torch.set_num_threads(1)  # products are seen only in the thread that counts
+    hook, threads = net.register_forward_hook(add), torch.get_num_threads()
+    torch.set_num_threads(1)  # a dispatch mode sees the operations of its own thread only
     try:
-        with _Products() as products:  # type: ignore[no-untyped-call]
+        with _ProductCounter() as products:  # type: ignore[no-untyped-call]
             work()
     finally:
         hook.remove()
-        torch.set_num_threads(several)
-    if asked == 0:
-        raise RuntimeError("the field was asked at no point; the benchmark counts at the wrong module")
-    return Work(asked, products.flop)
+        torch.set_num_threads(threads)
+    if evaluations == 0:
+        raise RuntimeError("the benchmark counts calls of a module that was never called")
+    return OperationCount(evaluations, products.flop)
 
 
 def crossing_cells(mesh: Mesh, resolution: int) -> tuple[IntArray, FloatArray]:
-    """Cells (C, 3) of the grid that the surface crosses, and their corners (K, 3) in mm, each once.
+    """Indices (C, 3) of the grid cells that the surface crosses, and their distinct corners (K, 3) in mm.
 
-    No way of marching cubes can ask the field at fewer points than these corners.
+    Marching cubes needs the field at these corners at least.
     """
     spacing, _ = grid_layout(resolution)
     middle = mesh.vertices[mesh.faces].mean(axis=1)
@@ -113,23 +122,24 @@ def crossing_cells(mesh: Mesh, resolution: int) -> tuple[IntArray, FloatArray]:
     return cells, np.unique(corners, axis=0) * spacing + BOUNDS_MIN_MM
 
 
-def products_per_second(device: torch.device, size: int = 1024, tries: int = 5) -> float:
-    """Operations a second of a large single-precision matrix product: the most that this machine gives."""
-    a, b = torch.randn(2, size, size, device=device)
+def flop_per_second(device: torch.device) -> float:
+    """Operations per second of a large single-precision matrix product, the highest rate of this machine."""
+    a, b = torch.randn(2, _PRODUCT_SIZE, _PRODUCT_SIZE, device=device)
     best = float("inf")
-    for _ in range(tries + 1):
+    for _ in range(_PRODUCT_RUNS):
         began = time.perf_counter()
-        # reading one number waits for the device
+        # reading one number waits for the device to finish
         (a @ b)[0, 0].item()
         best = min(best, time.perf_counter() - began)
-    return 2.0 * size**3 / best
+    return 2.0 * _PRODUCT_SIZE**3 / best
 
 
-def floor(flop: float, device: torch.device, **more: Any) -> dict[str, Any]:
-    """The floor of a row: its operations, and their seconds at the pace of one large product.
+def time_floor(flop: float, device: torch.device, **more: Any) -> dict[str, Any]:
+    """The floor of a row: its operations, and their seconds at the rate of one large product.
 
     Args:
-        more: what the operations are counted over.
+        flop: number of operations.
+        more: further entries, such as what was counted.
     """
-    pace = products_per_second(device)
-    return {**more, "flop": int(flop), "flop_per_second": pace, "seconds": flop / pace}
+    rate = flop_per_second(device)
+    return {**more, "flop": int(flop), "flop_per_second": rate, "seconds": flop / rate}

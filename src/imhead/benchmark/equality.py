@@ -1,4 +1,4 @@
-"""Whether two meshes are one surface, whatever the order of their vertices and faces."""
+"""Difference of two meshes, independent of the order of their vertices and faces."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two meshes, compared."""
+class MeshDifference:
+    """How two meshes differ."""
 
     vertices: tuple[int, int]
-    """Vertices of the one and the other."""
+    """Vertex counts of both meshes."""
     faces: tuple[int, int]
-    """Faces of the one and the other."""
+    """Face counts of both meshes."""
     largest_mm: float
-    """Farthest vertex or middle of a face from the nearest one of the other mesh, either way."""
+    """Hausdorff distance of the vertices or of the face centroids, whichever is larger, mm."""
 
     @property
     def equal(self) -> bool:
-        """Same counts, and nothing farther away than 1e-3 mm."""
+        """Equal counts, and no vertex or centroid farther away than 1e-3 mm."""
         same = self.vertices[0] == self.vertices[1] and self.faces[0] == self.faces[1]
         return same and self.largest_mm <= TOLERANCE_MM
 
 
-def compare(first: Mesh, second: Mesh) -> Comparison:
-    """Compare two meshes in the same frame, mm."""
-    middles = [mesh.vertices[mesh.faces].mean(axis=1) for mesh in (first, second)]
-    largest = max(_farthest(first.vertices, second.vertices), _farthest(*middles))
-    return Comparison(
+def mesh_difference(first: Mesh, second: Mesh) -> MeshDifference:
+    """Difference of two meshes in one frame, mm."""
+    centroids = [mesh.vertices[mesh.faces].mean(axis=1) for mesh in (first, second)]
+    largest = max(_hausdorff(first.vertices, second.vertices), _hausdorff(*centroids))
+    return MeshDifference(
         (len(first.vertices), len(second.vertices)), (len(first.faces), len(second.faces)), float(largest)
     )
 
 
-def _farthest(first: FloatArray, second: FloatArray) -> float:
+def _hausdorff(first: FloatArray, second: FloatArray) -> float:
     if first.shape == second.shape and np.array_equal(first, second):
         return 0.0
     return max(float(cKDTree(b).query(a)[0].max()) for a, b in ((first, second), (second, first)))

@@ -1,4 +1,4 @@
-"""Row `fit`: from a raw scan file of 5 000 points to the written report, against plain Adam on the same unknowns."""
+"""Row `fit`: from a scan file of 5 000 points to the written report, against plain Adam on the same unknowns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import trimesh
 
-from imhead.benchmark.arithmetic import counted, floor
+from imhead.benchmark.arithmetic import count_operations, time_floor
 from imhead.benchmark.plain_fit import plain_fit
 from imhead.benchmark.settings import BenchConfig
 from imhead.benchmark.timing import Task, interleaved, result_row
@@ -38,11 +38,11 @@ from imhead.types import FloatArray, Mesh, Scan
 Fitter = Callable[[Scan], FitResult]
 
 _EXPLAINED_MM = 3.0
-_ALLOWED_MM = 0.02  # a fit whose median error is larger by this is no longer as good as the reference
+_TOLERANCE_MM = 0.02  # a fit counts as equal if its median error exceeds that of plain Adam by this at most
 
 
 class FileFit:
-    """From a scan file to the folder of its fit; keeps the last result."""
+    """Fits a scan file and writes the folder of the fit; keeps the last result."""
 
     def __init__(self, fitter: Fitter, path: Path, folder: Path) -> None:
         self.fitter, self.path, self.folder = fitter, path, folder
@@ -56,14 +56,14 @@ class FileFit:
 
 
 def fit_rows(model: Model, config: BenchConfig, progress: Callable[[str], None]) -> list[dict[str, Any]]:
-    """The row: one scan, several times."""
+    """The row `fit`: one scan, fitted several times."""
     whole = read_scan(config.scan or Path(str(resources.files("imhead") / "assets" / "demo_scan.ply")))
     settings = FitConfig(seed=config.seed)
     if config.resolution < settings.resolution:
         settings = replace(settings, resolution=config.resolution)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / f"{whole.name}.ply"
-        drawn_scan(whole, config.scan_points, config.seed, path)
+        write_sampled_scan(whole, config.scan_points, config.seed, path)
         folders = [Path(temporary) / "ours", Path(temporary) / "plain"]
         for folder in folders:
             folder.mkdir()
@@ -72,7 +72,7 @@ def fit_rows(model: Model, config: BenchConfig, progress: Callable[[str], None])
         progress(f"fit: {config.runs} runs of our fit and of {config.adam_steps} steps of Adam")
         timings = interleaved([Task("ours", ours), Task("plain", plain)], config.runs, model.device)
         progress("fit: counting")
-        work = [counted(task, model.net.fusion_net) for task in (ours, plain)]
+        work = [count_operations(task, model.net.fusion_net) for task in (ours, plain)]
         progress("fit: in a fresh process")
         fresh = fresh_process_seconds(model, path, Path(temporary), settings)
     errors = [face_error_mm(model, task.results[0], whole.points) for task in (ours, plain)]
@@ -80,11 +80,11 @@ def fit_rows(model: Model, config: BenchConfig, progress: Callable[[str], None])
         "fit",
         timings["ours"],
         timings["plain"],
-        peer_words=f"our own slow reference: {config.adam_steps} steps of plain Adam on the same unknowns and priors, "
-        "the residuals the field's values, from the same search for the pose; like ours, from the scan file to the "
-        "written report",
+        peer_description=f"our own slow reference, {config.adam_steps} steps of plain Adam on the same unknowns and "
+        "priors, from the same pose, with the field's values as residuals; it reads the scan file and writes the "
+        "report, too",
         evaluations=work[0].evaluations,
-        equal_to_reference=errors[0]["median"] <= errors[1]["median"] + _ALLOWED_MM,
+        equal_to_reference=errors[0]["median"] <= errors[1]["median"] + _TOLERANCE_MM,
         peer_evaluations=work[1].evaluations,
         fresh_process_seconds=fresh,
         scan=whole.name,
@@ -94,31 +94,32 @@ def fit_rows(model: Model, config: BenchConfig, progress: Callable[[str], None])
         peer_error_mm=errors[1],
         ours_report_mm=ours.results[0].report()["scan_to_head_face_mm"],
         peer_report_mm=plain.results[0].report()["scan_to_head_face_mm"],
-        floor=floor(work[0].flop, model.device, of="the matrix products that our fit ran"),
+        floor=time_floor(work[0].flop, model.device, of="the matrix products that our fit ran"),
         peer_flop=work[1].flop,
     )
     return [row]
 
 
 def fresh_process_seconds(model: Model, scan: Path, folder: Path, settings: FitConfig) -> float:
-    """Seconds of one `imhead fit` from the start of its process to its end: with imports and everything that is made
-    once for a model."""
+    """Wall time of one `imhead fit` in a fresh process, with imports and everything that is computed once per model."""
     path = folder / "model.safetensors"
     save_model(model.net, path, model.name, model.card)
     encoder = encoder_of(model)
     if encoder is not None:
         save_encoder(encoder, model.hash, encoder_path(path))
-    words = {"--out": folder, "--model": path, "--device": model.device.type}
-    words |= {"--resolution": settings.resolution, "--seed": settings.seed}
-    command = [sys.executable, "-m", "imhead", "fit", str(scan)] + [str(w) for pair in words.items() for w in pair]
+    options = {"--out": folder, "--model": path, "--device": model.device.type}
+    options |= {"--resolution": settings.resolution, "--seed": settings.seed}
+    command = [sys.executable, "-m", "imhead", "fit", str(scan)] + [
+        str(word) for pair in options.items() for word in pair
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     began = time.perf_counter()
     subprocess.run(command, check=True, env=environment, capture_output=True)
     return time.perf_counter() - began
 
 
-def drawn_scan(scan: Scan, count: int, seed: int, path: Path) -> None:
-    """Write `count` points of a scan without normals: spread evenly over a mesh, a random choice from a cloud."""
+def write_sampled_scan(scan: Scan, count: int, seed: int, path: Path) -> None:
+    """Write `count` points of a scan without normals: spread evenly over a mesh, or chosen at random from a cloud."""
     if scan.faces is not None:
         points = sample_surface(Mesh(scan.points, scan.faces), count, seed=seed)[0]
     else:
@@ -127,7 +128,14 @@ def drawn_scan(scan: Scan, count: int, seed: int, path: Path) -> None:
 
 
 def face_error_mm(model: Model, result: FitResult, points: FloatArray) -> dict[str, float]:
-    """Distance of all points of the whole scan on the face to the fit, mm, and the part of them that it explains."""
+    """Distances in mm from points of the scan to the fit, over the points on the face that it explains.
+
+    Args:
+        points: (N, 3) all points of the scan.
+
+    Returns:
+        `median`, `mean` and `p90` in mm, and `explained`, the share of points of the face nearer than 3 mm.
+    """
     placed = transform_points(result.scan_to_head, points)
     tip = nose_tip_mm(result.mesh, HeadField(model, result.head))
     distance = point_to_surface(placed[np.linalg.norm(placed - tip, axis=1) < FACE_RADIUS_MM], result.mesh)[0]

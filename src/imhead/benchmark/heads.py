@@ -1,4 +1,4 @@
-"""The heads that are timed: the mean head, and drawn ones that are edited and smile."""
+"""The heads that are meshed: the mean head, and sampled ones with an edit and an expression."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from imhead.types import Head
 
 _SPREAD = 0.8
 _EDIT_STRENGTH = 2.0
-_EXPRESSIONS = 3  # ARKit weights of a head that are not zero
+_EXPRESSIONS = 3  # nonzero ARKit weights of a head
 
 
 def bench_heads(model: Model, count: int, seed: int) -> list[Head]:
-    """`count` heads: the mean head, then drawn ones, each with one region drawn anew and three ARKit weights."""
-    return [model.neutral(), *(_drawn(model, k, seed) for k in range(1, count))]
+    """`count` heads: the mean head, then sampled ones, each with one region sampled anew and three ARKit weights."""
+    return [model.neutral(), *(_sampled_head(model, k, seed) for k in range(1, count))]
 
 
-def _drawn(model: Model, index: int, seed: int) -> Head:
+def _sampled_head(model: Model, index: int, seed: int) -> Head:
     rng = np.random.default_rng([seed, 0xBE, index])
     neutral = model.neutral()
     head = replace(neutral, z_id=rng.normal(0.0, _SPREAD, neutral.z_id.shape), provenance=(f"bench {index}",))

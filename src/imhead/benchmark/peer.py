@@ -1,8 +1,8 @@
-"""The peer: a cost model of NPHM's decoder, from its published sizes. Its weights are random and it makes no face.
+"""The peer: a decoder with the published sizes of NPHM's, to compare costs. Its weights are random.
 
 x (B, N, 3), code (B, 64 + 40·32) ──40 networks in their own frames──► 40 distances ──Gaussian blend over all──► (B, N)
 
-Each network is a DeepSDF: the input enters again half way, where the layer before leaves room for it.
+Each network is a DeepSDF: half way, its input is concatenated again, and the layer before is narrower by as much.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from torch.nn import functional as F
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.regions import CENTERS_MM
 
-_BACKGROUND = 0.45  # distance, in the peer's unit, that stands for having no anchor
+_BACKGROUND = 0.45  # distance in the peer's unit at which the network without an anchor counts
 
 
 @dataclass(frozen=True)
 class PeerConfig:
-    """The published sizes."""
+    """The published sizes of NPHM's decoder."""
 
     global_code: int = 64
-    """Numbers of the code that all networks share."""
+    """Size of the code that all networks share."""
     local_code: int = 32
-    """Numbers of the code that each network has besides."""
+    """Size of the code of each network."""
     nets: int = 40
-    """Networks: one for each of 39 anchors, and one for the rest."""
+    """Number of networks: one for each of 39 anchors, and one for the rest."""
     mirrored_pairs: int = 16
     """Pairs of networks that share their weights."""
     hidden: int = 4
     """Hidden layers of each network."""
     width: int = 200
-    """Their width."""
+    """Width of the hidden layers."""
     softplus_beta: float = 100.0
     """Sharpness of the activation."""
     blend_sigma: float = 0.1
-    """Spread of the Gaussian weights, in the peer's own unit."""
+    """Standard deviation of the Gaussian blend weights, in the peer's own unit."""
 
     @property
     def code_size(self) -> int:
-        """Numbers of an identity code."""
+        """Size of an identity code."""
         return self.global_code + self.nets * self.local_code
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """(in, out) of each layer of a network."""
+        """Input and output size of each layer of a network."""
         given = 3 + self.global_code + self.local_code
         sizes = [given, *[self.width] * self.hidden, 1]
         pairs = list(itertools.pairwise(sizes))
@@ -58,7 +58,7 @@ class PeerConfig:
 
     @property
     def flop_per_point(self) -> int:
-        """Operations of the matrix products for one point; a multiplication and an addition are two."""
+        """Operations of the matrix products at one point; a multiplication and an addition are two."""
         return self.nets * sum(2 * a * b for a, b in self.layers)
 
 
@@ -68,18 +68,17 @@ class PeerDecoder(nn.Module):
     anchors: Tensor
     side: Tensor
 
-    def __init__(
-        self, config: PeerConfig = PeerConfig(), seed: int = 0, nets_at_once: int = 1, points_at_once: int = 2048
-    ) -> None:
-        """Random weights.
+    def __init__(self, seed: int, nets_at_once: int = 1, points_at_once: int = 2048) -> None:
+        """Draw random weights.
 
         Args:
+            seed: seed of the weights.
             nets_at_once: networks in one product.
-            points_at_once: points of each head in one product. What does not fit into the cache of a CPU costs it a
-                quarter more; a GPU wants all networks and points at once.
+            points_at_once: points of each head in one product. A CPU is a quarter slower if they exceed its cache; a
+                GPU is fastest with all networks and points at once.
         """
         super().__init__()
-        self.config = config
+        self.config = config = PeerConfig()
         self.nets_at_once, self.points_at_once = nets_at_once, points_at_once
         drawn = torch.Generator().manual_seed(seed)
         own = config.nets - config.mirrored_pairs
@@ -88,7 +87,7 @@ class PeerDecoder(nn.Module):
         )
         self.biases = nn.ParameterList([nn.Parameter(torch.zeros(own, 1, b)) for _, b in config.layers])
         anchors, side = torch.zeros(config.nets, 3), torch.ones(config.nets, 3)
-        # a place costs the same wherever it is; the last network has none
+        # the cost does not depend on the place of an anchor; the last network has none
         anchors[:-1] = torch.from_numpy(CENTERS_MM[: config.nets - 1] / MODEL_UNIT_MM)
         side[1 : 2 * config.mirrored_pairs : 2, 0] = -1.0
         self.register_buffer("anchors", anchors)
@@ -105,19 +104,19 @@ class PeerDecoder(nn.Module):
         batch, count, _ = x.shape
         shared, own = code[:, : config.global_code], code[:, config.global_code :].unflatten(1, (config.nets, -1))
         parts = []
-        # unbind, not rows of the whole: the backward of a row fills a whole tensor with zeros
+        # unbind, since the backward pass of an indexed row fills a tensor of full size with zeros
         layers = [(weight.unbind(), bias.unbind()) for weight, bias in zip(self.weights, self.biases)]
         for first in range(0, config.nets, self.nets_at_once):
             nets = slice(first, first + self.nets_at_once)
             rows = self.rows[nets]
             place = (x - self.anchors[nets, None, None]) * self.side[nets, None, None]
-            known = torch.cat([shared.expand(len(rows), -1, -1), own[:, nets].transpose(0, 1)], dim=2)
-            given = torch.cat([place, known[:, :, None].expand(-1, -1, count, -1)], dim=3)
+            codes = torch.cat([shared.expand(len(rows), -1, -1), own[:, nets].transpose(0, 1)], dim=2)
+            given = torch.cat([place, codes[:, :, None].expand(-1, -1, count, -1)], dim=3)
             chosen = [tuple(torch.stack([part[r] for r in rows]) for part in layer) for layer in layers]
             parts.append(self._networks(chosen, given.flatten(1, 2)))
         distances = torch.cat(parts).view(config.nets, batch, count).permute(1, 2, 0)
         square = (x[:, :, None] - self.anchors[:-1]).square().sum(dim=3)
-        # the last network counts as one that is always as far away
+        # the last network has the same distance everywhere
         square = torch.cat([square, square.new_full((batch, count, 1), _BACKGROUND**2)], dim=2)
         weight = torch.exp(-square / config.blend_sigma**2)
         weight = weight / (weight.sum(dim=2, keepdim=True) + 1e-6)
@@ -137,14 +136,13 @@ class PeerDecoder(nn.Module):
 
 
 def peer_decoder(seed: int, device: torch.device) -> PeerDecoder:
-    """The peer as it runs best on a device."""
-    config = PeerConfig()
-    at_once = (1, 2048) if device.type == "cpu" else (config.nets, 100_000)
-    return PeerDecoder(config, seed, *at_once).to(device)
+    """The peer with the fastest settings for a device."""
+    at_once = (1, 2048) if device.type == "cpu" else (PeerConfig().nets, 100_000)
+    return PeerDecoder(seed, *at_once).to(device)
 
 
 def peer_batch(count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A batch for the peer: points (1, N, 3) and a code (1, 1344), both random; its cost knows no difference."""
+    """A random batch for the peer: points (1, N, 3) and a code (1, 1344). Its cost does not depend on their values."""
     drawn = torch.Generator().manual_seed(seed)
     x = torch.rand(1, count, 3, generator=drawn) * 2.0 - 1.0
     return x.to(device), torch.randn(1, PeerConfig().code_size, generator=drawn).to(device)

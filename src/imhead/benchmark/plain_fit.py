@@ -1,6 +1,6 @@
 """The slow reference of a fit: plain Adam on the same unknowns, loss and priors, from the same search for the pose.
 
-Its residuals are the field's values, not divided by their slope: that would cost Adam a further pass back in each step.
+Its residuals are the field's values, not divided by their gradient, which would cost Adam a second backward pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM, MODEL_UNIT_MM
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import FitResult, nose_tip_mm, pose_template
 from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
-from imhead.fitting.pose.finder import find_pose
+from imhead.fitting.pose import find_pose
 from imhead.isosurface.creases import detailed_mesh
 from imhead.isosurface.field import HeadField
 from imhead.regions import REGION_COUNT
@@ -25,15 +25,23 @@ from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.transforms import matrix_of, transform_points
 from imhead.types import FloatArray, Head, Scan
 
-_RATES = {"twist": 4e-3, "weights": 2e-2, "z_id": 6e-2, "offsets": 2e-2}  # the best of three tried, each twice the last
-_LEAST_RATE = 0.05  # of the first, at the end of the cosine
+_RATES = {
+    "twist": 4e-3,
+    "weights": 2e-2,
+    "z_id": 6e-2,
+    "offsets": 2e-2,
+}  # the best of three sets, each twice the one before
+_LEAST_RATE = 0.05  # share of the learning rate that is left at the end of the cosine decay
 
 
-def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfig()) -> FitResult:
+def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig) -> FitResult:
     """Fit a scan of known unit without normals, as `fit_scan` does, by `steps` steps of Adam.
 
-    The robust loss grows stricter on the same schedule, stretched over the steps; in its last part the region
-    offsets take the place of z_id and expression.
+    The scale of the robust loss shrinks on the same schedule, stretched over the steps; in its last part the region
+    offsets are optimised instead of z_id and expression.
+
+    Raises:
+        InputError: no face was found in the scan.
     """
     began = time.perf_counter()
     source, normals = scan_samples(scan, config)
@@ -43,7 +51,7 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig = FitConfi
     rows, face = within_bounds(source, matrix, template.nose_tip_mm, config)
     placed = transform_points(matrix, source[rows])
     points = torch.from_numpy(placed).float().to(model.device)
-    # no more noise than the model's own error: the scan is drawn from a surface
+    # noise 0: the scan is sampled from a surface
     priors = torch.from_numpy(offset_priors(template, placed, 0.0, config)).to(points)
     unknown = _descend(model, points, torch.from_numpy(face).to(model.device), priors, steps, config)
     head = _head(model, unknown, scan.name)
@@ -82,8 +90,8 @@ def _descend(
     for step in range(steps):
         robust_mm, with_offsets = schedule[step * len(schedule) // steps]
         unknown["offsets"].requires_grad_(with_offsets)
-        for held in ("z_id", "weights"):
-            unknown[held].requires_grad_(not with_offsets)
+        for name in ("z_id", "weights"):
+            unknown[name].requires_grad_(not with_offsets)
         distance = _distance_mm(model, unknown, points)
         weight = point_weights(distance.detach(), face, robust_mm, config, with_offsets)
         prior = 0.5 * config.identity_prior * unknown["z_id"].square().sum()

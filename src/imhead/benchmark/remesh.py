@@ -1,4 +1,4 @@
-"""Rows `remesh_median` and `remesh_largest`: the mesh after an edit of one region, against the whole mesh anew."""
+"""Rows `remesh_median` and `remesh_largest`: the update of a mesh after an edit, against a whole new mesh."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from imhead.benchmark.arithmetic import crossing_cells, floor, fusion_flop, local_flop
-from imhead.benchmark.equality import Comparison, compare
+from imhead.benchmark.arithmetic import crossing_cells, fusion_flop, local_flop, time_floor
+from imhead.benchmark.equality import MeshDifference, mesh_difference
 from imhead.benchmark.heads import bench_heads
 from imhead.benchmark.mesh import head_mesh
 from imhead.benchmark.settings import BenchConfig
@@ -23,14 +23,14 @@ from imhead.types import Head, Mesh
 
 
 class Toggle:
-    """Edits a session's head and takes the edit back, by turns: every call re-meshes the same region."""
+    """Applies an edit to a session's head and undoes it, in turns: every call re-meshes the same region."""
 
     def __init__(self, session: HeadSession, before: Head, after: Head) -> None:
         self.session, self.heads = session, (after, before)
         self.calls = 0
 
     def __call__(self) -> MeshChange:
-        """Update, and have the mesh."""
+        """Update the session and its mesh."""
         change = self.session.update(self.heads[self.calls % 2])
         self.calls += 1
         assert len(self.session.mesh.vertices) == change.vertex_count
@@ -38,7 +38,7 @@ class Toggle:
 
 
 class WholeMesh:
-    """The mesh of a head anew; keeps the last."""
+    """Meshes a whole head; keeps the last mesh."""
 
     def __init__(self, model: Model, head: Head, resolution: int) -> None:
         self.model, self.head, self.resolution = model, head, resolution
@@ -51,31 +51,35 @@ class WholeMesh:
 
 @dataclass(frozen=True, eq=False)
 class RegionResult:
-    """One region, edited and taken back."""
+    """The edit of one region."""
 
     region: Region
+    """The edited region."""
     ours: Timing
+    """Time of an update."""
     whole: Timing
+    """Time of the whole mesh."""
     evaluations: int
+    """Points at which an update evaluates the field."""
     rebuilt: bool
-    """The session gave up and made everything anew."""
-    comparison: Comparison
-    """After the edit, with the whole mesh."""
+    """Whether the session meshed the whole head anew."""
+    difference: MeshDifference
+    """Difference of the updated mesh from the whole mesh."""
     floor_evaluations: int
     """Corners of crossing cells in the region's old and new ball."""
 
 
 def remesh_rows(model: Model, config: BenchConfig, progress: Callable[[str], None]) -> list[dict[str, Any]]:
-    """The median over regions, and the slowest region."""
+    """Two rows: the median over regions, and the slowest region."""
     head = bench_heads(model, 2, config.seed)[1]
     session = HeadSession(model, head, resolution=config.resolution)
     chosen = np.unique(np.linspace(0, len(REGIONS) - 1, config.regions).round().astype(int))
     progress(f"remesh: {config.runs} runs of {len(chosen)} regions, and of the whole mesh")
     results = [_region(model, session, head, REGIONS[index], config) for index in chosen]
-    undone = compare(session.mesh, head_mesh(model, head, config.resolution))
-    equal = undone.equal and all(result.comparison.equal for result in results)
+    undone = mesh_difference(session.mesh, head_mesh(model, head, config.resolution))
+    equal = undone.equal and all(result.difference.equal for result in results)
     slowest = max(results, key=lambda result: result.ours.median)
-    words = "our own whole mesh of the edited head"
+    peer = "our own whole mesh of the edited head"
     each = local_flop(model.net.config) + fusion_flop(model.net.config)
     of = "one local network and FusionNet at the corners of crossing cells in the region's old and new ball"
     shared = {"resolution": config.resolution, "edit_strength": config.edit_strength}
@@ -85,24 +89,26 @@ def remesh_rows(model: Model, config: BenchConfig, progress: Callable[[str], Non
             "remesh_median",
             medians([result.ours for result in results]),
             medians([result.whole for result in results]),
-            peer_words=words,
+            peer_description=peer,
             evaluations=int(np.median([result.evaluations for result in results])),
             equal_to_reference=equal,
-            regions=[_said(result) for result in results],
+            regions=[_region_row(result) for result in results],
             rebuilt=sum(result.rebuilt for result in results),
             undone_largest_mm=undone.largest_mm,
-            floor=floor(corners * each, model.device, of=of, evaluations=corners),
+            floor=time_floor(corners * each, model.device, of=of, evaluations=corners),
             **shared,
         ),
         result_row(
             "remesh_largest",
             slowest.ours,
             slowest.whole,
-            peer_words=words,
+            peer_description=peer,
             evaluations=slowest.evaluations,
-            equal_to_reference=slowest.comparison.equal,
+            equal_to_reference=slowest.difference.equal,
             region=slowest.region.name,
-            floor=floor(slowest.floor_evaluations * each, model.device, of=of, evaluations=slowest.floor_evaluations),
+            floor=time_floor(
+                slowest.floor_evaluations * each, model.device, of=of, evaluations=slowest.floor_evaluations
+            ),
             **shared,
         ),
     ]
@@ -114,25 +120,25 @@ def _region(model: Model, session: HeadSession, head: Head, region: Region, conf
     timings = interleaved([Task("ours", toggle), Task("whole", whole)], config.runs, model.device)
     session.update(head)
     change = session.update(edited)
-    comparison = compare(session.mesh, whole.meshes[0])
+    difference = mesh_difference(session.mesh, whole.meshes[0])
     session.update(head)
     _, corners = crossing_cells(whole.meshes[0], config.resolution)
     fields = [HeadField(model, each) for each in (head, edited)]
     places = fields[0].canonical(corners)
     balls = [field.ball(region.index) for field in fields]
-    held = np.any([np.linalg.norm(places - ball.center_mm, axis=1) < ball.radius_mm for ball in balls], axis=0)
+    inside = np.any([np.linalg.norm(places - ball.center_mm, axis=1) < ball.radius_mm for ball in balls], axis=0)
     return RegionResult(
-        region, timings["ours"], timings["whole"], change.evaluations, change.rebuilt, comparison, int(held.sum())
+        region, timings["ours"], timings["whole"], change.evaluations, change.rebuilt, difference, int(inside.sum())
     )
 
 
-def _said(result: RegionResult) -> dict[str, Any]:
+def _region_row(result: RegionResult) -> dict[str, Any]:
     return {
         "region": result.region.name,
         "radius_mm": result.region.radius_mm,
         "ours_seconds": result.ours.median,
         "whole_seconds": result.whole.median,
         "evaluations": result.evaluations,
-        "equal": result.comparison.equal,
-        "largest_mm": result.comparison.largest_mm,
+        "equal": result.difference.equal,
+        "largest_mm": result.difference.largest_mm,
     }

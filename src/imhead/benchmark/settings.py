@@ -10,28 +10,28 @@ from imhead.errors import InputError
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What is timed, how often, and how much of it is checked against a slow reference."""
+    """Sizes and repetitions of the benchmarks, and how much is checked against a slow reference."""
 
     runs: int = 3
-    """Timed runs of each side, taken in turns after one untimed run."""
+    """Timed runs of each side, in turns, after one untimed run."""
     resolution: int = 256
     """Cells of a mesh along the longest side of the bounds; the peer's grid has as many points on each axis."""
     heads: int = 4
-    """Heads that are meshed: the mean head, then drawn ones with a strong edit and an expression."""
+    """Number of heads that are meshed: the mean head, then sampled ones with a strong edit and an expression."""
     reference_heads: int = 1
-    """Of these, heads that are compared with marching cubes on the dense grid, which takes about a minute each."""
+    """Number of these heads that are compared with marching cubes on the dense grid, about a minute each."""
     peer_points: int = 100_000
-    """Points of the peer's batch; its time for a whole grid is extrapolated from it."""
+    """Points of the peer's batch, from which its time for a whole grid is extrapolated."""
     regions: int = 39
-    """Regions that are edited, spread over the table of regions."""
+    """Number of regions that are edited, spread evenly over the table of regions."""
     edit_strength: float = 1.0
-    """Standard deviations of an edit that is re-meshed."""
+    """Strength of the edits, standard deviations."""
     scan: Path | None = None
-    """Scan that is fitted; None for the one that ships with the package."""
+    """Scan to fit; None for the one that ships with the package."""
     scan_points: int = 5000
-    """Points without normals that are drawn from it."""
+    """Points, without normals, sampled from the scan."""
     adam_steps: int = 350
-    """Steps of the plain fit that ours is compared with."""
+    """Steps of the plain Adam fit."""
     batch_heads: int = 16
     """Heads in a training step."""
     batch_points: int = 900
@@ -39,7 +39,7 @@ class BenchConfig:
     seed: int = 0
     """Seed of heads, edits, points and the peer's weights."""
     quick: bool = False
-    """Whether the sizes are so small that the figures mean nothing; every row says so."""
+    """Whether the sizes are too small for meaningful figures; every row records it."""
 
     def __post_init__(self) -> None:
         for name in ("runs", "heads", "peer_points", "regions", "scan_points", "adam_steps", "batch_heads"):
@@ -57,4 +57,4 @@ QUICK = BenchConfig(
     runs=2, resolution=40, heads=2, reference_heads=1, peer_points=200, regions=2, scan_points=2000, adam_steps=4,
     batch_heads=2, batch_points=32, quick=True,
 )  # fmt: skip
-"""Sizes that only show that a benchmark runs; its figures mean nothing."""
+"""Tiny sizes that show that a benchmark runs; the figures mean nothing."""

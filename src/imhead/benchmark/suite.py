@@ -1,4 +1,4 @@
-"""Which benchmarks there are, and how they run."""
+"""All benchmarks by name."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BENCHMARKS: dict[str, Benchmark] = {
     "train": train_rows,
 }
 NAMES: tuple[str, ...] = tuple(_BENCHMARKS)
-"""The benchmarks, in the order in which they run."""
+"""All benchmarks, in the order in which they run."""
 
 
 def check_names(names: Sequence[str]) -> Sequence[str]:
-    """The names, if there is a benchmark of each.
+    """The same names, checked.
 
     Raises:
-        InputError: there is none.
+        InputError: a name is not that of a benchmark.
     """
     unknown = [name for name in names if name not in _BENCHMARKS]
     if unknown:
@@ -41,11 +41,11 @@ def check_names(names: Sequence[str]) -> Sequence[str]:
 def run_benchmarks(
     model: Model, names: Sequence[str], config: BenchConfig, progress: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """The rows of some benchmarks, in the order of their names.
+    """Rows of the named benchmarks, each with the conditions of the run.
 
     Raises:
-        InputError: there is no benchmark of that name.
+        InputError: a name is not that of a benchmark.
     """
-    said = {"runs": config.runs, "quick": config.quick, **conditions(model.device)}
-    said |= {"model": model.name, "model_hash": model.hash}
-    return [{**row, **said} for name in check_names(names) for row in _BENCHMARKS[name](model, config, progress)]
+    shared = {"runs": config.runs, "quick": config.quick, **conditions(model.device)}
+    shared |= {"model": model.name, "model_hash": model.hash}
+    return [{**row, **shared} for name in check_names(names) for row in _BENCHMARKS[name](model, config, progress)]

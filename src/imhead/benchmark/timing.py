@@ -1,4 +1,4 @@
-"""Clocks: two sides take turns, so that a busy machine slows both, and medians of several runs are kept."""
+"""Timing: tasks take turns, so that a busy machine slows all of them alike, and medians of several runs are kept."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Task:
     """One side of a comparison."""
 
     name: str
+    """Key of its timing."""
     work: Callable[[], object]
-    """What is timed."""
+    """The timed call."""
     warm_up: Callable[[], object] | None = None
-    """What runs once before, untimed; None for the work itself."""
+    """A call before, not timed; None for the work itself."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,15 @@ class Timing:
     """Seconds of each run of one task."""
 
     seconds: tuple[float, ...]
-    """By the clock on the wall."""
+    """Wall time."""
     cpu_seconds: tuple[float, ...]
-    """Of all threads of the process together."""
+    """Processor time of all threads."""
     warm_up_seconds: float
-    """Of the untimed run, by the clock on the wall."""
+    """Wall time of the warm-up."""
 
     @property
     def median(self) -> float:
-        """Median by the clock on the wall."""
+        """Median wall time."""
         return statistics.median(self.seconds)
 
     @property
@@ -46,23 +47,23 @@ class Timing:
 
 
 def interleaved(tasks: Sequence[Task], runs: int, device: torch.device) -> dict[str, Timing]:
-    """Time the tasks in turns, `runs` rounds of them, forwards and backwards by turns; by the tasks' names.
+    """Timings of tasks by their names, from `runs` rounds after one warm-up of each.
 
-    No task runs twice in a row except at the ends of a round, and each has run once before it is timed.
+    The order of the tasks is reversed in every other round.
     """
-    warm = {task.name: _clocked(task.warm_up or task.work, device)[0] for task in tasks}
+    warm = {task.name: _seconds_of(task.warm_up or task.work, device)[0] for task in tasks}
     clocks: dict[str, list[tuple[float, float]]] = {task.name: [] for task in tasks}
     for k in range(runs):
         for task in tasks if k % 2 == 0 else reversed(tasks):
-            clocks[task.name].append(_clocked(task.work, device))
+            clocks[task.name].append(_seconds_of(task.work, device))
     return {
-        name: Timing(tuple(wall for wall, _ in taken), tuple(cpu for _, cpu in taken), warm[name])
-        for name, taken in clocks.items()
+        name: Timing(tuple(wall for wall, _ in pairs), tuple(cpu for _, cpu in pairs), warm[name])
+        for name, pairs in clocks.items()
     }
 
 
 def pooled(timings: Sequence[Timing]) -> Timing:
-    """The runs of several tasks as one: its median is over tasks and runs."""
+    """The runs of several tasks as those of one, whose median is over tasks and runs."""
     return Timing(
         tuple(s for t in timings for s in t.seconds),
         tuple(s for t in timings for s in t.cpu_seconds),
@@ -71,7 +72,7 @@ def pooled(timings: Sequence[Timing]) -> Timing:
 
 
 def medians(timings: Sequence[Timing]) -> Timing:
-    """One run for each task, its median."""
+    """One timing with one run for each task, its median."""
     warm = statistics.median(t.warm_up_seconds for t in timings)
     return Timing(tuple(t.median for t in timings), tuple(t.median_cpu for t in timings), warm)
 
@@ -81,27 +82,30 @@ def result_row(
     ours: Timing,
     peer: Timing,
     *,
-    peer_words: str,
+    peer_description: str,
     evaluations: int,
     equal_to_reference: bool | None,
     peer_scale: float = 1.0,
     **more: Any,
 ) -> dict[str, Any]:
-    """A row of the result.
+    """A row of results.
 
     Args:
-        peer_words: what the peer is and what it did.
-        evaluations: points at which our field was asked.
-        equal_to_reference: whether what was timed gives what the slow, obvious way gives; None where not checked.
-        peer_scale: how many times the peer's timed work makes up all of its work.
-        more: what else the row says.
+        name: name of the row.
+        ours: time of our side.
+        peer: time of the peer.
+        peer_description: what the peer is and does.
+        evaluations: points at which our field is evaluated.
+        equal_to_reference: whether the timed result equals that of a slow reference; None if not checked.
+        peer_scale: all of the peer's work as a multiple of what was timed.
+        more: further entries of the row.
     """
     peer_seconds = peer.median * peer_scale
     return {
         "name": name,
         "ours_seconds": ours.median,
         "peer_seconds": peer_seconds,
-        "peer": peer_words,
+        "peer": peer_description,
         "ratio": peer_seconds / ours.median,
         "evaluations": evaluations,
         "equal_to_reference": equal_to_reference,
@@ -115,7 +119,7 @@ def result_row(
 
 
 def conditions(device: torch.device) -> dict[str, Any]:
-    """What the figures depend on besides the work."""
+    """The machine and the settings that timings depend on."""
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
     return {
@@ -123,15 +127,15 @@ def conditions(device: torch.device) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _clocked(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
-    _settle(device)
+def _seconds_of(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    _synchronize(device)
     cpu, wall = time.process_time(), time.perf_counter()
     work()
-    _settle(device)
+    _synchronize(device)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _settle(device: torch.device) -> None:
-    # kernels are only queued; the clock waits for them
+def _synchronize(device: torch.device) -> None:
+    # kernels run asynchronously
     if device.type == "cuda":
         torch.cuda.synchronize(device)

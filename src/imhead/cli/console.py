@@ -23,7 +23,9 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda."
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made where missing.")]
 
-IctOption = Annotated[Path | None, typer.Option("--ict", help="ICT-FaceKit: a clone, or its packed .npz.")]
+IctOption = Annotated[
+    Path | None, typer.Option("--ict", envvar="IMHEAD_ICT", help="ICT-FaceKit: a clone, or its packed .npz.")
+]
 AnnyOption = Annotated[
     Path | None, typer.Option("--anny", help="File of Anny's arrays; by default in your cache directory.")
 ]
@@ -71,13 +73,6 @@ def read_settings(path: Path) -> dict[str, Any]:
     return value
 
 
-def ict_path(names: tuple[str, ...], given: Path | None) -> Path | None:
-    """Where ICT-FaceKit lies, if one of the named sources needs it."""
-    # a folder `shared` beside the project is where its development data is kept
-    beside = Path("../shared/ict/ict_facekit_light.npz")
-    return given or (beside if beside.is_file() and set(names) & {"ict", "compose"} else None)
-
-
 def sources_of(manifest: Manifest, ict: Path | None, anny: Path | None) -> OpenSources:
     """The sources that a data set draws on, opened.
 
@@ -87,4 +82,4 @@ def sources_of(manifest: Manifest, ict: Path | None, anny: Path | None) -> OpenS
     from imhead.datasets.heads import open_sources
 
     names = tuple(record.name for record in manifest.sources)
-    return open_sources(names, ict_path(names, ict), anny, say.print)
+    return open_sources(names, ict, anny, say.print)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imhead.cli.console import AnnyOption, IctOption, JsonOption, ict_path, print_json, say, sources_of
+from imhead.cli.console import AnnyOption, IctOption, JsonOption, print_json, say, sources_of
 from imhead.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def build(
 
     recipe = Recipe(dict(_share(text, SHARES) for text in source or SHARES), identities, expressions, seed)
     names = tuple(recipe.shares)
-    manifest = build_dataset(recipe, open_sources(names, ict_path(names, ict), anny, say.print), out)
+    manifest = build_dataset(recipe, open_sources(names, ict, anny, say.print), out)
     say.print(f"{manifest.identities} identities with {manifest.expressions} expressions each, in {out}")
     if as_json:
         print_json(json.loads(manifest.to_json()))
@@ -63,7 +63,8 @@ def info(
     if picture is not None:
         from imhead.datasets.heads import check_sources, posed_mesh
         from imhead.datasets.recipe import spread_rows
-        from imhead.rendering.figures import contact_sheet, shade
+        from imhead.rendering.figures import contact_sheet
+        from imhead.rendering.shading import shade
 
         if picture.suffix.lower() != ".png":
             raise InputError(f"{picture}: a picture ends in .png; rename --picture")

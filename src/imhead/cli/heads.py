@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,9 +21,7 @@ from imhead.cli.console import (
 from imhead.errors import InputError
 
 if TYPE_CHECKING:
-    from imhead import EditableHead, MorphableModel
-    from imhead.editing import Change, Side
-    from imhead.reports.comparison import MeasuredChange
+    from imhead.measure.table import MeasuredChange
 
 _UNITS = {"mm": "mm", "degrees": "degrees", "degree": "degrees", "deg": "degrees", "°": "degrees"}
 
@@ -43,7 +39,8 @@ def sample(
     """New heads: head files, meshes and a contact sheet."""
     from imhead import load
     from imhead.io.mesh_file import write_mesh
-    from imhead.rendering import figures as render
+    from imhead.rendering.figures import contact_sheet
+    from imhead.rendering.shading import shade
 
     heads = load(model, device).sample(count, seed, spread)
     make_folder(out)
@@ -55,8 +52,8 @@ def sample(
             write_mesh(mesh, out / f"head_{k:03d}.ply")
             files.append(f"head_{k:03d}.ply")
             if k < 24:
-                pictures.append(render.shade(mesh, "three_quarter" if k % 2 else "front", 384))
-    render.contact_sheet(pictures, columns=4).save(out / "contact_sheet.png")
+                pictures.append(shade(mesh, "three_quarter" if k % 2 else "front", 384))
+    contact_sheet(pictures, columns=4).save(out / "contact_sheet.png")
     say.print(f"{count} heads in {out}")
     if as_json:
         print_json({"out": str(out), "heads": files, "contact_sheet": "contact_sheet.png"})
@@ -88,7 +85,9 @@ def edit(
     target: Annotated[list[str] | None, typer.Option("--target", help="Measurement=±Xmm; may repeat.")] = None,
     symmetry: Annotated[str | None, typer.Option(help="Both sides like the left, the right or the average.")] = None,
     plausible: Annotated[float | None, typer.Option(help="Farthest from the mean, in standard deviations.")] = None,
-    strength: Annotated[float, typer.Option(help="How far; 1 is one standard deviation, or all the way.")] = 1.0,
+    strength: Annotated[
+        float | None, typer.Option(help="How far: 1, the default, is one standard deviation, or all the way.")
+    ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="The same on the other side.")] = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
@@ -102,34 +101,30 @@ def edit(
     changes = _targets(target) if target else None
     opened = load(model, device)
     before = opened.open(head)
+    kinds: dict[str, Any] = {
+        "sample": draw,
+        "source": None if source is None else opened.open(source),
+        "blend": None if blend is None else [(opened.open(path), share) for path, share in map(_blend_share, blend)],
+        "direction": int(direction) if direction and direction.lstrip("-").isdigit() else direction,
+        "target": changes,
+        "symmetry": symmetry,
+        "plausible": plausible,
+    }
     reached = None
-    others = (draw, source, blend, direction, symmetry, plausible)
-    if changes is not None and all(kind is None for kind in others):
-        reached = before.by_number(chosen, changes, mirror)
-        after = replace(before, codes=reached.head)
+    if changes is not None and sum(value is not None for value in kinds.values()) == 1 and strength is None:
+        after, reached = before.by_number(chosen, changes, mirror)
     else:
-        after = before.edit(
-            chosen,
-            sample=draw,
-            source=None if source is None else opened.open(source),
-            blend=None if blend is None else [(opened.open(path), share) for path, share in map(_share, blend)],
-            direction=int(direction) if direction and direction.lstrip("-").isdigit() else direction,
-            target=changes,
-            symmetry=None if symmetry is None else cast("Side", symmetry),
-            plausible=plausible,
-            strength=strength,
-            mirror=mirror,
-        )
+        after = before.edit(chosen, strength=strength, mirror=mirror or None, **kinds)
     check_target(out)
     after.save(out)
     say.print(f"{after.codes.provenance[-1]}, in {out}")
     result: dict[str, Any] = {"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)}
     if reached is not None:
         result |= {
-            "targets": _told(reached.targets), "held": _told(reached.held), "moved": _told(reached.moved),
+            "targets": _changes(reached.targets), "held": _changes(reached.held), "moved": _changes(reached.moved),
             "step_sigma": reached.step_sigma, "sigma": reached.sigma,
         }  # fmt: skip
-        largest = max((abs(c.after - c.before) for c in reached.held.values()), default=0.0)
+        largest = max((abs(c.change) for c in reached.held.values()), default=0.0)
         say.print(f"held within {largest:.2f} mm: {', '.join(reached.held) or 'nothing'}")
     if as_json:
         print_json(result)
@@ -209,28 +204,12 @@ def compare(
 ) -> None:
     """What changed between two heads: movement in mm inside and outside a region, measurements, volumes."""
     from imhead import load
-    from imhead.isosurface.field import field_change
-    from imhead.regions import resolve
-    from imhead.reports.comparison import compare_meshes
 
-    chosen = [r.name for r in resolve(region)] if region else []
     opened = load(model, device)
-    first, second = opened.open(before), opened.open(after)
-    balls = [ball for head in (first, second) for ball in head.posed_balls(chosen)] if chosen else []
-    measured, volumes = _measured(opened, first, second) if opened.has_template else ([], None)
     if not opened.has_template:
         say.print("this model has no template, so the report has no measurements and no volumes of regions")
-    result = compare_meshes(
-        first.mesh(resolution=resolution),
-        second.mesh(resolution=resolution),
-        region_ball=balls or None,
-        change=partial(field_change, first.field(), second.field()),
-        out=out,
-        labels=(before.stem, after.stem) if before.stem != after.stem else ("before", "after"),
-        region_names=chosen,
-        measurements=measured,
-        volume_by_region_ml=volumes,
-    )
+    labels = (before.stem, after.stem) if before.stem != after.stem else ("before", "after")
+    result = opened.open(before).compare(opened.open(after), out, region or (), labels, resolution)
     say.print(f"report.html, heatmap.png and report.json in {out}")
     if as_json:
         print_json(result)
@@ -267,21 +246,7 @@ def _targets(texts: list[str]) -> dict[str, float]:
     return found
 
 
-def _measured(
-    model: MorphableModel, first: EditableHead, second: EditableHead
-) -> tuple[list[MeasuredChange], dict[str, float]]:
-    """Measurements of two heads, and what each region gained in ml, on the neutral face."""
-    from imhead.measure.table import measurement
-    from imhead.measure.volumes import volume_changes
-    from imhead.reports.comparison import MeasuredChange
-
-    before, after = first.measure(), second.measure()
-    rows = [MeasuredChange(name, measurement(name).unit, before[name], after[name]) for name in before]
-    surfaces = [head.mesh({}, surface="template").vertices for head in (first, second)]
-    return rows, volume_changes(model.template, model.model, *surfaces)
-
-
-def _share(text: str) -> tuple[Path, float]:
+def _blend_share(text: str) -> tuple[Path, float]:
     path, _, share = text.rpartition("=")
     try:
         return Path(path), float(share)
@@ -289,10 +254,7 @@ def _share(text: str) -> tuple[Path, float]:
         raise InputError(f"--blend {text!r}: write HEAD=SHARE, for example other.safetensors=0.3") from None
 
 
-def _told(changes: dict[str, Change]) -> dict[str, Any]:
-    from imhead.measure.table import measurement
-
+def _changes(changes: dict[str, MeasuredChange]) -> dict[str, Any]:
     return {
-        name: {"before": c.before, "after": c.after, "change": c.after - c.before, "unit": measurement(name).unit}
-        for name, c in changes.items()
+        name: {"before": c.before, "after": c.after, "change": c.change, "unit": c.unit} for name, c in changes.items()
     }

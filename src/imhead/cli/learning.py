@@ -13,7 +13,6 @@ from imhead.cli.console import (
     IctOption,
     JsonOption,
     ModelOption,
-    ict_path,
     print_json,
     read_settings,
     say,
@@ -43,9 +42,9 @@ def train(
     from imhead.datasets.dataset import open_dataset
     from imhead.training.config import PRESETS, train_config_from_dict
     from imhead.training.encoder import write_encoder
-    from imhead.training.learner import count_in_spreads_of
+    from imhead.training.learner import rescale_codes
     from imhead.training.loop import train as run_training
-    from imhead.training.pictures import save_run_model, three_heads
+    from imhead.training.pictures import save_heads_picture, save_run_model
     from imhead.training.population import TrainingHeads
     from imhead.training.template import write_template
 
@@ -65,13 +64,13 @@ def train(
         out,
         resume=resume,
         progress=say.print,
-        picture=three_heads,
+        picture=save_heads_picture,
         processes=processes,
         device=device_named(device),
         start=before,
     )
     if heads.of_ict.any():
-        count_in_spreads_of(learner, torch.from_numpy(heads.of_ict))
+        rescale_codes(learner, torch.from_numpy(heads.of_ict))
     card = {"started_from": before.hash} if before else {}
     path = save_run_model(learner, config, out, heads.data.manifest, card)
     offsets = heads.offsets()
@@ -90,7 +89,8 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        Path | None, typer.Option("--data", help="A folder of scans for real, else a data set or ICT-FaceKit.")
+        Path | None,
+        typer.Option("--data", help="A folder of scans for real and real_unseen; else a data set. Default: --ict."),
     ] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
@@ -107,13 +107,12 @@ def evaluate(
 ) -> None:
     """Accuracy in mm: on heads that training never saw, or on real scans."""
     from imhead import load
-    from imhead.evaluation.choice import OF_SCANS, EvalConfig, EvalData, check_suite, suite_rows
+    from imhead.evaluation.suites import OF_SCANS, EvalConfig, EvalData, check_suite, suite_rows
     from imhead.fitting.config import FitConfig
 
     check_suite(suite, baselines)  # before a model is loaded
-    # a folder `shared` beside the project is where its development data is kept
-    found = data or Path("../shared") / ("scans" if suite in OF_SCANS else "ict/ict_facekit_light.npz")
-    given = EvalData(found, ict_path(("ict",), ict), lambda manifest: sources_of(manifest, ict, anny))
+    found = data or (None if suite in OF_SCANS else ict)
+    given = EvalData(found, ict, lambda manifest: sources_of(manifest, ict, anny))
     fit = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
     config = EvalConfig(heads, turns, halves, baselines, processes, fit)
     rows = suite_rows(suite, load(model, device).model, given, config, say.print)

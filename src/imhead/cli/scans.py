@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.progress import Progress
 
 from imhead.cli.console import DeviceOption, JsonOption, ModelOption, OutFolder, print_json, progress_bar, say
 from imhead.errors import InputError
+
+if TYPE_CHECKING:
+    from imhead.fitting.pose import Units
 
 
 def fit(
@@ -30,18 +33,15 @@ def fit(
     """Find the head in each scan: codes, mesh, overlay, report and picture."""
     from imhead import load
     from imhead.fitting.config import FitConfig
-    from imhead.fitting.fit import fit_scan
     from imhead.fitting.landmarks import read_landmarks
-    from imhead.io.scan_file import read_scan
-    from imhead.reports.fit_report import write_fit
 
     if units not in ("auto", "mm", "cm", "m"):
         raise InputError(f"--units {units!r} is not known; use auto, mm, cm or m")
     if len({path.stem for path in scans}) < len(scans):
         raise InputError("two scans have the same file name, and would write to the same folder; rename one")
-    opened = load(model, device).model
+    opened = load(model, device)
     config = FitConfig(detail=detail, resolution=resolution, seed=seed)
-    named = None if landmarks is None else read_landmarks(landmarks, opened)
+    places = None if landmarks is None else read_landmarks(landmarks)
     reports: list[dict[str, Any]] = []
     refused: list[str] = []
     for path in scans:
@@ -52,9 +52,8 @@ def fit(
                 def show(stage: str, part: float, bar: Progress = bar, name: str = path.name, task: Any = task) -> None:
                     bar.update(task, completed=part, description=f"{name}: {stage}")
 
-                scan = read_scan(path)
-                result = fit_scan(scan, opened, config, units=units, landmarks=named, progress=show)  # type: ignore[arg-type]
-                report = write_fit(result, scan, out / path.stem)
+                fitted = opened.fit(path, cast("Units", units), config, landmarks=places, progress=show)
+                report = fitted.write(out / path.stem)
                 bar.update(task, completed=1.0, description=path.name)
         except InputError as error:
             message = str(error) if path.name in str(error) else f"{path}: {error}"

@@ -1,10 +1,10 @@
-"""A data set on disk: identities as parameters, expressions as ARKit weights; megabytes, not samples.
+"""A data set on disk: identities as parameters, expressions as ARKit weights.
 
     DIR/manifest.json            datasets/manifest.py
     DIR/identities.safetensors   source, seed and split of each identity, and its parameters
     DIR/expressions.safetensors  ARKit weights
 
-Parameters are kept, not only seeds, so that a later version that draws otherwise still opens the same heads.
+Parameters are stored beside seeds, so that a version that draws differently still opens the same heads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 from imhead.conventions import ARKIT_NAMES
 from imhead.datasets.heads import OpenSources
-from imhead.datasets.identities import Identity, expect, identity_tensors, read_identities
+from imhead.datasets.identities import Identity, check_array, identity_tensors, read_identities
 from imhead.datasets.manifest import (
     DATA_FORMAT,
     LICENCES,
@@ -44,9 +44,9 @@ class DataSet:
     """An opened data set."""
 
     folder: Path
-    """Where it lies."""
+    """Its folder."""
     manifest: Manifest
-    """What it says about itself."""
+    """Its manifest."""
     identities: tuple[Identity, ...]
     """M identities."""
     expressions: FloatArray
@@ -61,10 +61,10 @@ def build_dataset(recipe: Recipe, sources: OpenSources, folder: Path) -> Manifes
     """Draw a data set and write it to `folder`, the manifest last.
 
     Raises:
-        InputError: the folder already holds one, or cannot be written to, or a source of the recipe is not open.
+        InputError: the folder holds a data set already or cannot be written to, or a source is not open.
     """
     if (folder / MANIFEST).exists():
-        raise InputError(f"{folder}: already holds a data set; choose another --out, or delete it")
+        raise InputError(f"{folder}: already holds a data set; name another --out, or delete it")
     for name in recipe.shares:
         sources.digest(name)
     identities = draw_identities(recipe, sources.anny)
@@ -98,29 +98,33 @@ def build_dataset(recipe: Recipe, sources: OpenSources, folder: Path) -> Manifes
 
 
 def open_dataset(folder: Path) -> DataSet:
-    """Open the data set in `folder`; every number is checked, and no source is needed.
+    """Open the data set in `folder` and check every number; no source is needed.
 
     Raises:
-        InputError: it is not one, or a file of it is missing, cut short or not its own; one line.
+        InputError: it is no data set, or a file is missing, damaged or not the one in the manifest.
     """
     manifest = read_manifest(folder)
     if set(manifest.files) != {IDENTITIES_FILE, EXPRESSIONS_FILE}:
-        raise InputError(f"{folder / MANIFEST}: names other files than a data set has; build the data set again")
+        raise InputError(f"{folder / MANIFEST}: does not name the files of a data set; build the data set again")
     tensors = {name: _read(folder / name, manifest.files[name]) for name in manifest.files}
     try:
         expressions = _expressions(tensors[EXPRESSIONS_FILE], manifest)
         identities = read_identities(tensors[IDENTITIES_FILE], manifest)
     except (KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{folder}: its files do not fit its manifest ({error}); build the data set again") from error
+        raise InputError(
+            f"{folder}: its files do not match its manifest ({error}); build the data set again"
+        ) from error
     return DataSet(folder, manifest, identities, expressions)
 
 
 def _read(path: Path, digest: str) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise InputError(f"{path}: is missing from the data set; build the data set again")
+        raise InputError(f"{path}: is missing; build the data set again")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(f"{path}: is not the file that the manifest names (cut short or changed); build it again")
+        raise InputError(
+            f"{path}: has another hash than in the manifest (cut short or changed); build the data set again"
+        )
     try:
         return load(content)
     except SafetensorError as error:
@@ -129,10 +133,10 @@ def _read(path: Path, digest: str) -> dict[str, np.ndarray]:
 
 def _expressions(tensors: dict[str, np.ndarray], manifest: Manifest) -> FloatArray:
     weights = tensors["weights"]
-    expect(weights, np.float32, (manifest.identities, manifest.expressions, len(ARKIT_NAMES)), "weights")
+    check_array(weights, np.float32, (manifest.identities, manifest.expressions, len(ARKIT_NAMES)), "weights")
     if not ((weights >= 0.0) & (weights <= 1.0)).all():
         raise ValueError("an ARKit weight lies outside 0 to 1")
     if weights[:, 0].any():
-        raise ValueError("a first expression is not neutral")
+        raise ValueError("the first expression of an identity is not neutral")
     weights.setflags(write=False)
     return weights

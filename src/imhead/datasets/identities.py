@@ -1,4 +1,4 @@
-"""Identities of a data set: rows with parameters, and the tensors that hold them on disk."""
+"""Identities of a data set, and their tensors on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imhead.sources.anny import PHENOTYPES, Person
 from imhead.sources.compose import Composition
 from imhead.sources.ict import IDENTITY_MODES
 
-_GROUPS = 10  # of regions, in a composition
+_GROUPS = 10  # groups of regions in a composition
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +21,11 @@ class Identity:
     """One identity of a data set."""
 
     index: int
-    """Its row."""
+    """Its row in the data set."""
     source: str
     """One of `SOURCES`."""
     seed: int
-    """The seed that it was drawn with."""
+    """Seed of its draw."""
     split: str
     """One of `SPLITS`."""
     shape: Composition | Person
@@ -41,7 +41,7 @@ def identity_tensors(identities: Sequence[Identity]) -> dict[str, np.ndarray]:
     }
     made = [identity.shape for identity in identities if isinstance(identity.shape, Composition)]
     people = [identity.shape for identity in identities if isinstance(identity.shape, Person)]
-    # one row for each parent, one after the other
+    # coefficients and mirrored: the parents of all identities, concatenated
     tensors["parents"] = np.array([len(shape.mirrored) for shape in made], dtype=np.uint8)
     tensors["coefficients"] = np.concatenate(
         [np.zeros((0, IDENTITY_MODES), np.float32)] + [k.coefficients for k in made]
@@ -55,25 +55,25 @@ def identity_tensors(identities: Sequence[Identity]) -> dict[str, np.ndarray]:
 
 
 def read_identities(tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple[Identity, ...]:
-    """The identities of those tensors.
+    """The identities of the tensors of `identities.safetensors`.
 
     Raises:
-        ValueError, KeyError: they are not what `identity_tensors` makes, or do not fit the manifest.
+        ValueError, KeyError: the tensors are damaged, or do not match the manifest.
     """
     count = manifest.identities
     for name, kind in (("source", np.uint8), ("seed", np.int64), ("split", np.uint8)):
-        expect(tensors[name], kind, (count,), name)
+        check_array(tensors[name], kind, (count,), name)
     source, split = tensors["source"], tensors["split"]
     if source.max() >= len(SOURCES) or split.max() >= len(SPLITS):
         raise ValueError("an identity has an unknown source or split")
     for number, name in enumerate(SOURCES):
-        told = sum(record.identities for record in manifest.sources if record.name == name)
-        if int((source == number).sum()) != told:
-            raise ValueError(f"{int((source == number).sum())} identities of {name}, not {told}")
+        expected = sum(record.identities for record in manifest.sources if record.name == name)
+        if int((source == number).sum()) != expected:
+            raise ValueError(f"{int((source == number).sum())} identities of {name}, not {expected}")
     if [int((split == k).sum()) for k in range(len(SPLITS))] != list(manifest.splits.values()):
-        raise ValueError("the splits have other sizes")
+        raise ValueError("the sizes of the splits differ")
     if len(np.unique(tensors["seed"])) != count:
-        raise ValueError("two identities have one seed")
+        raise ValueError("two identities have the same seed")
     people = int((source == SOURCES.index("anny")).sum())
     shapes = {True: iter(_people(tensors, people)), False: iter(_compositions(tensors, count - people))}
     return tuple(
@@ -86,13 +86,13 @@ def read_identities(tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple
 
 def _compositions(tensors: dict[str, np.ndarray], count: int) -> list[Composition | Person]:
     parents, choice = tensors["parents"], tensors["choice"]
-    expect(parents, np.uint8, (count,), "parents")
+    check_array(parents, np.uint8, (count,), "parents")
     total = int(parents.sum())
-    expect(tensors["coefficients"], np.float32, (total, IDENTITY_MODES), "coefficients")
-    expect(tensors["mirrored"], np.uint8, (total,), "mirrored")
-    expect(choice, np.uint8, (count, _GROUPS), "choice")
+    check_array(tensors["coefficients"], np.float32, (total, IDENTITY_MODES), "coefficients")
+    check_array(tensors["mirrored"], np.uint8, (total,), "mirrored")
+    check_array(choice, np.uint8, (count, _GROUPS), "choice")
     if count and (parents.min() < 1 or (choice >= parents[:, None]).any()):
-        raise ValueError("a region comes from a parent that is not there")
+        raise ValueError("a region comes from a parent that does not exist")
     ends = np.cumsum(parents, dtype=np.int64)
     rows = [slice(end - own, end) for end, own in zip(ends.tolist(), parents.tolist())]
     mirrored = tensors["mirrored"].astype(bool)
@@ -102,13 +102,13 @@ def _compositions(tensors: dict[str, np.ndarray], count: int) -> list[Compositio
 
 
 def _people(tensors: dict[str, np.ndarray], count: int) -> list[Composition | Person]:
-    expect(tensors["phenotype"], np.float32, (count, len(PHENOTYPES)), "phenotype")
-    expect(tensors["local"], np.float32, (count, tensors["local"].shape[-1]), "local")
+    check_array(tensors["phenotype"], np.float32, (count, len(PHENOTYPES)), "phenotype")
+    check_array(tensors["local"], np.float32, (count, tensors["local"].shape[-1]), "local")
     return [Person(*pair) for pair in zip(tensors["phenotype"], tensors["local"])]
 
 
-def expect(value: np.ndarray, kind: Any, shape: tuple[int, ...], name: str) -> None:
-    """Check one tensor.
+def check_array(value: np.ndarray, kind: Any, shape: tuple[int, ...], name: str) -> None:
+    """Check the type, shape and values of an array.
 
     Raises:
         ValueError: it has another type or shape, or holds a number that is not finite.

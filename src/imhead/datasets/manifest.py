@@ -1,4 +1,4 @@
-"""The manifest of a data set: where it comes from, how it was drawn, what it holds. One JSON file, checked in full."""
+"""The manifest of a data set: its sources, its recipe and its contents, in one JSON file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from imhead.errors import InputError
 DATA_FORMAT = "imhead-data-1"
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "heldout")
-"""In the order of their numbers in the files."""
+"""Files store the index into this tuple."""
 SOURCES = ("ict", "compose", "anny")
-"""Every source there is, in the order of their numbers in the files."""
+"""Names of all sources; files store the index into this tuple."""
 LICENCES: Mapping[str, str] = {
     "ict": "ICT-FaceKit Light (USC Institute for Creative Technologies), MIT",
     "compose": "regions of several ICT-FaceKit Light identities (USC Institute for Creative Technologies), MIT",
@@ -30,33 +30,33 @@ class SourceRecord:
     name: str
     """One of `SOURCES`."""
     licence: str
-    """Whose it is, and under which terms."""
+    """Its owner and licence."""
     digest: str
-    """Hash of the source's data; heads are only drawn from the same data again."""
+    """Hash of the source's data; other data is refused when heads are made."""
     identities: int
-    """How many identities come from it."""
+    """Number of its identities."""
     demographics: dict[str, Any] | None
-    """Who they are, as far as the source says so; None where it does not."""
+    """Ages, gender and ancestry of its identities; None if the source does not give them."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All about a data set but its numbers."""
+    """The manifest of a data set."""
 
     format: str
     """`DATA_FORMAT`."""
     seed: int
-    """The seed that it was drawn with."""
+    """Seed of its draw."""
     identities: int
-    """How many identities it holds."""
+    """Number of identities."""
     expressions: int
-    """How many expressions each of them has; the first is neutral."""
+    """Number of expressions of each identity; the first is neutral."""
     recipe: dict[str, Any]
     """The shares of sources and splits, and how heads are composed."""
     sources: tuple[SourceRecord, ...]
     """Its sources, in the order of `SOURCES`."""
     splits: dict[str, int]
-    """How many identities each of `SPLITS` holds."""
+    """Number of identities in each of `SPLITS`."""
     files: dict[str, str]
     """SHA-256 of each of its files."""
 
@@ -65,7 +65,7 @@ class Manifest:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def source(self, name: str) -> SourceRecord:
-        """The record of a source that is part of the set."""
+        """The record of one of its sources."""
         return next(record for record in self.sources if record.name == name)
 
 
@@ -73,18 +73,18 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of the data set in `folder`.
 
     Raises:
-        InputError: there is none, or it is damaged, or of another version; one line.
+        InputError: there is no manifest, or it is damaged or of another version.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise InputError(f"{folder}: holds no data set ({MANIFEST} is not there); make one with imhead data build")
+        raise InputError(f"{folder}: holds no data set ({MANIFEST} is missing); make one with imhead data build")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); build the data set again") from error
     kind = value.get("format") if isinstance(value, dict) else None
     if kind != DATA_FORMAT:
-        raise InputError(f"{path}: is of format {kind!r}, not {DATA_FORMAT}; build the data set with this version")
+        raise InputError(f"{path}: has format {kind!r}, not {DATA_FORMAT}; build the data set with this version")
     try:
         records = tuple(SourceRecord(**record) for record in value.pop("sources"))
         manifest = Manifest(**value, sources=records)

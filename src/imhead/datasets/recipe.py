@@ -1,4 +1,4 @@
-"""How a data set is drawn: shares of sources and splits, seeds, and what is known of the people in it."""
+"""How a data set is drawn: shares of sources and splits, seeds, and the demographics of the result."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from imhead.sources.anny_people import draw_person
 from imhead.sources.compose import ComposeConfig, Composition, draw_composition
 
 HELD_OUT_SEED = 1_000_000
-"""Identity seeds from here to twice this are never trained on; see `identity_seed`."""
+"""Identity seeds from this up to twice this are held out; see `identity_seed`."""
 _VALIDATION_SEED = 500_000
 SHARES = {"ict": 0.3, "compose": 0.45, "anny": 0.25}
-"""Share of the identities from each source; those of the sources that are asked for are made to sum to one."""
+"""Share of the identities from each source; the shares of the chosen sources are normalised to sum to one."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Recipe:
     """How a data set is drawn."""
 
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARES))
-    """Share of the identities from each source."""
+    """Share of the identities from each source; normalised to sum to one."""
     identities: int = 4000
-    """Identities in all."""
+    """Number of identities."""
     expressions: int = 12
-    """Expressions of each identity, neutral first."""
+    """Number of expressions of each identity; the first is neutral."""
     seed: int = 0
-    """Another seed draws other identities, and other expressions of them."""
+    """Seed of identities and expressions."""
     validation: float = 0.025
-    """Share of the identities that training is watched on."""
+    """Share of the identities for validation."""
     heldout: float = 0.05
-    """Share of the identities that training never sees."""
+    """Share of the identities that are held out from training."""
     compose: ComposeConfig = field(default_factory=lambda: ComposeConfig(composed_fraction=1.0))
-    """How the heads of source `compose` are drawn; `ict` draws as it does, but one parent each."""
+    """How heads of source `compose` are drawn; a head of `ict` has one parent only."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.shares) - set(SOURCES))
@@ -53,27 +53,29 @@ class Recipe:
                 "use up to 500000, up to 1000, and a seed below 1000"
             )
         if not (self.validation >= 0.0 and self.heldout >= 0.0 and self.validation + self.heldout < 1.0):
-            raise InputError("the shares of validation and heldout leave nothing to train on; make them smaller")
+            raise InputError("the shares of validation and heldout leave no identity to train on; make them smaller")
 
 
 def identity_seed(seed: int, split: str, number: int) -> int:
-    """Seed of the `number`th identity of a split. No seed is used twice, whatever the data sets' own seeds are.
+    """Seed of the `number`th identity of a split; unique over all splits and all seeds of data sets.
 
-    Heads of other seeds have nothing in common: each draws its own parents. So a head with a seed from
-    `HELD_OUT_SEED` up (in each block of twice that) shares no parent with one that is trained on.
+    A seed, modulo 2 · `HELD_OUT_SEED`, is held out if it is `HELD_OUT_SEED` or more. Each identity draws its own
+    parents, so a held-out head shares none with a training head.
     """
     first = {"train": 0, "validation": _VALIDATION_SEED, "heldout": HELD_OUT_SEED}[split]
     return 2 * HELD_OUT_SEED * seed + first + number
 
 
 def draw_identities(recipe: Recipe, anny: AnnyModel | None) -> list[Identity]:
-    """The identities of a recipe: splits one after the other, the sources in each mixed by their shares."""
+    """The identities of a recipe, ordered by split; within a split the sources are in random order."""
     heldout, validation = (round(share * recipe.identities) for share in (recipe.heldout, recipe.validation))
     counts = dict(zip(SPLITS, (recipe.identities - heldout - validation, validation, heldout)))
     plain = ComposeConfig(composed_fraction=0.0, spread=recipe.compose.spread)
     rows: list[Identity] = []
     for split, count in counts.items():
-        names = mixed(recipe.shares, count, np.random.default_rng([0xDA7A, recipe.seed, SPLITS.index(split)]))
+        names = shuffled_sources(
+            recipe.shares, count, np.random.default_rng([0xDA7A, recipe.seed, SPLITS.index(split)])
+        )
         for number, name in enumerate(names):
             seed = identity_seed(recipe.seed, split, number)
             shape: Composition | Person
@@ -86,8 +88,8 @@ def draw_identities(recipe: Recipe, anny: AnnyModel | None) -> list[Identity]:
     return rows
 
 
-def mixed(shares: dict[str, float], count: int, rng: np.random.Generator) -> list[str]:
-    """`count` names of sources in random order, each as often as its share says, to within one."""
+def shuffled_sources(shares: dict[str, float], count: int, rng: np.random.Generator) -> list[str]:
+    """`count` names of sources in random order, each in proportion to its share, to within one."""
     names = [name for name in SOURCES if name in shares]
     exact = np.array([shares[name] for name in names]) / sum(shares.values()) * count
     whole = np.floor(exact).astype(int)
@@ -97,21 +99,21 @@ def mixed(shares: dict[str, float], count: int, rng: np.random.Generator) -> lis
 
 
 def spread_rows(identities: Sequence[Identity], expressions: int, count: int) -> list[tuple[Identity, int]]:
-    """`count` pairs of an identity and one of its expressions: sources in turn, expressions in turn."""
+    """`count` pairs of an identity and the index of an expression, which cycle through sources and expressions."""
     of_source = [[k for k in identities if k.source == name] for name in SOURCES]
     of_source = [rows for rows in of_source if rows]
     pairs = []
     for k in range(count):
         turn, number = divmod(k, len(of_source))
         rows = of_source[number]
-        # each source starts elsewhere among the expressions
+        # each source starts at another expression
         expression = (turn + number * expressions // len(of_source)) % expressions
         pairs.append((rows[turn * len(rows) // (count // len(of_source) + 1)], expression))
     return pairs
 
 
 def demographics(identities: Sequence[Identity], anny: AnnyModel | None) -> dict[str, Any] | None:
-    """Who the identities of one source are: ages, gender and ancestry as Anny's parameters say; None for ICT."""
+    """Ages, gender and ancestry of identities of Anny, from their parameters; None for other sources."""
     people = [identity.shape for identity in identities if isinstance(identity.shape, Person)]
     if not people or anny is None:
         return None

@@ -1,7 +1,6 @@
-"""Steps in region codes: what every edit comes down to. Only the chosen regions' offsets change.
+"""Steps in region codes: every edit is one. Only the offsets of the chosen regions change.
 
-Nothing else of the head is touched, so its field stays the same, bit for bit, outside the chosen regions' old and new
-balls.
+So the field stays the same, bit for bit, outside the old and new balls of the chosen regions.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from imhead.errors import InputError
 from imhead.regions import REGIONS, Region
 from imhead.types import FloatArray, Head
 
-_NEIGHBOUR_SIGMA = 0.5  # how loosely a drawn region must agree with the regions that stay
+_NEIGHBOUR_SIGMA = 0.5  # how far the other regions may drift in a conditioned draw, standard deviations
 Regions = tuple[Region, ...]
 
 
@@ -27,21 +26,21 @@ def region_codes(model: Model, head: Head) -> FloatArray:
 
 
 def directions(model: Model, regions: Regions) -> tuple[FloatArray, FloatArray]:
-    """Principal directions of the regions together, over the identities that the model knows.
+    """Principal directions of the regions together, over the model's identities.
 
     Returns:
         (K, n, 64) steps of one standard deviation each, largest first, and (K,) their share of the variance.
     """
-    unfold = unfolding(model)[:, rows(regions)].reshape(len(unfolding(model)), -1)
+    unfold = unfolding(model)[:, region_rows(regions)].reshape(len(unfolding(model)), -1)
     _, sigma, basis = np.linalg.svd(unfold, full_matrices=False)
     steps = (sigma[:, None] * basis).reshape(len(sigma), len(regions), -1)
     return steps, sigma**2 / (sigma**2).sum()
 
 
 def conditional_steps(model: Model, regions: Regions) -> FloatArray:
-    """(256, n, 64) independent steps of one standard deviation each, while the other regions stay about put."""
+    """(256, n, 64) independent steps of one standard deviation each, conditioned on the other regions."""
     unfold = unfolding(model)
-    chosen = rows(regions)
+    chosen = region_rows(regions)
     others = [r.index for r in REGIONS if r.index not in chosen]
     outside = unfold[:, others].reshape(len(unfold), -1)
     precision = np.eye(len(unfold)) + outside @ outside.T / (_NEIGHBOUR_SIGMA**2 * max(len(others), 1))
@@ -60,12 +59,12 @@ def along_direction(model: Model, head: Head, regions: Regions, index: int, stre
     steps, _ = directions(model, regions)
     count = min(len(steps), steps[0].size)
     if not 0 <= index < count:
-        raise InputError(f"direction {index} is outside 0 to {count - 1} for {names(regions)}")
+        raise InputError(f"direction {index} is outside 0 to {count - 1} for {region_names(regions)}")
     return stepped(model, head, regions, strength * steps[index], mirror, f"direction {index} by {strength:g} sigma")
 
 
 def sample(model: Model, head: Head, regions: Regions, seed: int, strength: float, mirror: bool) -> Head:
-    """Draw the regions anew around where they are, as identities vary them while the other regions stay about put."""
+    """Draw the regions around where they are, as identities vary while their other regions stay about the same."""
     steps = conditional_steps(model, regions)
     drawn = np.random.default_rng(seed).normal(size=len(steps))
     delta = strength * np.tensordot(drawn, steps, axes=1)
@@ -73,8 +72,8 @@ def sample(model: Model, head: Head, regions: Regions, seed: int, strength: floa
 
 
 def from_other(model: Model, head: Head, other: Head, regions: Regions, strength: float, mirror: bool) -> Head:
-    """Take the regions from another head; `strength` 0.5 is half way."""
-    delta = strength * (region_codes(model, other) - region_codes(model, head))[rows(regions)]
+    """Take the regions from another head; `strength` 0.5 goes half way."""
+    delta = strength * (region_codes(model, other) - region_codes(model, head))[region_rows(regions)]
     what = f"taken from a head ({_origin(other)}), strength {strength:g}"
     return stepped(model, head, regions, delta, mirror, what)
 
@@ -82,48 +81,43 @@ def from_other(model: Model, head: Head, other: Head, regions: Regions, strength
 def blend(
     model: Model, head: Head, others: Sequence[tuple[Head, float]], regions: Regions, mirror: bool = False
 ) -> Head:
-    """Mix the regions of several heads; what the weights leave of 1 stays the head's own.
+    """Mix the regions of several heads; the rest of the weights to 1 stays the head's own.
 
     Args:
         others: heads and their weights, none below 0 and together at most 1.
 
     Raises:
-        InputError: no head, or weights that are no shares of one.
+        InputError: no head, or weights below 0 or above 1 in sum.
     """
     weights = np.array([weight for _, weight in others], dtype=np.float64)
     if not len(weights):
         raise InputError("a blend needs at least one other head and its weight")
     if not np.isfinite(weights).all() or (weights < 0.0).any() or weights.sum() > 1.0 + 1e-9:
         given = ", ".join(f"{weight:g}" for weight in weights)
-        raise InputError(f"blend weights {given} are no shares; give numbers from 0 that add up to 1 or less")
-    own = region_codes(model, head)[rows(regions)]
-    delta = sum(weight * (region_codes(model, other)[rows(regions)] - own) for other, weight in others)
+        raise InputError(f"blend weights {given} are not shares; give numbers from 0 that add up to 1 or less")
+    own = region_codes(model, head)[region_rows(regions)]
+    delta = sum(weight * (region_codes(model, other)[region_rows(regions)] - own) for other, weight in others)
     sources = ", ".join(f"{weight:g} of {_origin(other)}" for other, weight in others)
     return stepped(model, head, regions, np.asarray(delta), mirror, f"blended: {sources}")
 
 
-def reset(model: Model, head: Head, regions: Regions) -> Head:
-    """Drop the regions' offsets: back to what z_id says."""
-    return stepped(model, head, regions, -np.array(head.offsets[rows(regions)]), False, "reset")
-
-
 def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirror: bool, what: str) -> Head:
-    """The head after a step (n, 64) of its regions' codes, on both sides alike with `mirror`; `what` is told in it."""
+    """The head after a step (n, 64) of its regions' codes, mirrored too with `mirror`; `what` joins its provenance."""
     offsets = np.array(head.offsets)
-    told = names(regions)
+    where = region_names(regions)
     if mirror:
         offsets += symmetric(model, regions, delta)
-        told += ", mirrored"
+        where += ", mirrored"
     else:
-        offsets[rows(regions)] += delta
-    return replace(head, offsets=offsets, provenance=(*head.provenance, f"{told}: {what}"))
+        offsets[region_rows(regions)] += delta
+    return replace(head, offsets=offsets, provenance=(*head.provenance, f"{where}: {what}"))
 
 
 def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:
-    """A step (…, n, 64) of some regions as one (…, 39, 64) on both sides alike; of two chosen sides the left leads."""
+    """A step (…, n, 64) of the regions as (…, 39, 64), alike on both sides; where both are chosen the left leads."""
     full = np.zeros((*delta.shape[:-2], len(REGIONS), delta.shape[-1]))
     parity = model.net.region_parity.cpu().numpy()
-    chosen = set(rows(regions))
+    chosen = set(region_rows(regions))
     for k, region in enumerate(regions):
         step = delta[..., k, :]
         if region.side == 0:
@@ -134,24 +128,24 @@ def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:
 
 
 def unfolding(model: Model) -> FloatArray:
-    """DecNet's weight (256, 39, 64): what one standard deviation of each identity dimension does to the codes."""
+    """DecNet's weight (256, 39, 64): change of the codes for one standard deviation of each identity dimension."""
     weight: FloatArray = model.net.decnet.weight.detach().cpu().numpy().astype(np.float64)
     return weight
 
 
-def rows(regions: Regions) -> list[int]:
-    """Rows of some regions in an array of codes."""
+def region_rows(regions: Regions) -> list[int]:
+    """Rows of the regions in an array of codes."""
     return [r.index for r in regions]
 
 
 def with_mirrors(regions: Regions) -> Regions:
-    """Some regions and their mirror images, in region order, each once."""
+    """The regions and their mirror images, in region order, each once."""
     both = {index for region in regions for index in (region.index, region.mirror)}
     return tuple(r for r in REGIONS if r.index in both)
 
 
-def names(regions: Regions) -> str:
-    """Names of some regions, for a sentence."""
+def region_names(regions: Regions) -> str:
+    """Names of the regions, for a sentence."""
     return ", ".join(r.name for r in regions)
 
 

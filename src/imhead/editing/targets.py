@@ -1,9 +1,9 @@
-"""Edits by number: the most plausible step of some regions' codes that changes a measurement by so many millimetres.
+"""Edits by number: the most plausible step of some regions' codes that changes measurements by given amounts.
 
-    least Σ u² + Σ_soft (Δm / 1 mm)²   such that the targets are reached and the regions' other lengths stay
+    minimise Σ u² + Σ_soft (Δm / 1 mm)²   subject to: the targets are reached, the regions' other lengths stay
 
-u are independent steps of one standard deviation each, taken while the other regions stay about put. The template's
-linear blend gives the slopes, a few quasi-Newton steps make it true on the zero set itself.
+u holds independent steps of one standard deviation each, conditioned on the other regions. The template's linear blend
+gives the first Jacobian; quasi-Newton (Broyden) steps then solve the problem on the zero set itself.
 """
 
 from __future__ import annotations
@@ -15,72 +15,72 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.editing.plausibility import whitening
-from imhead.editing.steps import Regions, conditional_steps, names, region_codes, rows, stepped, symmetric, with_mirrors
+from imhead.editing.steps import (
+    Regions,
+    conditional_steps,
+    region_codes,
+    region_names,
+    region_rows,
+    stepped,
+    symmetric,
+    with_mirrors,
+)
 from imhead.errors import InputError
 from imhead.isosurface.field import HeadField
 from imhead.measure.carrier import SurfacePoints, landmark_points
-from imhead.measure.table import MEASUREMENTS, Measurement, measurement, slope, value
+from imhead.measure.table import MEASUREMENTS, MeasuredChange, Measurement, measurement, slope, value
 from imhead.regions import groups
 from imhead.types import FloatArray, Head, IntArray
 
 LIMIT_SIGMA = 4.0
-"""The furthest a region may go from the mean along the way of an edit, in standard deviations."""
-_CLOSE = 0.02  # mm or degrees between what is asked for and what is reached
+"""The farthest that an edit may take a region from the mean along its direction, in standard deviations."""
+_TOLERANCE = 0.02  # mm or degrees between what is asked for and what is reached
 _SOFT_MM = 1.0
 _STEPS = 20
-_UNMOVED = 1e-6  # a measurement that one standard deviation moves by less is not this region's
-_NEAREST_TO = 0.05  # mm or degrees
-_TOLD = 1e-3  # mm or degrees: what moved less is not worth a line
+_UNMOVED = 1e-6  # a measurement that moves less per standard deviation does not depend on the region
+_NEAREST_STEP = 0.05  # mm or degrees
+_LEAST_CHANGE = 1e-3  # mm or degrees: smaller changes are not reported
 _MARGIN_MM = 20.0  # beyond a ball: heads' keypoints move with their codes
 
 
 @dataclass(frozen=True)
-class Change:
-    """A measurement before and after an edit, mm or degrees."""
-
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, eq=False)
 class Reached:
-    """An edit by number, and what it did."""
+    """What an edit by number did to the measurements."""
 
-    head: Head
-    """The edited head."""
-    targets: dict[str, Change]
+    targets: dict[str, MeasuredChange]
     """The measurements that were asked for."""
-    held: dict[str, Change]
+    held: dict[str, MeasuredChange]
     """The regions' other lengths, which were to stay."""
-    moved: dict[str, Change]
-    """Everything else that moved, angles and what is tied to the targets among it."""
+    moved: dict[str, MeasuredChange]
+    """Every other measurement that changed, such as angles and lengths that share landmarks with a target."""
     step_sigma: float
-    """How long the step is, in standard deviations."""
+    """Length of the step, in standard deviations."""
     sigma: float
-    """How far the regions lie from the mean along the way of the edit, in standard deviations."""
+    """How far the regions lie from the mean along the direction of the edit, in standard deviations."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """What stays the same over the steps. K step directions, M hard and S soft measurements."""
+    """The constants of one edit. K step directions, L landmarks, M hard and S soft measurements."""
 
     model: Model
     head: Head
     regions: Regions
-    """The regions of the codes below: the chosen ones, with their mirror images where both sides step alike."""
+    """The regions that step: the chosen ones, and with `mirror` their mirror images."""
     start: FloatArray
     """(L, 3) landmarks of the head before the edit."""
     near: IntArray
     """Rows of the landmarks that the edit can move."""
-    riding: SurfacePoints
+    movable: SurfacePoints
     """Those landmarks."""
     codes: FloatArray
-    """(K, n, 64) what each unit of u does to the codes."""
+    """(K, n, 64) change of the codes for one unit of each step."""
     moves: FloatArray
-    """(K, L, 3) what it does to the landmarks, by the linear blend."""
+    """(K, L, 3) change of the landmarks for one unit of each step, by the linear blend."""
     hard: tuple[Measurement, ...]
-    """The targets first, then those that are held."""
+    """The targets first, then the measurements that are held exactly."""
     soft: tuple[Measurement, ...]
+    """Measurements of other groups, held in the least-squares sense."""
 
     def edited(self, u: FloatArray, what: str = "") -> Head:
         """The head after the step u (K,)."""
@@ -90,34 +90,37 @@ class _Problem:
     def landmarks(self, u: FloatArray) -> FloatArray:
         """Landmarks (L, 3) after the step u (K,)."""
         points = self.start.copy()
-        points[self.near] = self.riding.on_head(self.model, self.edited(u))
+        points[self.near] = self.movable.on_head(self.model, self.edited(u))
         return points
 
 
 def reach_targets(
     model: Model, head: Head, regions: Regions, changes: Mapping[str, float], mirror: bool = False
-) -> Reached:
-    """Change measurements of the neutral face by so many mm or degrees, in some regions' codes.
+) -> tuple[Head, Reached]:
+    """Change measurements of the neutral face by given amounts, through the codes of some regions.
 
     Args:
         changes: measurement → change, in its own unit.
         mirror: step on both sides alike.
 
+    Returns:
+        The edited head, and what the edit did to the measurements.
+
     Raises:
         InputError: an unknown measurement, one that these regions do not move, or a change that no plausible head
-            reaches; then the message names the nearest one that is reached.
+            reaches; then the message names the nearest reachable one.
     """
     for name, change in changes.items():
         if not np.isfinite(change):
-            raise InputError(f"{name}: a change of {change} is no number")
+            raise InputError(f"{name}: a change of {change} is not a number")
         if measurement(name) not in MEASUREMENTS:
             raise InputError(f"{name} is a volume, which is measured but not aimed at; choose a distance or an angle")
     problem = _problem(model, head, regions, tuple(measurement(name) for name in changes), mirror)
     wanted = np.array(list(changes.values()), dtype=np.float64)
-    u = _solved(problem, wanted)
+    u = _solve(problem, wanted)
     if u is None:
-        raise InputError(_nearest(problem, wanted))
-    return _told(problem, u, len(wanted))
+        raise InputError(_nearest_reachable(problem, wanted))
+    return _edited(problem, u, len(wanted))
 
 
 def _problem(model: Model, head: Head, regions: Regions, wanted: tuple[Measurement, ...], mirror: bool) -> _Problem:
@@ -126,14 +129,14 @@ def _problem(model: Model, head: Head, regions: Regions, wanted: tuple[Measureme
     if mirror:
         full = symmetric(model, regions, codes)
         regions = with_mirrors(regions)
-        codes = full[:, rows(regions)]
+        codes = full[:, region_rows(regions)]
     start = points.on_head(model, head)
-    moves = np.tensordot(codes, points.basis[rows(regions)], axes=2)
+    moves = np.tensordot(codes, points.basis[region_rows(regions)], axes=2)
     moved = {m.name for m in MEASUREMENTS if np.abs(_slopes(moves, (m,), start)).max() > _UNMOVED}
     for m in wanted:
         if m.name not in moved:
             group = m.group if m.group in groups() else "chin or mouth"
-            raise InputError(f"{m.name} does not depend on {names(regions)}; edit {group}")
+            raise InputError(f"{m.name} does not depend on {region_names(regions)}; edit {group}")
     tied = {name for m in wanted for name in (m.name, *m.tied)}
     if mirror:
         tied |= {_other_side(name) for name in tied}
@@ -146,7 +149,7 @@ def _problem(model: Model, head: Head, regions: Regions, wanted: tuple[Measureme
 
 
 def _in_reach(model: Model, head: Head, regions: Regions, points: SurfacePoints) -> IntArray:
-    """Rows of the landmarks that an edit of some regions may move."""
+    """Rows of the landmarks that an edit of the regions may move."""
     field = HeadField(model, head)
     canonical = points.blend(region_codes(model, head))
     near = np.zeros(len(canonical), dtype=bool)
@@ -163,8 +166,8 @@ def _other_side(name: str) -> str:
     return name
 
 
-def _solved(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
-    """The step u (K,) that changes the targets by `wanted` and leaves the held ones; None where none is plausible."""
+def _solve(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
+    """The step u (K,) that changes the targets by `wanted` and holds the others; None where none is plausible."""
     u = np.zeros(len(problem.codes))
     points = problem.start
     goal = _values(problem.hard, points)
@@ -173,7 +176,7 @@ def _solved(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
     hard, soft = (_slopes(problem.moves, kinds, points) for kinds in (problem.hard, problem.soft))
     for _ in range(_STEPS):
         missing = goal - _values(problem.hard, points)
-        if np.abs(missing).max() < _CLOSE:
+        if np.abs(missing).max() < _TOLERANCE:
             break
         # stationary point of ½uᵀHu - gᵀu under hard · u = missing + hard · u_now
         h = np.eye(len(u)) + soft.T @ soft / _SOFT_MM**2
@@ -184,10 +187,10 @@ def _solved(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
         if not np.isfinite(u).all() or _sigma_along(problem, u) > 2.0 * LIMIT_SIGMA:
             return None
         points = problem.landmarks(u)
-        # Broyden: the least change of the slopes that explains what the step did
+        # Broyden: the smallest change of the Jacobian that explains what the step did
         step, left = u - before, goal - _values(problem.hard, points)
         hard += np.outer(missing - left - hard @ step, step) / (step @ step)
-    reached = np.abs(goal - _values(problem.hard, points)).max() < _CLOSE
+    reached = np.abs(goal - _values(problem.hard, points)).max() < _TOLERANCE
     return u if reached and _sigma_along(problem, u) <= LIMIT_SIGMA else None
 
 
@@ -202,23 +205,23 @@ def _slopes(moves: FloatArray, kinds: tuple[Measurement, ...], points: FloatArra
 
 
 def _sigma_along(problem: _Problem, u: FloatArray) -> float:
-    """How far the regions lie from the mean, along the way that u goes and after it, in standard deviations."""
+    """How far the regions lie from the mean after the step u (K,), along its direction, in standard deviations."""
     white = whitening(problem.model, problem.regions)
     way = white @ np.tensordot(u, problem.codes, axes=1).ravel()
-    start = white @ region_codes(problem.model, problem.head)[rows(problem.regions)].ravel()
+    start = white @ region_codes(problem.model, problem.head)[region_rows(problem.regions)].ravel()
     length = np.linalg.norm(way)
     return float((start + way) @ way / length) if length > 0.0 else 0.0
 
 
-def _nearest(problem: _Problem, wanted: FloatArray) -> str:
-    """Say how much of a change that is out of reach can be had."""
+def _nearest_reachable(problem: _Problem, wanted: FloatArray) -> str:
+    """The message for a change that is out of reach: the nearest value that can be reached."""
     low, high = 0.0, 1.0
-    while (high - low) * np.abs(wanted).max() > _NEAREST_TO:
+    while (high - low) * np.abs(wanted).max() > _NEAREST_STEP:
         middle = 0.5 * (low + high)
-        low, high = (low, middle) if _solved(problem, middle * wanted) is None else (middle, high)
+        low, high = (low, middle) if _solve(problem, middle * wanted) is None else (middle, high)
     reached = np.trunc(10.0 * low * wanted) / 10.0
-    # what is named must itself be reached: at the edge a rounded step can miss what a finer one met
-    while reached.any() and _solved(problem, reached) is None:
+    # the value named must be reachable itself: at the edge, a rounded step can fail where a finer one succeeds
+    while reached.any() and _solve(problem, reached) is None:
         low -= 0.1 / np.abs(wanted).max()
         reached = np.trunc(10.0 * max(low, 0.0) * wanted) / 10.0
     start = _values(problem.hard, problem.start)
@@ -232,11 +235,13 @@ def _nearest(problem: _Problem, wanted: FloatArray) -> str:
     return "; ".join(told)
 
 
-def _told(problem: _Problem, u: FloatArray, targets: int) -> Reached:
+def _edited(problem: _Problem, u: FloatArray, targets: int) -> tuple[Head, Reached]:
+    """The head after the step u (K,), and every measurement before and after; the first of `hard` are the targets."""
     after = landmark_points(problem.model).on_head(problem.model, problem.edited(u))
-    changes = {m.name: Change(value(m, problem.start), value(m, after)) for m in MEASUREMENTS}
+    changes = {m.name: MeasuredChange(m.name, m.unit, value(m, problem.start), value(m, after)) for m in MEASUREMENTS}
     asked = {m.name: changes[m.name] for m in problem.hard[:targets]}
     held = {m.name: changes[m.name] for m in problem.hard[targets:]}
-    moved = {k: c for k, c in changes.items() if k not in asked and k not in held and abs(c.after - c.before) > _TOLD}
+    moved = {k: c for k, c in changes.items() if k not in asked and k not in held and abs(c.change) > _LEAST_CHANGE}
     words = ", ".join(f"{k} {c.before:.2f} to {c.after:.2f}" for k, c in asked.items())
-    return Reached(problem.edited(u, words), asked, held, moved, float(np.linalg.norm(u)), _sigma_along(problem, u))
+    reached = Reached(asked, held, moved, float(np.linalg.norm(u)), _sigma_along(problem, u))
+    return problem.edited(u, words), reached

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from imhead.checkpoint import Model
-from imhead.editing.steps import Regions, names, rows, stepped, unfolding
+from imhead.editing.steps import Regions, region_names, region_rows, stepped, unfolding
 from imhead.errors import InputError
 from imhead.measure.carrier import landmark_points
 from imhead.measure.table import measurement, value
@@ -87,7 +87,7 @@ def named_step(model: Model, regions: Regions, word: str) -> FloatArray:
     ]
     if not terms:
         known = ", ".join(words_for(regions)) or "none; use a number"
-        raise InputError(f"{names(regions)} have no direction {word!r}; they have {known}")
+        raise InputError(f"{region_names(regions)} have no direction {word!r}; they have {known}")
     drawn = np.random.default_rng(0).normal(size=(_IDENTITIES, len(unfolding(model))))
     codes = np.tensordot(drawn, unfolding(model), axes=1)
     points = landmark_points(model)
@@ -97,7 +97,7 @@ def named_step(model: Model, regions: Regions, word: str) -> FloatArray:
         measured = np.array([value(kind, head) for head in heads])
         score += sign * (measured - measured.mean()) / measured.std()
     score = (score - score.mean()) / score.std()
-    step: FloatArray = np.tensordot(score, codes[:, rows(regions)], axes=1) / _IDENTITIES
+    step: FloatArray = np.tensordot(score, codes[:, region_rows(regions)], axes=1) / _IDENTITIES
     return step
 
 

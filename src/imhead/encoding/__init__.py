@@ -1,1 +1,1 @@
-"""A first guess of a scan's codes and pose, in one pass of a small network."""
+"""The encoder: a first guess of a scan's codes and pose correction by a small network."""

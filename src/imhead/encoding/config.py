@@ -1,4 +1,4 @@
-"""Sizes of the encoder and its training."""
+"""Settings of the encoder and of its training."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class EncoderConfig:
     face_places: int = 1100
     """Basis points on the face."""
     other_places: int = 436
-    """Basis points on the rest of the head."""
+    """Basis points off the face."""
     width: int = 512
     """Hidden width."""
     depth: int = 3
     """Residual layers."""
     scans: int = 40_000
-    """Scans drawn; each is also seen mirrored."""
+    """Scans drawn; each is also used mirrored."""
     epochs: int = 12
-    """Times that each is seen."""
+    """Passes over the scans."""
     batch: int = 128
     """Scans in a step."""
     learning_rate: float = 1e-3
-    """Peak rate of Adam; one cycle."""
+    """Peak of the one-cycle schedule of Adam."""
     weight_decay: float = 1e-4
     """Decoupled decay of the weights."""
     neutral_share: float = 0.5
-    """Part of the scans without an expression."""
+    """Share of the scans without an expression."""
     seed: int = 0
-    """Seed of places, scans and weights."""
+    """Seed of basis points, scans and weights."""
 
     def __post_init__(self) -> None:
         check_numbers(self, low=0.0, high=1e9)

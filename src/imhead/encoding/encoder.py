@@ -1,5 +1,6 @@
-"""The encoder: points of any number, whole or partial, near the head frame → identity, expression and what is left of
-the pose. It is the start of every fit, which then refines all three.
+"""The encoder: scan points near the head frame, whole or partial → identity, expression and a correction of the pose.
+
+Every fit starts from its estimate and refines all three.
 
 Shape legend: B scans, M basis points.
 """
@@ -28,23 +29,23 @@ from imhead.types import FloatArray
 
 ENCODER_FORMAT = "imhead-encoder-1"
 TWIST_SCALE = (0.05, 4.0)
-"""One unit of the network's pose output: radians, mm."""
+"""Radians and mm of one unit of the network's pose output."""
 PIVOT_MM = (0.0, 0.0, 60.0)
-"""The pose's rotation turns about this point of the head frame."""
-_PASSES = 2  # the second sees the scan where the first one put it
-_MOST_POINTS = 6000
+"""Centre of the pose correction's rotation, head frame."""
+_PASSES = 2  # the second starts from the pose that the first one corrected
+_MAX_POINTS = 6000
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What the encoder makes of one scan."""
+    """The encoder's estimate of one scan."""
 
     z_id: FloatArray
     """(256,)."""
     weights: FloatArray
     """(52,) ARKit weights, 0 to 1."""
     motion: FloatArray
-    """(4, 4) takes the points as given to the head frame, mm."""
+    """(4, 4) rigid correction of the pose, mm: moves the given points into the head frame."""
 
 
 class ScanEncoder(nn.Module):
@@ -55,7 +56,7 @@ class ScanEncoder(nn.Module):
     def __init__(self, basis_mm: Tensor, identity_size: int, width: int, depth: int) -> None:
         """
         Args:
-            basis_mm: (M, 3) places on the mean head, head frame.
+            basis_mm: (M, 3) basis points on the mean head, head frame.
             width: hidden width.
             depth: residual layers.
         """
@@ -76,7 +77,7 @@ class ScanEncoder(nn.Module):
 
 
 def motion_of(twist: FloatArray) -> FloatArray:
-    """The rigid motion (4, 4), mm, of a twist (6,) in units of `TWIST_SCALE`: about `PIVOT_MM`, then a shift."""
+    """The rigid motion (4, 4), mm, of a twist (6,) in units of `TWIST_SCALE`: a rotation about `PIVOT_MM`, a shift."""
     pivot = np.array(PIVOT_MM)
     rotation = Rotation.from_rotvec(twist[:3] * TWIST_SCALE[0]).as_matrix()
     return matrix_of(rotation, pivot - rotation @ pivot + twist[3:] * TWIST_SCALE[1])
@@ -84,10 +85,10 @@ def motion_of(twist: FloatArray) -> FloatArray:
 
 @torch.no_grad()
 def estimate(encoder: ScanEncoder, points_mm: FloatArray) -> Estimate:
-    """Codes and pose of scan points (N, 3) that a pose search brought near the head frame, mm."""
+    """Codes and pose correction of scan points (N, 3), mm, that a pose search brought near the head frame."""
     picked = points_mm
-    if len(points_mm) > _MOST_POINTS:
-        picked = points_mm[np.random.default_rng(0).permutation(len(points_mm))[:_MOST_POINTS]]
+    if len(points_mm) > _MAX_POINTS:
+        picked = points_mm[np.random.default_rng(0).permutation(len(points_mm))[:_MAX_POINTS]]
     basis = encoder.basis.cpu().numpy().astype(np.float64)
     motion = np.eye(4)
     z_id = weights = torch.zeros(0)
@@ -100,12 +101,12 @@ def estimate(encoder: ScanEncoder, points_mm: FloatArray) -> Estimate:
 
 
 def encoder_path(model_path: Path) -> Path:
-    """Where a model's encoder lies: `default.safetensors` → `default.encoder.safetensors`."""
+    """Path of a model's encoder: `default.safetensors` → `default.encoder.safetensors`."""
     return model_path.with_suffix(".encoder.safetensors")
 
 
 def save_encoder(encoder: ScanEncoder, model_hash: str, path: Path) -> None:
-    """Write an encoder: weights in half precision, places in single."""
+    """Write an encoder: weights in half precision, basis points in single."""
     tensors = {
         name: (value if name == "basis" else value.half()).detach().cpu().contiguous()
         for name, value in encoder.state_dict().items()
@@ -138,10 +139,10 @@ def load_encoder(path: Path, model: Model) -> ScanEncoder:
 
 @lru_cache(maxsize=4)
 def encoder_of(model: Model) -> ScanEncoder | None:
-    """The encoder that lies beside a model's file; None where there is none.
+    """The encoder beside a model's file; None if there is none.
 
     Raises:
-        InputError: it is damaged, or belongs to another model.
+        InputError: it is damaged, or of another model.
     """
     if model.path is None or not encoder_path(model.path).is_file():
         return None

@@ -1,1 +1,1 @@
-"""Accuracy in mm, on heads that training never saw and on real scans, beside the linear model's."""
+"""Accuracy in mm of the model and of linear baselines, on held-out heads and on real scans."""

@@ -1,4 +1,4 @@
-"""Heads that training never saw, and the scans of them that a fit is given."""
+"""Held-out heads, which training never saw, their scans, and the score of a fit."""
 
 from __future__ import annotations
 
@@ -29,35 +29,33 @@ from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
 _BEHIND_LIPS_MM = 110.0
 POINTS = 5000
-"""Points of a held-out head that a fit is given."""
-SINGLE_VIEW_POINTS = 2500
-"""Points of one frontal view."""
-ONE_VIEW = replace(FRONTAL_PHONE, cameras=1, arc_deg=0.0, as_points=True, target_points=SINGLE_VIEW_POINTS, holes=0)
-"""One frontal depth image with its noise, as points with normals."""
-_EXPRESSIONS = 12  # of an identity; a held-out head shows one of them, in turn
+"""Scan points of a held-out head."""
+# one frontal depth image with its noise, as points with normals
+_SINGLE_VIEW = replace(FRONTAL_PHONE, cameras=1, arc_deg=0.0, as_points=True, target_points=2500, holes=0)
+_EXPRESSIONS = 12  # drawn for each identity; held-out head k shows the k-th of them, cyclically
 _AREAS: dict[str, tuple[tuple[str, ...], float]] = {
     "lids": (("eye_inner", "eye_outer", "upper_lid", "lower_lid"), 0.55),
     "lips": (("upper_lip", "lower_lip", "mouth_corner"), 0.6),
     "ears": (("ear_helix", "ear_canal", "ear_lobe"), 0.8),
 }
-"""Area → region names without their side, and the share of the ball that counts."""
+"""Area → region names without their side, and the share of the ball radius that bounds the area."""
 
 
 @dataclass(frozen=True)
 class CaseKind:
-    """What is scanned of a held-out identity, and how."""
+    """Expression and scanner of a held-out head."""
 
     expression: bool = False
     """A drawn expression instead of neutral."""
     single_view: bool = False
-    """One noisy frontal view instead of points all over."""
+    """One noisy frontal view instead of points all over the head."""
     noise_mm: float = 0.0
     """Standard deviation of Gaussian noise added to every coordinate."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """A head that training never saw, and the scan that a fit gets of it."""
+    """A head that training never saw, and its scan."""
 
     truth: Mesh
     """Head frame, mm: skin with mouth socket, and eyeballs."""
@@ -66,18 +64,19 @@ class HeldOut:
     registered: FloatArray
     """(V, 3) the head on ICT's topology, mm."""
     keypoints_mm: FloatArray
-    """(39, 3)."""
+    """(39, 3) keypoints of the regions, head frame."""
     nose_tip_mm: FloatArray
-    """(3,)."""
+    """(3,) head frame."""
     scan: Scan
+    """What is fitted, in its own frame and unit."""
     head_to_scan: FloatArray
-    """(4, 4)."""
+    """(4, 4) head frame in mm → frame and unit of the scan."""
     source: str
     """`anny`, or `ict` for plain and composed heads."""
 
 
 class Fitted(Protocol):
-    """What is scored of a fit."""
+    """The parts of a fit that are scored."""
 
     @property
     def mesh(self) -> Mesh:
@@ -85,52 +84,50 @@ class Fitted(Protocol):
 
     @property
     def scan_to_head(self) -> FloatArray:
-        """(4, 4)."""
+        """(4, 4) frame and unit of the scan → head frame in mm."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOutSource:
-    """What every held-out head is drawn from; made once."""
+    """Draws the held-out heads."""
 
     sources: OpenSources
-    """What the heads are made of; ICT is among them, whose topology all are carried to."""
+    """The open sources; ICT is among them, since all heads are carried to its topology."""
     shape: Callable[[int], Composition | Person]
     """Parameters of held-out identity `index`."""
     visible: dict[int, BoolArray]
-    """By the id of a source, (F,) bool: faces of its neutral mean head that a scanner can see."""
+    """`id` of a source → (F,) bool: faces of its neutral mean head that a scanner can see."""
     count: int | None = None
-    """How many there are; None for no end."""
+    """Number of heads; None for no limit."""
 
     @classmethod
-    def of(cls, ict: IctModel) -> HeldOutSource:
-        """Composed heads, as many as are asked for; a held-out seed each."""
+    def composed(cls, ict: IctModel) -> HeldOutSource:
+        """Any number of composed heads, one for each held-out seed."""
         sources = OpenSources(ict)
         composed = ComposeConfig(composed_fraction=1.0)
         return cls(sources, lambda index: draw_composition(HELD_OUT_SEED + index, composed), _visible(sources))
 
     @classmethod
-    def of_data(cls, data: DataSet, sources: OpenSources) -> HeldOutSource:
-        """The held-out identities of a data set, one after the other.
+    def of_dataset(cls, data: DataSet, sources: OpenSources) -> HeldOutSource:
+        """The held-out identities of a data set, in order.
 
         Raises:
-            InputError: ICT is not open, or the sources are not the data set's.
+            InputError: ICT is not open, or the sources are not those of the data set.
         """
         check_sources(data.manifest, sources)
         if sources.ict is None:
-            raise InputError(
-                "evaluation needs ICT-FaceKit, whose topology all heads are carried to; name it with --ict"
-            )
+            raise InputError("evaluation carries all heads to the topology of ICT-FaceKit; name its path with --ict")
         identities = data.split("heldout")
         return cls(sources, lambda index: identities[index].shape, _visible(sources), len(identities))
 
     @property
     def ict(self) -> IctModel:
-        """The source whose topology the heads are carried to."""
+        """The source whose topology all heads are carried to."""
         assert self.sources.ict is not None
         return self.sources.ict
 
     def head(self, index: int) -> SourceHead:
-        """Vertices of held-out identity `index`."""
+        """Held-out identity `index`."""
         return self.sources.head(self.shape(index))
 
     def seen_faces(self) -> IntArray:
@@ -145,7 +142,7 @@ def _visible(sources: OpenSources) -> dict[int, BoolArray]:
         if source is not None:
             faces = np.concatenate([source.skin_faces, source.eye_faces])
             seen = visible_faces(Mesh(source.mean, faces))
-            # rays find a way between shut lips that no scanner does
+            # rays pass between shut lips, where a scanner sees nothing
             seen[: len(source.skin_faces)] &= ~_inside_mouth(source)
             visible[id(source)] = seen
     return visible
@@ -157,12 +154,13 @@ def _inside_mouth(source: HeadSource) -> BoolArray:
     within = np.array([tuple(face) not in outside for face in np.sort(source.skin_faces, axis=1).tolist()])
     lips = CENTERS_MM[[region.index for region in REGIONS if region.group == "mouth"]]
     away = np.linalg.norm(source.mean[source.skin_faces].mean(axis=1)[:, None] - lips, axis=2).min(axis=1)
-    behind: BoolArray = within & (away < _BEHIND_LIPS_MM)  # the rest closes the cut and the eyes' openings
+    # the other faces inside close the cut below the shoulders and the openings of the eyes
+    behind: BoolArray = within & (away < _BEHIND_LIPS_MM)
     return behind
 
 
 def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> HeldOut:
-    """Held-out identity `index`: 5 000 points without normals (or one view), random pose and unit."""
+    """Held-out head `index` and its scan: 5 000 points without normals, or a single view, in random pose and unit."""
     ict, head = source.ict, source.head(index)
     origin = "ict" if head.source is ict else "anny"
     vertices = head.neutral
@@ -177,15 +175,15 @@ def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> 
     rng = np.random.default_rng([0xE7A1, index])
     name = f"heldout_{index:03d}"
     if kind.single_view:
-        seen = virtual_scan(truth, ONE_VIEW, rng, name)
-        return HeldOut(truth, visible, registered, keypoints, tip, seen.scan, seen.head_to_scan, origin)
+        view = virtual_scan(truth, _SINGLE_VIEW, rng, name)
+        return HeldOut(truth, visible, registered, keypoints, tip, view.scan, view.head_to_scan, origin)
     points, _ = sample_visible(truth, POINTS, rng, visible=visible)
-    matrix, turned = random_turn(points + kind.noise_mm * rng.normal(size=points.shape), rng)
-    return HeldOut(truth, visible, registered, keypoints, tip, Scan(name, turned), matrix, origin)
+    matrix, placed = random_similarity(points + kind.noise_mm * rng.normal(size=points.shape), rng)
+    return HeldOut(truth, visible, registered, keypoints, tip, Scan(name, placed), matrix, origin)
 
 
-def random_turn(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """A random rotation, shift and unit: (4, 4) matrix and the moved points (N, 3)."""
+def random_similarity(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """A random rotation, translation and unit: the (4, 4) matrix, and points (N, 3) moved by it."""
     unit = UNIT_MM[str(rng.choice(list(UNIT_MM)))]
     rotation = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix()
     matrix = matrix_of(rotation / unit, rng.normal(0.0, 300.0, 3) / unit)
@@ -197,8 +195,8 @@ def _near(points: FloatArray, centers: FloatArray, radius: FloatArray) -> BoolAr
     return near
 
 
-def score(result: Fitted, case: HeldOut, seed: int = 0) -> dict[str, float]:
-    """Figures of one fit against the truth: face, head and the fine areas; and the error of the pose."""
+def score(result: Fitted, case: HeldOut) -> dict[str, float]:
+    """Errors of a fit against the truth: surface metrics of head, face and fine areas, and the error of the pose."""
     to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
     fitted = Mesh(transform_points(to_truth, result.mesh.vertices), result.mesh.faces)
     seen = visible_faces(fitted)
@@ -214,7 +212,7 @@ def score(result: Fitted, case: HeldOut, seed: int = 0) -> dict[str, float]:
     figures: dict[str, float] = {}
     for area, test in tests.items():
         found: SurfaceMetrics = surface_metrics(
-            fitted, case.truth, seed=seed, predicted_mask=seen, truth_mask=case.visible, region=test
+            fitted, case.truth, seed=0, predicted_mask=seen, truth_mask=case.visible, region=test
         )
         figures |= {f"{area}_{name}": value for name, value in asdict(found).items()}
     angle = np.degrees(Rotation.from_matrix(to_truth[:3, :3]).magnitude())

@@ -1,21 +1,18 @@
-"""The template against known truth: does a vertex mark the same anatomical point on every head, and lie on it."""
+"""Correspondence of the template: does a vertex mark the same anatomical point on every head, and lie on its skin."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
 from imhead.evaluation.cases import HeldOutSource, held_out
+from imhead.evaluation.runner import CaseRunner, Row, rounded
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan, pose_template
 from imhead.isosurface.field import HeadField, code_of_weights
-from imhead.parallel import in_processes
 from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.template.topology import LEFT_EYE, Topology, load_topology
@@ -26,33 +23,26 @@ _MOVED_MM = 0.5
 
 
 def correspondence_suite(
-    model: Model,
-    source: HeldOutSource,
-    heads: int,
-    config: FitConfig,
-    progress: Callable[[str], None],
-    processes: int = 2,
-) -> list[dict[str, Any]]:
+    model: Model, source: HeldOutSource, heads: int, config: FitConfig, runner: CaseRunner
+) -> list[Row]:
     """One row over held-out heads, each fitted to 5 000 points of a neutral scan in any pose and unit.
 
-    `face_correspondence_mm` and `head_correspondence_mm` are mean distances between a template vertex and its own place
-    on the registered truth, over the vertices that are visible; `zero_set_mm` is the mean distance to the head's zero
-    set; `morph_mm` the mean distance between the neutral face plus one ARKit shape and the model's own surface with
-    that expression, over all visible vertices, and `morph_moved_mm` over those that the shape moves by half a
-    millimetre.
+    All figures are means over the visible vertices of the template, mm:
+
+    - `face_correspondence_mm`, `head_correspondence_mm`: distance to the corresponding point of the registered truth.
+    - `zero_set_mm`: distance to the head's zero set.
+    - `morph_mm`: distance of the neutral template plus one ARKit shape to the model's own surface with that expression;
+      `morph_moved_mm` only over the vertices that the shape moves by more than half a millimetre.
     """
     template, topology = template_of(model), load_topology()
     pose_template(model)  # made once, before the workers are forked
     work = partial(_case, model, template, topology, source, config)
-    cases: list[dict[str, Any]] = []
-    for case in in_processes(work, heads, processes):
-        cases.append(case)
-        progress(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in case.items()}))
+    cases = runner.run(work, heads, rounded)
     keys = [key for key in cases[0] if key.endswith("_mm")]
-    row: dict[str, Any] = {"suite": "correspondence", "model": model.name, "heads": len(cases)}
+    row: Row = {"suite": "correspondence", "model": model.name, "heads": len(cases)}
     row |= {key: float(np.mean([case[key] for case in cases])) for key in keys}
-    worst = [case["face_correspondence_mm"] for case in cases]
-    return [row | {"face_correspondence_p90_mm": float(np.percentile(worst, 90)), "cases": cases}]
+    of_cases = [case["face_correspondence_mm"] for case in cases]
+    return [row | {"face_correspondence_p90_mm": float(np.percentile(of_cases, 90)), "cases": cases}]
 
 
 def _case(
@@ -62,7 +52,7 @@ def _case(
     source: HeldOutSource,
     config: FitConfig,
     index: int,
-) -> dict[str, Any]:
+) -> Row:
     case = held_out(source, index)
     result = fit_scan(case.scan, model, config)
     to_truth = np.linalg.inv(case.head_to_scan) @ np.linalg.inv(result.scan_to_head)
@@ -80,13 +70,20 @@ def _case(
 
 
 def surface_figures(model: Model, template: TemplateSurface, head: Head, shapes: list[int]) -> dict[str, float]:
-    """How far the neutral template, and the template with each of some ARKit shapes, lies from the model's surface."""
+    """Mean distances in mm of the template from the model's surface: neutral, and with each of `shapes` added.
+
+    Args:
+        shapes: indices of ARKit shapes.
+
+    Returns:
+        `zero_set_mm`, `morph_mm` and `morph_moved_mm`, as in `correspondence_suite`.
+    """
     visible = template.on_surface > _VISIBLE
     rest = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
     neutral = template.posed(model, head, rest)
     distance = np.abs(HeadField(model, head, code_of_weights(model, rest)).sdf(neutral[visible]))
-    found = [morph_distance(model, template, head, neutral, shape) for shape in shapes]
-    every, moved = [e for e, _ in found], [m for _, m in found if m is not None]
+    morphs = [morph_distance(model, template, head, neutral, shape) for shape in shapes]
+    every, moved = [e for e, _ in morphs], [m for _, m in morphs if m is not None]
     figures = {"zero_set_mm": float(distance.mean()), "morph_mm": float(np.mean(every))}
     return figures | {"morph_moved_mm": float(np.mean(moved or [0.0]))}
 
@@ -94,23 +91,24 @@ def surface_figures(model: Model, template: TemplateSurface, head: Head, shapes:
 def morph_distance(
     model: Model, template: TemplateSurface, head: Head, neutral: FloatArray, shape: int
 ) -> tuple[float, float | None]:
-    """Mean distance of the neutral vertices (V, 3) plus one ARKit shape to the model's own surface with it, mm.
+    """Mean distance in mm of the neutral vertices (V, 3) plus one ARKit shape to the model's own surface with it.
 
     Returns:
-        Over every visible vertex, and over those that the shape moves by half a millimetre, if there are any.
+        The mean over all visible vertices, and over those that the shape moves by more than half a millimetre; None
+        if it moves none that far.
     """
     weights = np.zeros(len(ARKIT_NAMES), dtype=np.float32)
     weights[shape] = 1.0
     field = HeadField(model, head, code_of_weights(model, weights))
     vertices = neutral + template.shapes[shape]
-    shown = (template.on_surface > _VISIBLE) & ~covered_eyes(template, vertices, field)
+    shown = (template.on_surface > _VISIBLE) & ~_covered_eyes(template, vertices, field)
     off = np.abs(field.sdf(vertices[shown]))
     far = np.linalg.norm(template.shapes[shape][shown], axis=1) > _MOVED_MM
     return float(off.mean()), float(off[far].mean()) if far.any() else None
 
 
-def covered_eyes(template: TemplateSurface, vertices: FloatArray, field: HeadField) -> BoolArray:
-    """(V,) vertices of the eyeballs that a lid covers: they belong to no surface that the model shows."""
+def _covered_eyes(template: TemplateSurface, vertices: FloatArray, field: HeadField) -> BoolArray:
+    """(V,) bool: vertices of the eyeballs that a lid covers, which lie on no surface of the model."""
     covered = np.zeros(len(vertices), dtype=bool)
     eyes = np.flatnonzero(template.part >= LEFT_EYE)
     covered[eyes] = field.sdf(vertices[eyes]) < -0.5

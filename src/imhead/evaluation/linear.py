@@ -1,6 +1,6 @@
-"""The linear peer: a PCA of the registered training heads with the source's expression shapes, fitted to a scan.
+"""The linear baseline: a PCA of the registered training heads with the source's expression shapes, fitted to a scan.
 
-It is given more than a user of it would have: a registration of every head, and our search for the pose.
+It has more than it would have in practice: a registration of every head, and our search for the pose.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from torch import Tensor
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import expression_prior, held_at_bounds
 from imhead.fitting.points import point_weights, scan_samples, within_bounds
-from imhead.fitting.pose.finder import find_pose
-from imhead.fitting.pose.template import PoseTemplate
+from imhead.fitting.pose import PoseTemplate, find_pose
 from imhead.sources.ict import IctModel
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.transforms import matrix_of, transform_points
@@ -34,7 +33,7 @@ class LinearHeads:
     faces: IntArray
     """(F, 3) skin and eyes, closed."""
     seen_faces: IntArray
-    """(G, 3) those that a scanner can see: only they are matched with scan points."""
+    """(G, 3) faces that a scanner can see; scan points are matched with these alone."""
     identity: FloatArray
     """(K, V, 3) offsets for one standard deviation of each principal direction."""
     expressions: FloatArray
@@ -54,10 +53,10 @@ class LinearFit:
 
 
 def linear_heads(ict: IctModel, seen_faces: IntArray, sizes: tuple[int, ...], offsets: Tensor) -> list[LinearHeads]:
-    """PCAs with `sizes` directions of registered heads.
+    """PCAs of registered heads, one for each of `sizes`, its number of directions.
 
     Args:
-        offsets: (M, V, 3) `TrainingHeads.offsets()`: the identities that the model learns from.
+        offsets: (M, V, 3) of the identities that the model learns from, `TrainingHeads.offsets()`, mm.
     """
     flat = offsets.flatten(1)
     center = flat.mean(dim=0)
@@ -69,7 +68,7 @@ def linear_heads(ict: IctModel, seen_faces: IntArray, sizes: tuple[int, ...], of
 
 
 def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: FitConfig) -> LinearFit:
-    """Pose, identity and expression of a linear model by point-to-plane Gauss-Newton, with the priors of our own fit.
+    """Fit pose, identity and expression of a linear model by point-to-plane Gauss-Newton, with the priors of our fit.
 
     Raises:
         InputError: no face was found in the scan.
@@ -87,11 +86,11 @@ def fit_linear(scan: Scan, heads: LinearHeads, template: PoseTemplate, config: F
 def match_linear(
     points: FloatArray, on_face: BoolArray, heads: LinearHeads, config: FitConfig
 ) -> tuple[FloatArray, FloatArray]:
-    """Vertices (V, 3) of the linear head nearest to points (N, 3), and the motion (4, 4) that took the points there.
+    """Vertices (V, 3) of the linear head that fits points (N, 3), and the rigid motion (4, 4) of the points onto it.
 
     Args:
-        points: head frame, mm, but for a small rigid motion.
-        on_face: (N,) which points lie on the face.
+        points: mm, in the head frame up to a small rigid motion.
+        on_face: (N,) bool: points on the face.
     """
     basis = np.concatenate([heads.identity, heads.expressions])
     size, motion = len(heads.identity), np.eye(4)

@@ -1,130 +1,141 @@
-"""The suites of held-out heads: what is scanned, what is fitted, and the row of figures that comes out."""
+"""All evaluation suites by name, and the data that each needs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
-
-import numpy as np
-from torch import Tensor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from imhead.checkpoint import Model
+from imhead.datasets.dataset import open_dataset
+from imhead.datasets.heads import OpenSources
+from imhead.datasets.manifest import MANIFEST, Manifest
 from imhead.errors import InputError
-from imhead.evaluation.cases import CaseKind, Fitted, HeldOut, HeldOutSource, held_out, score
-from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
+from imhead.evaluation.accuracy import SUITES, accuracy_suite, linear_baselines, own_competitor
+from imhead.evaluation.cases import HeldOutSource
+from imhead.evaluation.codes import identity_suite, specificity_suite
+from imhead.evaluation.correspondence import correspondence_suite
+from imhead.evaluation.locality import locality_suite
+from imhead.evaluation.real import real_suite
+from imhead.evaluation.runner import CaseRunner, Row
+from imhead.evaluation.unseen import ict_heads, unseen_suite
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
-from imhead.parallel import in_processes
-from imhead.types import Scan
+from imhead.sources.ict import read_ict
+from imhead.training.population import TrainingHeads
 
-SUITES: dict[str, tuple[CaseKind, ...]] = {
-    "heldout": (CaseKind(),),
-    "expressions": (CaseKind(expression=True),),
-    "single_view": (CaseKind(single_view=True),),
-    "noise": tuple(CaseKind(noise_mm=noise) for noise in (0.0, 0.5, 1.0, 2.0)),
-}
-"""Name → the kinds of case that it runs, one row each."""
-_LINEAR_SIZES = (256, 100)
-_POSE_FAILURE_DEG = 10.0
-_POSE_FAILURE_MM = 15.0
-_SHOWN = ("name", "refused", "pose_failed", "face_chamfer_mm", "head_chamfer_mm", "pose_error_deg", "seconds")
-_FIGURES = ("_mm", "_consistency", "_1mm", "_5mm", "_deg", "seconds")
+OF_SCANS = ("real", "real_unseen")
+"""Suites of a folder of scans."""
+NAMES = (*SUITES, "correspondence", "identity", "specificity", *OF_SCANS, "locality")
+"""All suites."""
 
 
-class TimedFit(Fitted, Protocol):
-    """A fit that knows how long it took."""
+@dataclass(frozen=True)
+class EvalConfig:
+    """Sizes of the suites; each uses those that concern it."""
 
-    @property
-    def seconds(self) -> float:
-        """Wall time."""
-
-
-@dataclass(frozen=True, eq=False)
-class Competitor:
-    """Something that fits heads to scans."""
-
-    name: str
-    code_size: int
-    """Numbers that describe an identity."""
-    fit: Callable[[Scan], TimedFit]
-    """Scan → what `score` reads, with `seconds`."""
-
-
-def ours(model: Model, config: FitConfig) -> Competitor:
-    """The model itself, fitted as the command line does; without region offsets, its name says so."""
-    pose_template(model)  # made once, before the workers are forked
-    name = model.name if config.detail else f"{model.name}, z_id alone"
-    return Competitor(name, int(model.net.config.identity_size), lambda scan: fit_scan(scan, model, config))
+    heads: int = 100
+    """Number of held-out heads; a data set with fewer gives all it has."""
+    turns: int = 10
+    """Random poses and units of each real scan."""
+    halves: int = 10
+    """Random splits of each real scan into a half that is fitted and a half that is scored."""
+    baselines: bool = False
+    """Fit linear models to the same scans, too."""
+    processes: int = 2
+    """Fits that run at the same time."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Settings of the fits."""
 
 
-def linear(model: Model, heads: LinearHeads, config: FitConfig) -> Competitor:
-    """A PCA of the registered training heads, fitted from the same pose by the same kind of steps."""
-    template = pose_template(model)
-    size = len(heads.identity)
-    return Competitor(f"pca_{size}", size, lambda scan: fit_linear(scan, heads, template, config))
+@dataclass(frozen=True)
+class EvalData:
+    """Paths of the data that a suite may need."""
+
+    path: Path | None
+    """A folder of scans, a data set, or ICT-FaceKit; None where a suite needs none."""
+    ict: Path | None
+    """ICT-FaceKit; None if it is not available."""
+    open_sources: Callable[[Manifest], OpenSources]
+    """Opens the sources of a data set."""
 
 
-def linear_peers(model: Model, source: HeldOutSource, offsets: Tensor, config: FitConfig) -> list[Competitor]:
-    """The linear models that apply, learned from registered heads with `offsets` (M, V, 3)."""
-    heads = linear_heads(source.ict, source.seen_faces(), _LINEAR_SIZES, offsets)
-    return [linear(model, peer, config) for peer in heads]
-
-
-def run_suite(
-    suite: str,
-    competitors: list[Competitor],
-    source: HeldOutSource,
-    heads: int,
-    progress: Callable[[str], None],
-    processes: int = 2,
-) -> list[dict[str, Any]]:
-    """Fit held-out heads and score them against the truth: a row for each kind of case and competitor.
+def check_suite(suite: str, baselines: bool) -> None:
+    """Check the name of a suite, and whether it can be run with linear baselines.
 
     Raises:
-        InputError: a competitor was refused every scan.
+        InputError: no such suite, or it takes no baselines.
     """
-    rows: list[dict[str, Any]] = []
-    for kind in SUITES[suite]:
-        for competitor in competitors:
-            work = partial(_case, competitor, source, kind)
-            cases: list[dict[str, Any]] = []
-            for case in in_processes(work, heads, processes):
-                cases.append(case)
-                shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in case.items() if k in _SHOWN}
-                progress(json.dumps({"model": competitor.name, **shown}))
-            rows.append(_row(suite, kind, competitor, cases))
-    return rows
+    if suite not in NAMES:
+        raise InputError(f"no suite is named {suite!r}; give --suite one of {', '.join(NAMES)}")
+    if baselines and suite not in SUITES:
+        raise InputError(f"suite {suite} takes no --baselines; use them with one of {', '.join(SUITES)}")
 
 
-def _case(competitor: Competitor, source: HeldOutSource, kind: CaseKind, index: int) -> dict[str, Any]:
-    case: HeldOut = held_out(source, index, kind)
-    try:
-        result = competitor.fit(case.scan)
-    except InputError as error:
-        return {"name": case.scan.name, "refused": str(error)}
-    figures = score(result, case)
-    failed = figures["pose_error_deg"] > _POSE_FAILURE_DEG or figures["pose_error_mm"] > _POSE_FAILURE_MM
-    return {"name": case.scan.name, "source": case.source, "pose_failed": failed, **figures, "seconds": result.seconds}
+def suite_rows(
+    suite: str, model: Model, data: EvalData, config: EvalConfig, progress: Callable[[str], None]
+) -> list[Row]:
+    """Run a suite.
+
+    Raises:
+        InputError: no such suite, or its data is missing.
+    """
+    check_suite(suite, config.baselines)
+    runner = CaseRunner(progress, config.processes)
+    if suite == "locality":
+        return locality_suite(model)
+    if data.path is None:
+        wanted = "a folder of scans" if suite in OF_SCANS else "a data set, or ICT-FaceKit"
+        raise InputError(f"suite {suite} needs {wanted}; name it with --data")
+    if not data.path.exists():
+        raise InputError(f"{data.path}: does not exist; name the data with --data")
+    if suite == "real":
+        return real_suite(model, data.path, config.turns, config.fit, runner)
+    if suite == "real_unseen":
+        if data.ict is None:
+            raise InputError(
+                "suite real_unseen compares with the linear model of ICT-FaceKit; name its path with --ict"
+            )
+        ict = read_ict(data.ict)
+        baseline = ict_heads(ict, HeldOutSource.composed(ict).seen_faces())
+        return unseen_suite(model, baseline, data.path, config.halves, config.fit, runner)
+    return _held_out_rows(suite, model, data.path, data.open_sources, config, runner)
 
 
-def _row(suite: str, kind: CaseKind, competitor: Competitor, cases: list[dict[str, Any]]) -> dict[str, Any]:
-    done = [case for case in cases if "refused" not in case]
-    if not done:
-        raise InputError(f"every scan of suite {suite} was refused; {competitor.name} cannot be evaluated")
-    keys = [key for key in done[0] if key.endswith(_FIGURES)]
-    row: dict[str, Any] = {
-        "suite": suite,
-        "model": competitor.name,
-        "code_size": competitor.code_size,
-        "heads": len(cases),
-        "scored": len(done),
-        "pose_failures": sum(1 for case in cases if case.get("pose_failed", True)),
-    }
-    if kind.noise_mm or suite == "noise":
-        row["noise_mm"] = kind.noise_mm
-    row |= {key: float(np.mean([case[key] for case in done])) for key in keys}
-    row["face_chamfer_p90_mm"] = float(np.percentile([case["face_chamfer_mm"] for case in done], 90))
-    return row | {"cases": cases}
+def _held_out_rows(
+    suite: str,
+    model: Model,
+    path: Path,
+    open_sources: Callable[[Manifest], OpenSources],
+    config: EvalConfig,
+    runner: CaseRunner,
+) -> list[Row]:
+    """Rows of a suite of held-out heads."""
+    source, training_heads = _held_out(path, open_sources)
+    heads = min(config.heads, source.count or config.heads)
+    if suite == "correspondence":
+        return correspondence_suite(model, source, heads, config.fit, runner)
+    if suite == "identity":
+        return identity_suite(model, source, heads, config.fit, runner)
+    if suite == "specificity":
+        if training_heads is None:
+            raise InputError("suite specificity needs the training heads of a data set; name one with --data")
+        return specificity_suite(model, source, training_heads.offsets(), heads)
+    competitors = [own_competitor(model, config.fit)]
+    if config.baselines:
+        if training_heads is None:
+            raise InputError("--baselines are learned from the training heads of a data set; name one with --data")
+        if config.fit.detail:
+            competitors.append(own_competitor(model, replace(config.fit, detail=False)))
+        competitors += linear_baselines(model, source, training_heads.offsets(), config.fit)
+    return accuracy_suite(suite, competitors, source, heads, runner)
+
+
+def _held_out(
+    path: Path, open_sources: Callable[[Manifest], OpenSources]
+) -> tuple[HeldOutSource, TrainingHeads | None]:
+    """Held-out and training heads of a data set; or, of ICT-FaceKit itself, composed heads and no training heads."""
+    if not (path / MANIFEST).is_file():
+        return HeldOutSource.composed(read_ict(path)), None
+    opened = open_dataset(path)
+    sources = open_sources(opened.manifest)
+    return HeldOutSource.of_dataset(opened, sources), TrainingHeads(opened, sources)

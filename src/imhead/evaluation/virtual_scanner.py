@@ -1,7 +1,6 @@
-"""A virtual scanner: depth cameras around a head, with the faults of real ones. Its truth is known, so it can be used
-to judge what a fit makes of a scan.
+"""A virtual scanner: depth cameras around a head, with the errors of real ones, whose scans have a known truth.
 
-Shape legend: N points, V vertices, F faces.
+Shape legend: N points, F faces.
 """
 
 from __future__ import annotations
@@ -23,54 +22,53 @@ from imhead.types import FloatArray, IntArray, Mesh, Scan
 
 Unit = Literal["mm", "cm", "m", "random"]
 
-
-_PROBE_SIZE = 64
+_PROBE_SIZE = 64  # pixels along a side of the image that estimates how many points a scanner sees
 
 
 @dataclass(frozen=True)
 class ScannerConfig:
-    """A scanner and its faults. Lengths in mm of the head frame, whatever unit the scan is written in."""
+    """A scanner and its errors. Lengths are in mm of the head frame, whatever the unit of the scan."""
 
     cameras: int = 3
-    """Depth images taken."""
+    """Number of depth images."""
     arc_deg: float = 70.0
-    """Total azimuth that the cameras spread over, centred in front of the face; 360 is a full ring."""
+    """Range of azimuth of the cameras, centred in front of the face; 360 is a full ring."""
     elevation_deg: float = 8.0
-    """Cameras stand alternately this much above and below the ears."""
+    """The cameras stand at this elevation, alternately below and above the point they look at."""
     image_size: int = 128
-    """Pixels along each side of a depth image; `target_points` overrides it."""
+    """Pixels along a side of a depth image; `target_points` overrides it."""
     distance_mm: float = 550.0
-    """From the camera to the point it looks at."""
+    """Distance of a camera from the point it looks at."""
     aim_mm: tuple[float, float, float] = (0.0, -10.0, 30.0)
-    """The point that every camera looks at."""
+    """Point that all cameras look at."""
     field_deg: float = 36.0
-    """Full opening angle of the square image."""
+    """Full field of view of the square image."""
     depth_noise_mm: float = 0.2
-    """Standard deviation of the depth of a pixel that faces the camera."""
+    """Standard deviation of the depth noise where the surface faces the camera."""
     grazing_noise: float = 0.5
-    """Growth of the noise with slant: its deviation is multiplied by 1 + grazing_noise * (1 / cos - 1)."""
+    """Growth of the noise with slant: its standard deviation is multiplied by 1 + grazing_noise * (1 / cos - 1)."""
     wave_noise_mm: float = 0.15
-    """Standard deviation of a slow error of depth, the same over about a tenth of the image."""
+    """Standard deviation of a smooth depth error, correlated over about a tenth of the image."""
     grazing_cutoff_deg: float = 78.0
-    """No pixel survives where the surface is turned further than this from the camera."""
+    """Pixels are lost where the surface slants more than this."""
     dropout_width_deg: float = 20.0
-    """Below the cut-off, pixels vanish at random, from never to always over this many degrees."""
+    """Width of the ramp below the cut-off over which the probability of losing a pixel rises from 0 to 1."""
     depth_jump_mm: float = 8.0
-    """Triangles over a larger step in depth are dropped."""
+    """Triangles that span a larger step in depth are dropped."""
     holes: int = 2
-    """Round holes around random points of the surface."""
+    """Number of round holes around random points of the surface."""
     hole_radius_mm: float = 8.0
-    """Their radius."""
+    """Radius of the holes."""
     random_pose: bool = True
-    """Write the scan in a random rotation and a shift of some hundred mm; otherwise in the head frame."""
+    """Rotate the scan at random and shift it by up to 400 mm along each axis; otherwise it is in the head frame."""
     unit: Unit = "random"
-    """Unit that the scan is written in; `random` picks one."""
+    """Unit of the scan; `random` draws one."""
     as_points: bool = False
-    """A cloud with normals from the depth images, instead of a mesh."""
+    """A point cloud with normals instead of a mesh."""
     target_points: int | None = None
-    """Points wanted: for a mesh to about a tenth, for a cloud exactly; None keeps every pixel of `image_size`."""
+    """Points of the scan, exact for a cloud and within about a tenth for a mesh; None uses `image_size`."""
     outlier_fraction: float = 0.0
-    """Share of the points displaced by 5 to 40 mm along their ray."""
+    """Share of points displaced by 5 to 40 mm along their ray."""
 
     def __post_init__(self) -> None:
         for name in ("cameras", "image_size", "distance_mm", "depth_jump_mm", "hole_radius_mm"):
@@ -92,11 +90,7 @@ class ScannerConfig:
 
 
 FRONTAL_PHONE = ScannerConfig(target_points=20_000)
-"""Three frontal depth images of a phone, as overlapping sheets of a mesh, about 20 000 points."""
-
-
-FULL_RING = ScannerConfig(cameras=10, arc_deg=360.0, elevation_deg=18.0, distance_mm=700.0, target_points=40_000)
-"""Ten cameras all around, as of a turntable or a rig."""
+"""Three frontal depth images of a phone: overlapping sheets of one mesh, about 20 000 points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,31 +100,34 @@ class VirtualScan:
     scan: Scan
     """In its own pose and unit."""
     head_to_scan: FloatArray
-    """(4, 4): takes a point of the head frame in mm to the scan's frame and unit."""
+    """(4, 4) head frame in mm → frame and unit of the scan."""
     unit: str
     """mm, cm or m."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Sheet:
-    """What one camera saw: a triangulated depth image, head frame, mm."""
+    """The triangulated depth image of one camera, head frame, mm."""
 
     points: FloatArray
+    """(N, 3)."""
     rays: FloatArray
+    """(N, 3) unit vectors from the camera."""
     faces: IntArray
+    """(F, 3)."""
 
 
 def virtual_scan(mesh: Mesh, config: ScannerConfig, rng: np.random.Generator, name: str) -> VirtualScan:
     """Scan a head.
 
     Args:
-        mesh: the head, head frame, mm; only faces that turn their outside to a camera are seen.
+        mesh: the head, head frame, mm, with outward faces; cameras see no back faces.
         config: the scanner.
-        rng: source of every random choice; the same state gives the same scan.
+        rng: the same state gives the same scan.
         name: name of the scan.
 
     Raises:
-        InputError: the cameras see nothing of the mesh.
+        InputError: the cameras see no part of the mesh.
     """
     caster = ray_caster(mesh)
     size = config.image_size
@@ -140,7 +137,7 @@ def virtual_scan(mesh: Mesh, config: ScannerConfig, rng: np.random.Generator, na
     sheets = [_sheet(caster, frame, size, config, rng) for frame in cameras]
     sheets = _with_holes(sheets, config, rng)
     if not any(len(sheet.faces) for sheet in sheets):
-        raise InputError(f"{name}: the cameras see nothing; is the mesh in the head frame, in mm, with outward faces?")
+        raise InputError(f"{name}: the cameras see nothing; give a mesh in the head frame, in mm, with outward faces")
     firsts = np.cumsum([0] + [len(sheet.points) for sheet in sheets])
     points = np.concatenate([sheet.points for sheet in sheets])
     rays = np.concatenate([sheet.rays for sheet in sheets])
@@ -153,16 +150,16 @@ def virtual_scan(mesh: Mesh, config: ScannerConfig, rng: np.random.Generator, na
     unit = str(rng.choice(list(UNIT_MM))) if config.unit == "random" else config.unit
     transform = matrix_of(rotation / UNIT_MM[unit], shift_mm / UNIT_MM[unit])
     placed = transform_points(transform, points)
-    turned = normals @ rotation.T
+    rotated = normals @ rotation.T
     if not config.as_points:
-        return VirtualScan(Scan(name, placed, turned, faces), transform, unit)
+        return VirtualScan(Scan(name, placed, rotated, faces), transform, unit)
     order = rng.permutation(len(placed))[: config.target_points]
-    return VirtualScan(Scan(name, placed[order], turned[order]), transform, unit)
+    return VirtualScan(Scan(name, placed[order], rotated[order]), transform, unit)
 
 
 def _camera_frames(config: ScannerConfig) -> list[tuple[FloatArray, FloatArray]]:
-    """For each camera its position (3,), and its axes (3, 3) as rows: right, up, towards the head."""
-    # a full ring must not put its last camera on its first
+    """Position (3,) of each camera, and its axes (3, 3) as rows: right, up, towards the head."""
+    # the last camera of a full ring must not coincide with the first
     steps = config.cameras if config.arc_deg == 360.0 else max(config.cameras - 1, 1)
     frames: list[tuple[FloatArray, FloatArray]] = []
     for k in range(config.cameras):
@@ -177,7 +174,7 @@ def _camera_frames(config: ScannerConfig) -> list[tuple[FloatArray, FloatArray]]
 
 
 def _pixel_rays(axes: FloatArray, size: int, field_deg: float) -> FloatArray:
-    """(size * size, 3) unit rays, row after row from the top left."""
+    """(size * size, 3) unit rays, row by row from the top left."""
     edge = math.tan(math.radians(field_deg) / 2)
     steps = (np.arange(size) + 0.5) / size * 2 - 1
     across, down = np.meshgrid(steps * edge, -steps * edge)
@@ -187,7 +184,7 @@ def _pixel_rays(axes: FloatArray, size: int, field_deg: float) -> FloatArray:
 
 
 def _depths(caster: Caster, origin: FloatArray, rays: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(N,) distance along each ray, NaN where it misses or meets an inside, and (N,) cosine of the slant."""
+    """(N,) distance along each ray, NaN where it misses or hits a back face, and (N,) cosine of the slant."""
     hit = first_hit(caster, np.broadcast_to(origin, rays.shape), rays)
     met = hit >= 0
     corner = caster.corners[hit[met], 0]
@@ -201,7 +198,7 @@ def _depths(caster: Caster, origin: FloatArray, rays: FloatArray) -> tuple[Float
     return depth, cosine
 
 
-def _survives(cosine: FloatArray, config: ScannerConfig) -> FloatArray:
+def _survival(cosine: FloatArray, config: ScannerConfig) -> FloatArray:
     """(N,) probability that a pixel is kept."""
     slant = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
     width = max(config.dropout_width_deg, 1e-9)
@@ -211,11 +208,11 @@ def _survives(cosine: FloatArray, config: ScannerConfig) -> FloatArray:
 
 
 def _image_size_for(caster: Caster, config: ScannerConfig, wanted: int) -> int:
-    """Image size at which the cameras together bring home about the points wanted, some more for a cloud."""
+    """Image size at which the cameras together see about `wanted` points, 30 % more for a cloud."""
     kept = 0.0
     for position, axes in _camera_frames(config):
         depth, cosine = _depths(caster, position, _pixel_rays(axes, _PROBE_SIZE, config.field_deg))
-        kept += float(_survives(cosine, config)[np.isfinite(depth)].sum())
+        kept += float(_survival(cosine, config)[np.isfinite(depth)].sum())
     if kept == 0:
         return config.image_size
     spare = 1.3 if config.as_points else 1.0
@@ -228,7 +225,7 @@ def _sheet(
     position, axes = frame
     rays = _pixel_rays(axes, size, config.field_deg)
     depth, cosine = _depths(caster, position, rays)
-    depth[rng.random(len(rays)) >= _survives(cosine, config)] = np.nan
+    depth[rng.random(len(rays)) >= _survival(cosine, config)] = np.nan
     steady = np.maximum(cosine, 0.05)
     noise = rng.normal(size=len(rays)) * config.depth_noise_mm * (1 + config.grazing_noise * (1 / steady - 1))
     wave = gaussian_filter(rng.normal(size=(size, size)), sigma=size / 20, mode="wrap").reshape(-1)
@@ -247,7 +244,7 @@ def _triangulate(depth: FloatArray, jump_mm: float) -> IntArray:
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     faces = np.concatenate([np.stack(t, axis=-1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))])
     heights = depth.reshape(-1)[faces]
-    step = heights.max(axis=1) - heights.min(axis=1)  # NaN at a gap, and NaN is not below the step allowed
+    step = heights.max(axis=1) - heights.min(axis=1)  # NaN at a gap, which compares false below
     joined: IntArray = faces[step < jump_mm]
     return joined
 
@@ -270,7 +267,7 @@ def _with_holes(sheets: list[_Sheet], config: ScannerConfig, rng: np.random.Gene
 
 
 def _pose(config: ScannerConfig, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """A rotation (3, 3), uniform over all of them, and a shift (3,) in mm."""
+    """A uniformly random rotation (3, 3) and a random translation (3,) in mm."""
     if not config.random_pose:
         return np.eye(3), np.zeros(3)
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)

@@ -10,47 +10,47 @@ class FitConfig:
     """Settings of a fit. The defaults were chosen on held-out heads and five real scans."""
 
     points: int = 7000
-    """Scan points that enter an iteration."""
+    """Scan points that enter a step."""
     face_share: float = 0.6
-    """Part of them drawn from the face, where the scan has that many."""
+    """Share of them drawn from the face, where the scan has enough."""
     early_points: int = 2000
-    """How many of them enter while the robust loss is wider than at the end: a coarse goal needs no more."""
+    """Points of an early step, while the robust loss is wider than at the end: a coarse alignment needs no more."""
     sigma_mm: float = 0.25
-    """Least spread of an inlier's residual: model error. A noisier scan, and early iterations, are trusted less."""
+    """Least standard deviation of an inlier's residual: the model error. Noise, or a wide robust loss, raises it."""
     effective_points: float = 1000.0
-    """Independent measurements that the points count as; neighbours repeat each other's errors."""
+    """Independent measurements that the points count as; errors of neighbours are correlated."""
     elsewhere_weight: float = 0.06
-    """Weight of a point off the face, where hair and clothes are, against one on it, while z_id is sought."""
+    """Weight of a point off the face, where hair and clothes are, over that of one on it, while z_id is free."""
     robust_mm: tuple[float, ...] = (12.0, 9.0, 7.0, 5.0, 4.0, 3.0, 2.5, 2.0, 2.0, *7 * (1.5,))
-    """Scale of the robust loss in each iteration of pose and codes."""
+    """Scale of the robust loss in each step on pose and codes."""
     robust_noise: float = 2.0
-    """Least scale of the last iterations, in standard deviations of the noise that neighbouring points do not share."""
+    """Least scale of the last steps, in standard deviations of the noise that is independent between neighbours."""
     detail_robust_mm: tuple[float, ...] = (1.5, 1.5, 1.5, 1.5)
-    """The same for the iterations in which region offsets are sought and z_id is held."""
+    """Scale of the robust loss in each step on pose and region offsets, with z_id held."""
     early_prior: float = 6.0
-    """Weight of the squared distance of z_id to where the fit started, while the robust loss is wider than at the end:
-    until hair and clothes are told from the head, the first guess is trusted more than the points."""
+    """Weight of the squared distance of z_id to the first guess, while the robust loss is wider than at the end: until
+    hair and clothes are outliers, the first guess is trusted more than the points."""
     identity_prior: float = 0.05
-    """Weight of |z_id|² after that, at least."""
+    """Least weight of |z_id|² after that."""
     identity_limit: float = 2.0
-    """Length of z_id, in standard deviations, that a step may not lead beyond: it takes the least weight that keeps it.
-    A scan that the model cannot explain is not to be explained by an implausible head."""
+    """Largest root mean square of z_id, in standard deviations: a step takes the least weight of |z_id|² that keeps it.
+    A scan that the model cannot explain does not become an implausible head."""
     expression_prior: float = 10.0
-    """Weight of the L1 norm of the ARKit weights: few of them make an expression, and some of those are large. Gaze is
-    not fitted: a scan hardly shows it."""
+    """Weight of the L1 norm of the ARKit weights: an expression has few of them, some large. Gaze stays 0: a scan
+    hardly shows it."""
     offset_prior: float = 0.15
-    """Weight of the L1 norm of the region offsets, for a region that the scan shows whole; it is divided by the squared
-    share that the scan shows, since what is not seen would follow what is."""
+    """Weight of the L1 norm of the offsets of a region that the scan shows whole, divided by the squared share that the
+    scan shows: unseen parts would follow the seen ones."""
     settled: float = 2.0
-    """A step at the narrowest robust loss of its stage (the wide ones, the narrowest, the offsets) that promises to
-    lower the negative log posterior by less than this is the stage's last: what four unknowns gain by chance."""
+    """A stage (the wide scales, the narrowest, the offsets) ends after a step at its narrowest scale that is predicted
+    to lower the negative log posterior by less than this: four unknowns gain as much by chance."""
     normal_gate: float = 0.2
-    """Least cosine between a point's normal and the surface's for the point to count."""
+    """Least cosine between the normals of a point and of the surface; below it, the point has no weight."""
     detail: bool = True
     """Whether region offsets are fitted at all."""
     encoder: bool = True
-    """Whether the model's encoder makes the first guess, where it has one; else the fit starts from the mean head."""
+    """Whether the model's encoder makes the first guess, if there is one; else the fit starts from the mean head."""
     resolution: int = 256
-    """Cells of the mesh along the longest side of the bounds."""
+    """Cells of the fitted mesh along the longest side of the bounds."""
     seed: int = 0
-    """Seed of the draw of points and of the search for the pose."""
+    """Seed of the draw of points and of the pose search."""

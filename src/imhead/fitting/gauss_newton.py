@@ -1,7 +1,11 @@
-"""One damped Gauss-Newton step of a fit: the pose, and either expression and z_id or the region offsets."""
+"""One damped Gauss-Newton step of a fit: on pose, expression and z_id, or on pose and region offsets.
+
+Shape legend: N points, U unknowns.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +16,7 @@ from torch import Tensor
 
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.config import FitConfig
-from imhead.fitting.objective import Codes, normal_equations, sensitivity
+from imhead.fitting.objective import Codes, normal_equations, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, point_weights
 from imhead.model.head import HeadModel
 from imhead.surfaces.transforms import matrix_of, rotation_of
@@ -20,113 +24,126 @@ from imhead.types import FloatArray
 
 _GAZE = torch.tensor([name.startswith("eyeLook") for name in ARKIT_NAMES])
 _GAZE_PRECISION = 1e8  # a scan hardly shows gaze
+_DAMPING = 1e-2  # share of the Hessian's diagonal that is added to it
+_LOG_SIZE_SIGMA = 0.05
+_MAX_TURN_DEG = 8.0
+_MAX_SHIFT_MM = 15.0
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """Where a fit stands between two steps."""
+class FitState:
+    """A fit between two steps."""
 
     points: Tensor
     """(N, 3) sampled points in the head frame, before `motion`."""
     normals: Tensor | None
-    """(N, 3) unit, as the points; None for a scan without."""
+    """(N, 3) unit, in the same frame; None for a scan without."""
     face: Tensor
     """(N,) bool: points on the face; they come first."""
     neighbour: Tensor
-    """(points on the face,) row of the nearest other one."""
+    """(F,) of the F points on the face, row of the nearest other one."""
     motion: FloatArray
-    """(4, 4) refinement of the pose, applied after the search's."""
+    """(4, 4) refinement of the pose that the search found, applied after it."""
     scale_free: bool
-    """Whether the unit is a guess, so that the size is fitted too."""
+    """Whether the unit is unknown, so that the size is fitted too."""
     codes: Codes
-    """What is sought."""
-    first_z_id: Tensor
-    """(256,) where z_id started."""
-    damping: float
-    """Share of the Hessian's diagonal that is added to it."""
-    promised: float
-    """What the last step promised to lower the negative log posterior by."""
+    """Current codes."""
+    initial_z_id: Tensor
+    """(256,) z_id of the first guess."""
     offset_prior: Tensor
     """(39,) weight of the L1 norm of each region's offsets."""
+    predicted_decrease: float = math.inf
+    """By how much the last step's quadratic model lowers the negative log posterior."""
 
 
-def step(net: HeadModel, state: State, robust_mm: float, with_offsets: bool, config: FitConfig) -> State:
-    """The state after one step on pose, expression and z_id or, `with_offsets`, on pose and region offsets.
+def gauss_newton_step(
+    net: HeadModel, state: FitState, robust_mm: float, with_offsets: bool, config: FitConfig
+) -> FitState:
+    """The state after one damped step on pose, ARKit weights and z_id or, `with_offsets`, on pose and region offsets.
 
-    An expression that is free beside offsets takes what a neutral mouth has of its own.
+    The ARKit weights are held beside free offsets: together, an expression would explain what is the person's own
+    neutral mouth.
     """
     early = robust_mm > config.robust_mm[-1]
-    # both the points on the face and the others come in random order, so a stride is a fair share
+    # points on the face and off it both come in random order, so every k-th is a random subset
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
-    points = moved(state.points[rows], state.motion)
-    line = sensitivity(net, state.codes, points)
-    face = state.face[rows]
+    points = apply_motion(state.points[rows], state.motion)
+    jacobian = pair_jacobian(net, state.codes, points)
     if not early:
-        # a robust loss narrower than the noise takes the scan for outliers
-        noise = independent_noise_mm(line.sdf_mm[: len(state.neighbour)], state.neighbour)
+        # a robust loss narrower than the noise would take the whole scan for outliers
+        noise = independent_noise_mm(jacobian.sdf_mm[: len(state.neighbour)], state.neighbour)
         robust_mm = max(robust_mm, config.robust_noise * noise)
-    trusted = point_weights(line.sdf_mm, face, robust_mm, config, with_offsets)
+    weight = point_weights(jacobian.sdf_mm, state.face[rows], robust_mm, config, with_offsets)
     if state.normals is not None:
-        normals = state.normals[rows] @ torch.from_numpy(rotation_of(state.motion)).to(state.normals).T
-        cosine = torch.nn.functional.cosine_similarity(line.point, normals, dim=1)
-        # an inverted scan has every normal turned; the sign of the majority decides
-        if cosine.sum() < 0:
-            cosine = -cosine
-        trusted = trusted * (cosine > config.normal_gate)
-    twist = torch.cat([torch.linalg.cross(points, line.point), line.point], dim=1)
+        weight = weight * _normals_agree(state.normals[rows], state.motion, jacobian.point, config.normal_gate)
+    by_pose = torch.cat([torch.linalg.cross(points, jacobian.point), jacobian.point], dim=1)
     if state.scale_free:
-        twist = torch.cat([twist, (points * line.point).sum(dim=1, keepdim=True)], dim=1)
-    curvature, pull = _prior(state, early, with_offsets, twist.shape[1], config)
-    hessian, gradient = normal_equations(net, line, twist, trusted, with_offsets)
-    gradient += pull
-    hessian.diagonal().add_(curvature + state.damping * hessian.diagonal())
+        by_pose = torch.cat([by_pose, (points * jacobian.point).sum(dim=1, keepdim=True)], dim=1)
+    pose_size = by_pose.shape[1]
+    curvature, slope = _prior(state, early, with_offsets, pose_size, config)
+    hessian, gradient = normal_equations(net, jacobian, by_pose, weight, with_offsets)
+    gradient += slope
+    hessian.diagonal().add_(curvature + _DAMPING * hessian.diagonal())
     if not with_offsets:
-        hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), twist.shape[1])
+        hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), pose_size)
     if not (early or with_offsets):
-        more = weight_within_limit(hessian, gradient, state.codes.z_id.double(), config.identity_limit)
+        extra = weight_within_limit(hessian, gradient, state.codes.z_id.double(), config.identity_limit)
         identity = slice(len(gradient) - len(state.codes.z_id), None)
-        gradient[identity] += more * state.codes.z_id
-        hessian.diagonal()[identity] += more
-    move = _solution(hessian, gradient)
-    state = _advance(state, move.float(), twist.shape[1], with_offsets)
-    return replace(state, promised=-0.5 * float(gradient @ move))
+        gradient[identity] += extra * state.codes.z_id
+        hessian.diagonal()[identity] += extra
+    step = _newton_step(hessian, gradient)
+    state = _updated(state, step.float(), pose_size, with_offsets)
+    return replace(state, predicted_decrease=-0.5 * float(gradient @ step))
+
+
+def _normals_agree(normals: Tensor, motion: FloatArray, sdf_gradient: Tensor, least_cosine: float) -> Tensor:
+    """(N,) bool: whether normals (N, 3) under the motion agree with the field's gradients (N, 3)."""
+    rotated = normals @ torch.from_numpy(rotation_of(motion)).to(normals).T
+    cosine = torch.nn.functional.cosine_similarity(sdf_gradient, rotated, dim=1)
+    # the normals of an inside-out scan all point inwards; the majority decides on the sign
+    return (-cosine if cosine.sum() < 0 else cosine) > least_cosine
 
 
 def held_at_bounds(hessian: Tensor, gradient: Tensor, weights: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Hessian (U, U) and gradient (U,) of the same step with ARKit weights that would leave [0, 1] held at its bounds.
+    """Hessian (U, U) and gradient (U,) of the step with every ARKit weight in [0, 1]: an active set method.
+
+    A weight that a step would take out of [0, 1] ends at the bound, and the other unknowns are solved for again.
 
     Args:
         hessian: (U, U) positive definite.
         gradient: (U,).
-        weights: (52,), the unknowns from `first` on.
+        weights: (52,) current ARKit weights.
+        first: row of the first of them among the unknowns.
     """
-    here = slice(first, first + len(weights))
-    way = torch.zeros_like(gradient)
+    rows = slice(first, first + len(weights))
+    fixed_step = torch.zeros_like(gradient)
     held = torch.zeros_like(gradient, dtype=torch.bool)
     while True:
         free = (~held).to(hessian)
         system = hessian * free[:, None] * free + torch.diag(1.0 - free)
-        pulled = torch.where(held, -way, gradient + hessian @ way)
-        ends = weights + _solution(system, pulled)[here]
-        out = ~held[here] & ((ends < 0.0) | (ends > 1.0))
+        slope = torch.where(held, -fixed_step, gradient + hessian @ fixed_step)
+        ends = weights + _newton_step(system, slope)[rows]
+        out = ~held[rows] & ((ends < 0.0) | (ends > 1.0))
         if not out.any():
-            return system, pulled
-        way[here] = torch.where(out, ends.clamp(0.0, 1.0) - weights, way[here])
-        held[here] |= out
+            return system, slope
+        fixed_step[rows] = torch.where(out, ends.clamp(0.0, 1.0) - weights, fixed_step[rows])
+        held[rows] |= out
 
 
 def weight_within_limit(hessian: Tensor, gradient: Tensor, z_id: Tensor, limit: float) -> float:
-    """Least weight that |z_id|² needs on top of its prior's for the step to end within `limit` standard deviations.
+    """Least extra weight of |z_id|² for the step to end within `limit` standard deviations.
 
-    Eliminating the other unknowns leaves S dz = -g for the step dz of z_id. With a further weight w it ends at
-    z + dz = (S + w)⁻¹ (S z - g), which is the shorter the larger w.
+    Eliminating the other unknowns (Schur complement S) leaves S dz = -g for the step dz of z_id. With an extra weight w
+    it ends at z + dz = (S + w)⁻¹ (S z - g), which is shorter the larger w is.
 
     Args:
-        hessian: (U, U) positive definite, of the step's unknowns, those of z_id last.
+        hessian: (U, U) positive definite; z_id comes last among the unknowns.
         gradient: (U,).
+        z_id: (256,) current identity code.
+        limit: of the root mean square of z_id.
     """
     others = len(gradient) - len(z_id)
-    if _spread(z_id + _solution(hessian, gradient)[others:]) <= limit:
+    if _root_mean_square(z_id + _newton_step(hessian, gradient)[others:]) <= limit:
         return 0.0
     cross = hessian[:others, others:]
     eliminated = torch.cholesky_solve(
@@ -136,35 +153,37 @@ def weight_within_limit(hessian: Tensor, gradient: Tensor, z_id: Tensor, limit: 
     goal = values * (basis.T @ z_id) - basis.T @ (gradient[others:] - cross.T @ eliminated[:, -1])
 
     def excess(weight: float) -> float:
-        return _spread(goal / (values + weight)) - limit
+        return _root_mean_square(goal / (values + weight)) - limit
 
-    # all values are positive, so this weight is more than enough
-    return brentq(excess, 0.0, _spread(goal) / limit) if excess(0.0) > 0.0 else 0.0
+    # all eigenvalues are positive, so this weight is more than enough
+    return brentq(excess, 0.0, _root_mean_square(goal) / limit) if excess(0.0) > 0.0 else 0.0
 
 
-def _spread(code: Tensor) -> float:
+def _root_mean_square(code: Tensor) -> float:
     return float(code.square().mean().sqrt())
 
 
-def _solution(hessian: Tensor, gradient: Tensor) -> Tensor:
+def _newton_step(hessian: Tensor, gradient: Tensor) -> Tensor:
+    """(U,) minimum of the quadratic with this Hessian (U, U), positive definite, and gradient (U,)."""
     return -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
 
 
-def _prior(state: State, early: bool, with_offsets: bool, pose_size: int, config: FitConfig) -> tuple[Tensor, Tensor]:
-    """Curvature of a quadratic that lies nowhere below the prior and touches it here, and its slope; one of each
-    unknown."""
+def _prior(
+    state: FitState, early: bool, with_offsets: bool, pose_size: int, config: FitConfig
+) -> tuple[Tensor, Tensor]:
+    """Curvature (U,) and slope (U,) of a quadratic majorizer of the prior: never below it, and touching it here."""
     codes = state.codes
-    new = codes.z_id.new_full
-    parts = [(new((pose_size,), 1e-6), new((pose_size,), 0.0))]
+    full = codes.z_id.new_full
+    parts = [(full((pose_size,), 1e-6), full((pose_size,), 0.0))]
     if pose_size == 7:
-        parts[0][0][6] = 0.05**-2.0
+        parts[0][0][6] = _LOG_SIZE_SIGMA**-2.0
     if with_offsets:
         curvature = state.offset_prior[:, None] / (codes.offsets.abs() + 0.1)
         parts.append((curvature.flatten(), (curvature * codes.offsets).flatten()))
     else:
-        curvature = new((len(codes.z_id),), config.early_prior if early else config.identity_prior)
-        away = codes.z_id - state.first_z_id if early else codes.z_id
-        parts += [expression_prior(codes.weights, config), (curvature, curvature * away)]
+        curvature = full((len(codes.z_id),), config.early_prior if early else config.identity_prior)
+        deviation = codes.z_id - state.initial_z_id if early else codes.z_id
+        parts += [expression_prior(codes.weights, config), (curvature, curvature * deviation)]
     curvatures, slopes = zip(*parts)
     return torch.cat(curvatures).double(), torch.cat(slopes).double()
 
@@ -172,34 +191,35 @@ def _prior(state: State, early: bool, with_offsets: bool, pose_size: int, config
 def expression_prior(weights: Tensor, config: FitConfig) -> tuple[Tensor, Tensor]:
     """Curvature (52,) and slope (52,) of the prior of ARKit weights (52,): their L1 norm, with gaze held at 0.
 
-    No weight is negative, so the norm is a plane: it pulls a small weight as hard as a large one, down to its bound at
-    0. The curvature is no part of it; it keeps the step of a small weight short.
+    Weights are never negative, so the norm is linear: it pulls a small weight as hard as a large one, down to 0. The
+    curvature is not the prior's; it keeps the steps of small weights short.
     """
     gaze = _GAZE.to(weights.device)
     slope = torch.where(gaze, _GAZE_PRECISION * weights, config.expression_prior)
     return torch.where(gaze, _GAZE_PRECISION, config.expression_prior / (weights.abs() + 0.05)), slope
 
 
-def _advance(state: State, move: Tensor, pose_size: int, with_offsets: bool) -> State:
-    codes, rest = state.codes, move[pose_size:]
+def _updated(state: FitState, step: Tensor, pose_size: int, with_offsets: bool) -> FitState:
+    """The state after a step (U,), each part of it limited."""
+    codes, rest = state.codes, step[pose_size:]
     if with_offsets:
         codes = replace(codes, offsets=codes.offsets + rest.view_as(codes.offsets).clamp(-2.0, 2.0))
     else:
-        of_weights, of_identity = rest.split([len(codes.weights), len(codes.z_id)])
-        weights = (codes.weights + of_weights).clamp(0.0, 1.0)
-        codes = replace(codes, weights=weights, z_id=codes.z_id + of_identity.clamp(-1.5, 1.5))
-    return replace(state, motion=_motion(move[:pose_size].double().cpu().numpy()) @ state.motion, codes=codes)
+        weight_step, identity_step = rest.split([len(codes.weights), len(codes.z_id)])
+        weights = (codes.weights + weight_step).clamp(0.0, 1.0)
+        codes = replace(codes, weights=weights, z_id=codes.z_id + identity_step.clamp(-1.5, 1.5))
+    return replace(state, motion=_motion(step[:pose_size].double().cpu().numpy()) @ state.motion, codes=codes)
 
 
 def _motion(twist: FloatArray) -> FloatArray:
-    """(4, 4) of a twist (6 or 7), at most 8 degrees and 15 mm of it."""
-    angle, way = np.linalg.norm(twist[:3]), np.linalg.norm(twist[3:6])
-    limit = min(1.0, np.radians(8.0) / max(float(angle), 1e-12), 15.0 / max(float(way), 1e-12))
-    scale = np.exp(limit * twist[6]) if len(twist) == 7 else 1.0
-    return matrix_of(scale * Rotation.from_rotvec(limit * twist[:3]).as_matrix(), limit * twist[3:6])
+    """(4, 4) of a twist (6,) or, with log(scale), (7,), shortened to at most 8 degrees and 15 mm."""
+    angle, shift = np.linalg.norm(twist[:3]), np.linalg.norm(twist[3:6])
+    share = min(1.0, np.radians(_MAX_TURN_DEG) / max(float(angle), 1e-12), _MAX_SHIFT_MM / max(float(shift), 1e-12))
+    scale = np.exp(share * twist[6]) if len(twist) == 7 else 1.0
+    return matrix_of(scale * Rotation.from_rotvec(share * twist[:3]).as_matrix(), share * twist[3:6])
 
 
-def moved(points: Tensor, motion: FloatArray) -> Tensor:
+def apply_motion(points: Tensor, motion: FloatArray) -> Tensor:
     """Points (N, 3) under a motion (4, 4)."""
     matrix = torch.from_numpy(motion).to(points)
     return points @ matrix[:3, :3].T + matrix[:3, 3]

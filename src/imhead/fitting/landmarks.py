@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
@@ -13,30 +15,51 @@ from imhead.isosurface.field import HeadField
 from imhead.regions import REGIONS, resolve
 from imhead.types import FloatArray
 
+Landmarks = Mapping[str, ArrayLike]
+"""Region name → place (3,) on the scan, in the scan's own frame and units."""
 
-def read_landmarks(path: Path, model: Model) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """Name → (scan xyz, xyz on the mean head in mm), from a JSON file {"nose_tip": [x, y, z], …}.
+
+def read_landmarks(path: Path) -> dict[str, FloatArray]:
+    """Landmarks from a JSON file {"nose_tip": [x, y, z], …}.
 
     Raises:
-        InputError: not such a file, fewer than three, or an unknown region.
+        InputError: not such a file, fewer than three landmarks, or an unknown region.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        scan = {str(name): np.array(place, dtype=np.float64) for name, place in entries.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(f'{path}: is no JSON file of the form {{"nose_tip": [x, y, z]}} ({error})') from error
-    if len(scan) < 3 or any(place.shape != (3,) or not np.isfinite(place).all() for place in scan.values()):
-        raise InputError(f"{path}: needs three or more landmarks of three finite numbers each")
+        return _checked(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f'{path}: is not a JSON file of the form {{"nose_tip": [x, y, z]}} ({error})') from error
+
+
+def landmark_pairs(landmarks: Landmarks, model: Model) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Region name → place (3,) on the scan and place (3,) on the mean head, mm.
+
+    Raises:
+        InputError: fewer than three landmarks, or an unknown region.
+    """
     field = HeadField(model, model.neutral())
-    names = {region.name: region.index for region in REGIONS}
-    result: dict[str, tuple[FloatArray, FloatArray]] = {}
-    for name, place in scan.items():
-        if name not in names:
+    index = {region.name: region.index for region in REGIONS}
+    return {
+        name: (place, onto_surface(field, field.ball(index[name]).center_mm))
+        for name, place in _checked(landmarks, "the landmarks").items()
+    }
+
+
+def _checked(landmarks: Landmarks, source: str) -> dict[str, FloatArray]:
+    try:
+        places: dict[str, FloatArray] = {str(k): np.array(place, dtype=np.float64) for k, place in landmarks.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f'{source}: expected the form {{"nose_tip": [x, y, z]}} ({error})') from error
+    if len(places) < 3 or any(place.shape != (3,) or not np.isfinite(place).all() for place in places.values()):
+        raise InputError(f"{source}: three or more landmarks of three finite numbers each are needed")
+    known = {region.name for region in REGIONS}
+    for name in places:
+        if name not in known:
             resolve(name)  # names the nearest ones
-            raise InputError(f"{path}: {name} is a group; a landmark is one region")
-        center = field.ball(names[name]).center_mm
-        result[name] = (place, onto_surface(field, center))
-    return result
+            raise InputError(f"{source}: {name} is a group; a landmark is one region")
+    return places
 
 
 def onto_surface(field: HeadField, point_mm: FloatArray) -> FloatArray:

@@ -1,8 +1,10 @@
-"""Residuals of a fit and their derivatives: signed distances at scan points, and how each unknown moves them.
+"""Residuals of a fit and their Jacobian: signed distances at scan points, and their derivatives by each unknown.
 
-A point's distance depends only on its own pairs, so one backward pass through per-pair copies of the folded codes gives
-every point's own derivative. The chain to z_id, the offsets and the expression is linear from there, so a step needs
-no more than the derivatives by the region codes.
+A point's distance depends only on its own point-region pairs, so one backward pass through a copy of the folded codes
+for each pair gives every point's own derivatives. From the region codes on, the chain rule to z_id, offsets and
+expression is linear.
+
+Shape legend: N points, P point-region pairs, U unknowns.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from imhead.model.head import HeadModel
 from imhead.parallel import chunks, side_by_side
 from imhead.regions import REGION_COUNT
 
-_LEAST = 500  # points that are worth a thread: each goes forth and back through the networks
+_MIN_CHUNK = 500  # points that are worth a thread: each takes a forward and a backward pass
 
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """The unknowns of a head, one of each."""
+    """The unknowns of one head."""
 
     z_id: Tensor
     """(256,)."""
@@ -35,8 +37,8 @@ class Codes:
 
 
 @dataclass(frozen=True, eq=False)
-class Linearization:
-    """Signed distances at N points and their derivatives, in mm per unit of each unknown."""
+class DenseJacobian:
+    """Signed distances at N points and their derivatives by every unknown, mm per unit."""
 
     sdf_mm: Tensor
     """(N,)."""
@@ -47,12 +49,13 @@ class Linearization:
     weights: Tensor
     """(N, 52)."""
     offsets: Tensor | None
-    """(N, 39·64), or None where it was not asked for."""
+    """(N, 39·64), or None if left out."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sensitivity:
-    """The same derivatives by what the codes unfold into: a point hears only the regions whose ball holds it."""
+class PairJacobian:
+    """Signed distances at N points and their derivatives by the region codes: one row for each region whose ball holds
+    the point, since all others are zero."""
 
     sdf_mm: Tensor
     """(N,)."""
@@ -61,28 +64,28 @@ class Sensitivity:
     weights: Tensor
     """(N, 52)."""
     warp_identity: Tensor
-    """(N, 32): by what the warp sees of z_id."""
+    """(N, 32): by the part of z_id that the expression warp depends on."""
     region: Tensor
-    """(P, 64): by the code of a pair's region. Pairs are sorted by region."""
+    """(P, 64): by the code of the pair's region. Pairs are sorted by region."""
     pair_point: Tensor
-    """(P,) the point of each pair."""
+    """(P,) row of the point of each pair."""
     counts: list[int]
     """Pairs of each of the 39 regions; sums to P."""
 
 
-def sensitivity(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
+def pair_jacobian(net: HeadModel, codes: Codes, points_mm: Tensor) -> PairJacobian:
     """Distances and derivatives at head-frame points (N, 3) in mm, for the `local` and the `paper` blend alike."""
-    parts = chunks(points_mm, _LEAST)
-    found = list(side_by_side(lambda part: _of_chunk(net, codes, part), parts, points_mm.device))
-    return found[0] if len(found) == 1 else _joined(found)
+    parts = chunks(points_mm, _MIN_CHUNK)
+    found = list(side_by_side(lambda part: _chunk_jacobian(net, codes, part), parts, points_mm.device))
+    return found[0] if len(found) == 1 else _concatenated(found)
 
 
-def _joined(parts: list[Sensitivity]) -> Sensitivity:
-    """The points one after the other, their pairs sorted by region again."""
-    before = np.cumsum([0, *(len(part.sdf_mm) for part in parts)]).tolist()
+def _concatenated(parts: list[PairJacobian]) -> PairJacobian:
+    """The points of all parts in order, their pairs sorted by region again."""
+    first_rows = np.cumsum([0, *(len(part.sdf_mm) for part in parts)]).tolist()
     regions = zip(*(part.region.split(part.counts) for part in parts))
-    points = zip(*((part.pair_point + first).split(part.counts) for part, first in zip(parts, before)))
-    return Sensitivity(
+    points = zip(*((part.pair_point + first).split(part.counts) for part, first in zip(parts, first_rows)))
+    return PairJacobian(
         torch.cat([part.sdf_mm for part in parts]),
         torch.cat([part.point for part in parts]),
         torch.cat([part.weights for part in parts]),
@@ -93,7 +96,7 @@ def _joined(parts: list[Sensitivity]) -> Sensitivity:
     )
 
 
-def _of_chunk(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
+def _chunk_jacobian(net: HeadModel, codes: Codes, points_mm: Tensor) -> PairJacobian:
     count = len(points_mm)
     with torch.no_grad():
         z_exp = net.warp.code(codes.weights[None])
@@ -130,91 +133,95 @@ def _of_chunk(net: HeadModel, codes: Codes, points_mm: Tensor) -> Sensitivity:
                 part = part + gradient @ code[k].T
             by_region.append(part)
     mm = MODEL_UNIT_MM
-    return Sensitivity(
+    return PairJacobian(
         sdf.detach() * mm, d_x, by_weights * mm, by_code[:, expression:] * mm, torch.cat(by_region) * mm,
         pairs.point, counts,
     )  # fmt: skip
 
 
-def linearize(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: bool = False) -> Linearization:
-    """Every derivative of every point (N, 3) in mm, written out. The slow reference of `normal_equations`."""
-    line = sensitivity(net, codes, points_mm)
+def dense_jacobian(net: HeadModel, codes: Codes, points_mm: Tensor, with_offsets: bool = False) -> DenseJacobian:
+    """The whole Jacobian at points (N, 3) in mm: the slow reference of `normal_equations`."""
+    pairs = pair_jacobian(net, codes, points_mm)
     size = net.config.region_code_size
     with torch.no_grad():
-        by_offsets = line.region.new_zeros(len(points_mm), REGION_COUNT, size)
-        for region, (rows, part) in enumerate(zip(line.pair_point.split(line.counts), line.region.split(line.counts))):
+        by_offsets = pairs.region.new_zeros(len(points_mm), REGION_COUNT, size)
+        by_region = zip(pairs.pair_point.split(pairs.counts), pairs.region.split(pairs.counts))
+        for region, (rows, part) in enumerate(by_region):
             by_offsets[rows, region] = part
-        by_identity = line.warp_identity @ net.warp.identity.weight
+        by_identity = pairs.warp_identity @ net.warp.identity.weight
         by_identity = by_identity + torch.einsum("nrc,irc->ni", by_offsets, net.decnet.weight)
-    return Linearization(
-        line.sdf_mm, line.point, by_identity, line.weights, by_offsets.flatten(1) if with_offsets else None
+    return DenseJacobian(
+        pairs.sdf_mm, pairs.point, by_identity, pairs.weights, by_offsets.flatten(1) if with_offsets else None
     )
 
 
 def normal_equations(
-    net: HeadModel, line: Sensitivity, twist: Tensor, weight: Tensor, with_offsets: bool
+    net: HeadModel, jacobian: PairJacobian, by_pose: Tensor, weight: Tensor, with_offsets: bool
 ) -> tuple[Tensor, Tensor]:
-    """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `line.sdf_mm`.
-
-    The unknowns U are the pose's, the 52 weights and z_id or, `with_offsets`, the pose's and the region offsets.
+    """JᵀWJ (U, U) and JᵀWr (U,), float64, of the residuals `jacobian.sdf_mm`.
 
     Args:
-        twist: (N, 6 or 7) derivatives by the pose.
-        weight: (N,) of each point.
+        net: the model.
+        jacobian: at N points.
+        by_pose: (N, 6 or 7) derivatives by the pose.
+        weight: (N,) robust weight of each point.
+        with_offsets: the unknowns are pose and region offsets; else pose, the 52 weights and z_id.
     """
-    sought = _of_offsets if with_offsets else partial(_of_identity, net)
-    # many small products, which two threads would only hinder
-    ((hessian, gradient),) = side_by_side(sought, [(line, twist, weight)], weight.device)
+    equations = _offset_equations if with_offsets else partial(_identity_equations, net)
+    # on one thread: many small products, which two threads would only slow down
+    ((hessian, gradient),) = side_by_side(equations, [(jacobian, by_pose, weight)], weight.device)
     return hessian.double(), gradient.double()
 
 
 @torch.no_grad()
-def _of_identity(net: HeadModel, part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """JᵀWJ and JᵀWr of points, their twist and their weight, by pose, weights and z_id."""
-    line, twist, weight = part
-    by_identity = line.warp_identity @ net.warp.identity.weight
-    pairs = zip(line.pair_point.split(line.counts), line.region.split(line.counts), net.decnet.weight.unbind(dim=1))
-    for points, by_code, unfold in pairs:
-        by_identity.index_add_(0, points, by_code @ unfold.T)
-    every = torch.cat([twist, line.weights, by_identity], dim=1)
-    return every.T @ (every * weight[:, None]), every.T @ (weight * line.sdf_mm)
+def _identity_equations(net: HeadModel, system: tuple[PairJacobian, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """JᵀWJ and JᵀWr by pose, weights and z_id."""
+    pairs, by_pose, weight = system
+    by_identity = pairs.warp_identity @ net.warp.identity.weight
+    by_region = zip(
+        pairs.pair_point.split(pairs.counts), pairs.region.split(pairs.counts), net.decnet.weight.unbind(dim=1)
+    )
+    for points, by_code, decoder in by_region:
+        by_identity.index_add_(0, points, by_code @ decoder.T)
+    jacobian = torch.cat([by_pose, pairs.weights, by_identity], dim=1)
+    return jacobian.T @ (jacobian * weight[:, None]), jacobian.T @ (weight * pairs.sdf_mm)
 
 
 @torch.no_grad()
-def _of_offsets(part: tuple[Sensitivity, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The same by pose and region offsets, J never written out: two regions meet only at the points that both hold."""
-    line, twist, weight = part
-    first, size = twist.shape[1], line.region.shape[1]
-    total = first + REGION_COUNT * size
-    hessian, gradient = twist.new_zeros(total, total), twist.new_zeros(total)
-    pulled = weight * line.sdf_mm
-    hessian[:first, :first] = twist.T @ (twist * weight[:, None])
-    gradient[:first] = twist.T @ pulled
-    # of each region and point, the row of their pair
-    row_of = torch.full((REGION_COUNT, len(twist)), -1, device=twist.device)
+def _offset_equations(system: tuple[PairJacobian, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """JᵀWJ and JᵀWr by pose and region offsets, without J: two regions share only the points that both balls hold."""
+    pairs, by_pose, weight = system
+    pose_size, code_size = by_pose.shape[1], pairs.region.shape[1]
+    total = pose_size + REGION_COUNT * code_size
+    hessian, gradient = by_pose.new_zeros(total, total), by_pose.new_zeros(total)
+    weighted_residual = weight * pairs.sdf_mm
+    hessian[:pose_size, :pose_size] = by_pose.T @ (by_pose * weight[:, None])
+    gradient[:pose_size] = by_pose.T @ weighted_residual
+    # row of the pair of each region and point, -1 where there is none
+    pair_row = torch.full((REGION_COUNT, len(by_pose)), -1, device=by_pose.device)
     region = torch.repeat_interleave(
-        torch.arange(REGION_COUNT, device=twist.device), torch.tensor(line.counts, device=twist.device)
+        torch.arange(REGION_COUNT, device=by_pose.device), torch.tensor(pairs.counts, device=by_pose.device)
     )
-    row_of[region, line.pair_point] = torch.arange(len(region), device=twist.device)
-    points, parts = line.pair_point.split(line.counts), line.region.split(line.counts)
+    pair_row[region, pairs.pair_point] = torch.arange(len(region), device=by_pose.device)
+    points, by_code = pairs.pair_point.split(pairs.counts), pairs.region.split(pairs.counts)
     for j in range(REGION_COUNT):
-        here = slice(first + j * size, first + (j + 1) * size)
-        weighted = parts[j] * weight.index_select(0, points[j])[:, None]
-        gradient[here] = parts[j].T @ pulled.index_select(0, points[j])
-        hessian[here, :first] = weighted.T @ twist.index_select(0, points[j])
-        hessian[:first, here] = hessian[here, :first].T
-        rows = row_of[: j + 1].index_select(1, points[j])
+        block_j = slice(pose_size + j * code_size, pose_size + (j + 1) * code_size)
+        weighted = by_code[j] * weight.index_select(0, points[j])[:, None]
+        gradient[block_j] = by_code[j].T @ weighted_residual.index_select(0, points[j])
+        hessian[block_j, :pose_size] = weighted.T @ by_pose.index_select(0, points[j])
+        hessian[:pose_size, block_j] = hessian[block_j, :pose_size].T
+        rows = pair_row[: j + 1].index_select(1, points[j])
         other, place = (rows >= 0).nonzero(as_tuple=True)
         shared = torch.bincount(other, minlength=j + 1).tolist()
-        mine = weighted.index_select(0, place).split(shared)
-        theirs = line.region.index_select(0, rows[other, place]).split(shared)
-        for k in (k for k, amount in enumerate(shared) if amount):
-            there = slice(first + k * size, first + (k + 1) * size)
-            hessian[here, there] = mine[k].T @ theirs[k]
-            hessian[there, here] = hessian[here, there].T
+        weighted_j = weighted.index_select(0, place).split(shared)
+        by_code_k = pairs.region.index_select(0, rows[other, place]).split(shared)
+        for k in (k for k, count in enumerate(shared) if count):
+            block_k = slice(pose_size + k * code_size, pose_size + (k + 1) * code_size)
+            hessian[block_j, block_k] = weighted_j[k].T @ by_code_k[k]
+            hessian[block_k, block_j] = hessian[block_j, block_k].T
     return hessian, gradient
 
 
 def geman_mcclure(residual: Tensor, scale: float) -> Tensor:
-    """IRLS weights (N,) in (0, 1] of residuals under the Geman-McClure loss: 1 at zero, falling as residual⁻⁴."""
+    """Robust weights (N,) in (0, 1] of residuals under the Geman-McClure loss: 1 at zero, falling as residual⁻⁴."""
     return (scale**2 / (scale**2 + residual.square())).square()

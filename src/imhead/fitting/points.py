@@ -1,4 +1,4 @@
-"""What of a scan enters a fit, and how much each point counts."""
+"""The scan points that enter a fit, their robust weights, and the priors that depend on them."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from torch import Tensor
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
 from imhead.fitting.config import FitConfig
 from imhead.fitting.objective import geman_mcclure
-from imhead.fitting.pose.template import PoseTemplate
+from imhead.fitting.pose import PoseTemplate
 from imhead.model.fusion import wendland
 from imhead.regions import CENTERS_MM, RADII_MM
 from imhead.surfaces.sampling import draw_points
 from imhead.surfaces.transforms import transform_points
 from imhead.types import BoolArray, FloatArray, IntArray, Scan
 
-_SHOWN_MM = 15.0  # a place of the mean head with a point nearer than this is shown: heads differ by about as much
-_LEAST_SHARE = 0.1
+_OBSERVED_MM = 15.0  # the mean head is observed where a scan point is nearer than this: heads differ by about as much
+_MIN_SHARE = 0.1
+_MAX_SAMPLES = 60_000
+_MEDIAN_OF_NORMAL = 0.6745  # median size of a normal distribution, in standard deviations
 
 
 def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
-    """Points spread evenly over the surface: area-weighted on a mesh, as they are in a cloud; at most 60 000."""
+    """At most 60 000 points (S, 3) of the scan and their normals: drawn by area from a mesh, at random from a cloud."""
     rng = np.random.default_rng([config.seed, 1])
-    limit = 60_000
     if scan.faces is None:
-        keep = rng.permutation(len(scan.points))[:limit]
+        keep = rng.permutation(len(scan.points))[:_MAX_SAMPLES]
         return scan.points[keep], None if scan.normals is None else scan.normals[keep]
-    points, normals, _ = draw_points(scan.points, scan.faces, limit, rng)
+    points, normals, _ = draw_points(scan.points, scan.faces, _MAX_SAMPLES, rng)
     return points, normals
 
 
 def within_bounds(
-    source: FloatArray, scan_to_head: FloatArray, nose_tip_mm: FloatArray, config: FitConfig
+    samples: FloatArray, scan_to_head: FloatArray, nose_tip_mm: FloatArray, config: FitConfig
 ) -> tuple[IntArray, BoolArray]:
-    """Rows (N,) of the samples that enter a fit, and which of them (N,) lie on the face; those come first."""
+    """Rows (N,) of the samples (S, 3) that enter a fit, and which of them (N,) lie on the face; those come first."""
     rng = np.random.default_rng([config.seed, 2])
-    points = transform_points(scan_to_head, source)
+    points = transform_points(scan_to_head, samples)
     inside = np.flatnonzero(((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
     face = np.linalg.norm(points[inside] - nose_tip_mm, axis=1) < FACE_RADIUS_MM
     wanted = int(config.points * config.face_share)
@@ -52,18 +53,24 @@ def within_bounds(
 def point_weights(
     residual_mm: Tensor, face: Tensor, robust_mm: float, config: FitConfig, with_offsets: bool = False
 ) -> Tensor:
-    """Weight (N,) of each point in a step whose robust loss has scale `robust_mm`.
+    """Weights (N,) of the points in a step: robust weight times precision.
 
-    The noisier the points on the `face` (N,) bool are that it trusts, the less all of them count against the prior.
-    Region offsets hear the others too, by the noise of their own: much hair there, and they count little.
+    The precision is that of the inliers' residuals on the face, so a noisy scan counts less against the priors. Off the
+    face it is `elsewhere_weight` of that; for region offsets it is that of the inliers there, low under hair.
+
+    Args:
+        residual_mm: (N,).
+        face: (N,) bool, points on the face.
+        robust_mm: scale of the robust loss.
+        config: settings.
+        with_offsets: weights for region offsets.
     """
     size = residual_mm.abs()
-    near = size < 4.0 * robust_mm
-    weight = geman_mcclure(residual_mm, robust_mm) * near * (config.effective_points / len(residual_mm))
+    inlier = size < 4.0 * robust_mm
+    weight = geman_mcclure(residual_mm, robust_mm) * inlier * (config.effective_points / len(residual_mm))
 
     def precision(group: Tensor) -> float:
-        # the median of a normal distribution's size is 0.67 of its deviation
-        noise = float(size[near & group].nanmedian()) / 0.67
+        noise = float(size[inlier & group].nanmedian()) / 0.67  # standard deviation, if normally distributed
         return max(config.sigma_mm, robust_mm / 4.0, 0.0 if math.isnan(noise) else noise) ** -2.0
 
     on_face = precision(face)
@@ -72,32 +79,30 @@ def point_weights(
 
 
 def nearest_neighbours(points: FloatArray) -> IntArray:
-    """Row (N,) of the point nearest to each of points (N, 3), itself apart; a lone point's is its own."""
+    """Row (N,) of the nearest other point of each of points (N, 3); 0 for a single point."""
     return cKDTree(points).query(points, k=2)[1][:, 1] if len(points) > 1 else np.zeros(len(points), np.int64)
 
 
 def independent_noise_mm(residual_mm: Tensor, neighbour: Tensor) -> float:
-    """Standard deviation of the noise in residuals (N,) of points that they do not share with their `neighbour` (N,).
+    """Standard deviation of the noise in residuals (N,) that is independent between a point and its `neighbour` (N,).
 
-    What a head cannot explain of a shape is alike for neighbours, so it drops out of the difference of their residuals;
-    noise does not.
+    Model error is about the same for neighbours, so it cancels in the difference of their residuals; noise does not.
     """
     if not len(neighbour):
         return 0.0
-    # the median of a normal distribution's size is 0.6745 of its deviation
-    return float((residual_mm - residual_mm[neighbour]).abs().median()) / (0.6745 * math.sqrt(2.0))
+    return float((residual_mm - residual_mm[neighbour]).abs().median()) / (_MEDIAN_OF_NORMAL * math.sqrt(2.0))
 
 
 def offset_priors(template: PoseTemplate, points_mm: FloatArray, noise_mm: float, config: FitConfig) -> FloatArray:
-    """Weight (39,) of the L1 norm of each region's offsets: the less of its surface has points (N, 3) near, the more.
+    """Weight (39,) of the L1 norm of each region's offsets: higher where less of the region is observed.
 
-    The surface is the mean head's. A scan with more independent noise than the model's own error gets a higher weight,
-    in proportion.
+    A region is observed where points (N, 3) lie near the mean head's surface. Where the independent noise exceeds
+    `sigma_mm`, all weights grow in proportion.
     """
-    near = cKDTree(points_mm).query(template.points, distance_upper_bound=_SHOWN_MM)[0] < _SHOWN_MM
-    reach = np.linalg.norm(template.points - CENTERS_MM[:, None], axis=2) / RADII_MM[:, None]
-    weight = wendland(torch.from_numpy(reach)).numpy()
-    share = (weight * near).sum(axis=1) / weight.sum(axis=1)
-    noisier = max(1.0, noise_mm / config.sigma_mm)
-    prior: FloatArray = config.offset_prior * noisier / np.maximum(share, _LEAST_SHARE) ** 2
+    observed = cKDTree(points_mm).query(template.points, distance_upper_bound=_OBSERVED_MM)[0] < _OBSERVED_MM
+    distance = np.linalg.norm(template.points - CENTERS_MM[:, None], axis=2) / RADII_MM[:, None]
+    weight = wendland(torch.from_numpy(distance)).numpy()
+    share = (weight * observed).sum(axis=1) / weight.sum(axis=1)
+    noise = max(1.0, noise_mm / config.sigma_mm)
+    prior: FloatArray = config.offset_prior * noise / np.maximum(share, _MIN_SHARE) ** 2
     return prior

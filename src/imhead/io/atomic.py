@@ -1,4 +1,4 @@
-"""Files that are whole or absent: a reader, or a crash, finds the old one or the new one."""
+"""Atomic writes: a reader finds the old file or the new one, also after a crash."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from imhead.errors import InputError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; its folder is made where missing.
+    """Write a file whole or not at all; its folder is created if missing.
 
     Raises:
-        InputError: the folder cannot be made or written to, or the disk is full; one line.
+        InputError: the folder cannot be created or written to, or the disk is full; one line.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

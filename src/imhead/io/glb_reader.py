@@ -1,4 +1,4 @@
-"""GLB read through trimesh, after its JSON has been checked against the size of the file."""
+"""GLB, read by trimesh after its JSON has been checked against the size of the file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _ITEM_WIDTH = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 
 _FLOAT = 5126
 _POINTS, _TRIANGLES, _STRIP = 0, 4, 5
 _SHARING = 16
-"""How often the bytes of a file may be used over again by views, accessors and nodes before it is called hostile."""
-_PLACED_POINTS = 50_000_000
-# what trimesh and the standard library raise on malformed files; anything else is our own failure
+"""Times that views and accessors may reuse the bytes of a file before it is refused as hostile."""
+_MAX_POINTS = 50_000_000
+"""Points of all meshes of a scene, each counted as often as nodes place it."""
+# raised by trimesh and the standard library on malformed files; anything else is a failure of this package
 _MALFORMED = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError, ImportError,
 )  # fmt: skip
 
 
 def read_glb(data: bytes, label: str) -> RawGeometry:
-    """Points and faces of every mesh in a GLB, each under its node's transform; points alone where it has no faces.
+    """Points and faces of all meshes of a GLB, each transformed by its node; points alone if none has faces.
 
     Raises:
         InputError: not a GLB, truncated, compressed, referring to other files, larger than its bytes, NaN, or an
@@ -57,7 +58,7 @@ def read_glb(data: bytes, label: str) -> RawGeometry:
     for part_points, faces in meshes:
         assert faces is not None
         counts = np.full(len(faces), 3, dtype=np.int64)
-        # checked part by part: an index past one mesh must not land in the next
+        # checked per mesh: an index past its end must not fall into the next mesh
         checked, _ = fan_triangles(counts, faces.reshape(-1), len(part_points), label)
         triangles.append(checked + first)
         first += len(part_points)
@@ -70,7 +71,7 @@ def _brief(error: BaseException) -> str:
 
 
 def _placed(scene: trimesh.Scene, node: str, label: str) -> tuple[FloatArray, IntArray | None]:
-    """Points of one node's geometry in the scene's frame, and its faces, turned over where the transform mirrors."""
+    """Points of one node's geometry in the scene's frame, and its faces, flipped if the transform mirrors them."""
     transform, name = scene.graph[node]
     geometry = scene.geometry[name]
     if not np.isfinite(transform).all():
@@ -102,7 +103,11 @@ def _json_chunk(data: bytes, label: str) -> dict[str, Any]:
 
 
 def _check_json(tree: dict[str, Any], size: int, label: str) -> tuple[str, ...]:
-    """Refuse what would read other files, ask for more memory than the file explains, or lose geometry silently."""
+    """Refuse a GLB that reads other files, needs memory out of proportion to its size, or would lose geometry silently.
+
+    Returns:
+        Warnings about what the reader leaves out.
+    """
     for name in tree.get("extensionsRequired", ()):
         if "compression" in str(name) or name == "KHR_mesh_quantization":
             raise InputError(f"{label}: is compressed ({ascii(name)[:60]}); export it without compression")
@@ -133,7 +138,7 @@ def _natural(value: Any) -> int:
 
 
 def _check_primitives(tree: dict[str, Any], accessors: list[dict[str, Any]], label: str) -> int:
-    """Number of primitives that are neither triangles nor points."""
+    """Check the primitives; returns the number of those that are neither triangles nor points."""
     skipped = 0
     for mesh in tree.get("meshes", []):
         for primitive in mesh["primitives"]:
@@ -149,7 +154,7 @@ def _check_primitives(tree: dict[str, Any], accessors: list[dict[str, Any]], lab
 
 
 def _check_nodes(tree: dict[str, Any], accessors: list[dict[str, Any]], label: str) -> None:
-    """A node has one parent, and all meshes placed by nodes fit into memory."""
+    """Check that each node has at most one parent, and that all meshes placed by nodes fit into memory."""
     nodes = tree.get("nodes", [])
     children = [_natural(c) for node in nodes for c in node.get("children", ())]
     if len(children) != len(set(children)):
@@ -159,5 +164,5 @@ def _check_nodes(tree: dict[str, Any], accessors: list[dict[str, Any]], label: s
         for mesh in tree.get("meshes", [])
     ]
     placed = sum(points[_natural(node["mesh"])] for node in nodes if "mesh" in node)
-    if placed > _PLACED_POINTS:
+    if placed > _MAX_POINTS:
         raise InputError(f"{label}: places {placed} points by repeating its meshes; export it as one plain mesh")

@@ -1,4 +1,4 @@
-"""A mesh as a GLB file: metres, normals, and where given colours, UVs and named morph targets."""
+"""A mesh as a GLB file: metres, normals, and optionally colours, UVs and named morph targets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _TYPES = {"f4": 5126, "u4": 5125, "u2": 5123, "i2": 5122, "i1": 5120}
 _KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 _FULL = {"i2": 32767, "i1": 127, "u2": 65535}
-_LEAST_TURN = 0.01
-_SPARSE_SHARE = 0.6  # above this share of moved rows, a sparse accessor with its indices is no shorter
+_LEAST_TURN = 0.01  # change of a unit normal; less is written as 0
+_SPARSE_SHARE = 0.6  # above this share of non-zero rows, a sparse accessor with its indices is no shorter
 
 
 class _Buffer:
-    """The binary part of a GLB, and the views and accessors into it."""
+    """The binary part of a GLB, with its views and accessors."""
 
     def __init__(self) -> None:
         self.views: list[dict[str, Any]] = []
@@ -33,9 +33,9 @@ class _Buffer:
         self.size = 0
 
     def add(self, array: NDArray[Any], target: int, *, normalized: bool = False, bounds: bool = False) -> int:
-        """Append an array (N,) or (N, C) of one of `_TYPES`; the number of its accessor."""
+        """Append an array (N,) or (N, C) of one of `_TYPES`; returns the number of its accessor."""
         rows = array.reshape(len(array), -1)
-        # glTF wants every row of an attribute to begin at a multiple of four bytes
+        # in glTF every row of an attribute begins at a multiple of four bytes
         width = rows.shape[1] * rows.itemsize
         spare = -width % 4 if target == _ARRAY_BUFFER else 0
         view: dict[str, Any] = {"target": target}
@@ -46,13 +46,13 @@ class _Buffer:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
-    def moved(self, array: NDArray[Any], *, normalized: bool, bounds: bool = True) -> int:
-        """Append rows (N, 3) that are mostly zero: only the others are stored where that is shorter."""
+    def add_sparse(self, array: NDArray[Any], *, normalized: bool, bounds: bool = True) -> int:
+        """Append rows (N, 3), only the non-zero ones if that is shorter; returns the number of the accessor."""
         rows = np.flatnonzero(array.any(axis=1))
         if len(rows) > _SPARSE_SHARE * len(array):
             return self.add(array, _ARRAY_BUFFER, normalized=normalized, bounds=bounds)
         accessor = self._accessor(array, normalized, bounds)
-        if len(rows):  # an accessor without any data is all zero
+        if len(rows):  # an accessor without data is all zero
             kind = "u2" if len(array) <= 1 << 16 else "u4"
             accessor["sparse"] = {
                 "count": len(rows),
@@ -81,13 +81,13 @@ class _Buffer:
 
 @dataclass(frozen=True)
 class _Packing:
-    """How lengths and directions become numbers: as they are, or as integers (KHR_mesh_quantization)."""
+    """Encoding of lengths and directions: floats, or integers (KHR_mesh_quantization)."""
 
     quantized: bool
     center: FloatArray
-    """(3,) metres; what the node adds back."""
+    """(3,) metres; subtracted here, added back by the node."""
     half: float
-    """Metres; what the node multiplies by."""
+    """Metres; divided by here, multiplied by the node."""
 
     def positions(self, points: FloatArray) -> NDArray[Any]:
         return self.offsets(points - self.center)
@@ -125,15 +125,15 @@ def glb_bytes(
     turns: FloatArray | None = None,
     quantized: bool = False,
 ) -> bytes:
-    """A GLB with one mesh. Along the seams of the UVs vertices are doubled, with the same normal on both sides.
+    """A GLB with one mesh. Vertices on UV seams are duplicated, with the same normal on both sides.
 
     Args:
         scale: metres in one unit of the mesh.
-        notes: short texts for `asset.extras`.
+        notes: short texts, written to `asset.extras`.
         colors: (V, 3) sRGB of the vertices, 0-255.
-        turns: (K, V, 3) how much each shape changes the unit normals; None derives them from the moved vertices.
-        quantized: 16-bit places and UVs and 8-bit normals, by the extension KHR_mesh_quantization: about half
-            the size, places within 1/130 000 of the mesh's size.
+        turns: (K, V, 3) change of the unit normals by each shape; None computes it from the moved vertices.
+        quantized: 16-bit positions and UVs and 8-bit normals, by the extension KHR_mesh_quantization: about half
+            the size, positions accurate to 1/130 000 of the mesh's size.
     """
     vertex, faces = np.arange(len(mesh.vertices)), mesh.faces
     normals, _ = vertex_normals(mesh.vertices, mesh.faces)
@@ -161,8 +161,8 @@ def glb_bytes(
         turns = (_turns(mesh, morphs, normals) if turns is None else turns)[:, vertex]
         primitive["targets"] = [
             {
-                "POSITION": buffer.moved(pack.offsets(moved), normalized=quantized),
-                "NORMAL": buffer.moved(pack.directions(turn), normalized=quantized, bounds=False),
+                "POSITION": buffer.add_sparse(pack.offsets(moved), normalized=quantized),
+                "NORMAL": buffer.add_sparse(pack.directions(turn), normalized=quantized, bounds=False),
             }
             for moved, turn in zip(offsets, turns)
         ]
@@ -192,14 +192,14 @@ def glb_bytes(
 
 
 def _turns(mesh: Mesh, morphs: MorphTargets, normals: FloatArray) -> FloatArray:
-    """(K, V, 3) how much each shape changes the normals, in (-1, 1); turns too small to be seen are left out."""
+    """(K, V, 3) change of the normals by each shape, clipped to [-1, 1]; changes too small to be seen are 0."""
     turns = np.stack([vertex_normals(mesh.vertices + row, mesh.faces)[0] - normals for row in morphs.offsets])
-    seen = np.linalg.norm(turns, axis=2, keepdims=True) > _LEAST_TURN
-    # a normal that turns by more than a right angle is cut off: a shape folds there, and no shading is right
-    return np.clip(turns * seen, -1.0, 1.0)
+    visible = np.linalg.norm(turns, axis=2, keepdims=True) > _LEAST_TURN
+    # a component beyond ±1 means a turn by more than a right angle: the shape folds there, and no shading is right
+    return np.clip(turns * visible, -1.0, 1.0)
 
 
 def _linear_colors(colors: NDArray[Any]) -> NDArray[np.uint16]:
-    """(V, 4) 16-bit linear light with full opacity: COLOR_0 of glTF is linear, and 8 bits of it would band."""
+    """(V, 4) 16-bit linear RGBA, opaque: COLOR_0 of glTF is linear, and 8 bits of that would show bands."""
     linear = srgb_to_linear(colors / 255.0)
     return np.column_stack([np.round(linear * 65535), np.full(len(colors), 65535)]).astype("<u2")

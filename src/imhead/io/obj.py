@@ -1,17 +1,21 @@
-"""Wavefront OBJ read from its raw bytes, every row checked: trimesh cuts short rows and wraps index 0 silently."""
+"""Wavefront OBJ: read with every row checked, because trimesh cuts short rows and wraps index 0 silently; written."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from imhead.errors import InputError
-from imhead.io.raw_geometry import RawGeometry, bad_row, checked_points, fan_triangles
+from imhead.io.raw_geometry import RawGeometry, bad_row, checked_points, fan_triangles, index_array
+from imhead.types import Mesh, UvMap
 
 
 def read_obj(data: bytes, label: str) -> RawGeometry:
-    """Points and faces of a Wavefront OBJ; materials, texture coordinates, lines and groups are passed over.
+    """Points and faces of a Wavefront OBJ; materials, texture coordinates, lines and groups are ignored.
 
-    Points carry the normals of the file only where it lists as many as points and has no face.
+    The normals of the file are kept only if it has no faces and one normal per point.
 
     Raises:
         InputError: no points, a row that cannot be read, NaN, or an index out of range; one line.
@@ -42,12 +46,31 @@ def read_obj(data: bytes, label: str) -> RawGeometry:
     array = checked_points(np.array(points), label)
     if not counts:
         return RawGeometry(array, np.array(normals) if len(normals) == len(points) else None, None)
-    indices = _within_int64(corners, len(points))
+    indices = index_array(corners, len(points))
     faces, warnings = fan_triangles(np.array(counts, dtype=np.int64), indices, len(points), label)
     return RawGeometry(array, None, faces, warnings)
 
 
-def _within_int64(corners: list[int], point_count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    # a number of a hundred digits is out of range like any other, and must not overflow on the way to saying so
-    limit = np.iinfo(np.int64).max
-    return np.array([c if -1 <= c < point_count else max(-limit, min(limit, c)) for c in corners], dtype=np.int64)
+def obj_bytes(
+    mesh: Mesh, notes: Mapping[str, str], colors: NDArray[np.uint8] | None, uv: UvMap | None, *, doubles: bool
+) -> bytes:
+    """A mesh as a Wavefront OBJ, its notes as comments.
+
+    Args:
+        colors: (V, 3) sRGB, written behind the coordinates of each vertex.
+        doubles: write 15 significant digits, not 9.
+    """
+    lines = [f"# {key}: {text}" for key, text in notes.items()]
+    digits = 15 if doubles else 9
+    tails = [""] * len(mesh.vertices)
+    if colors is not None:
+        tails = [f" {r:.4f} {g:.4f} {b:.4f}" for r, g, b in (colors / 255.0).tolist()]
+    rows = zip(mesh.vertices.tolist(), tails)
+    lines += [f"v {x:.{digits}g} {y:.{digits}g} {z:.{digits}g}{tail}" for (x, y, z), tail in rows]
+    if uv is None:
+        lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
+    else:
+        lines += [f"vt {u:.6f} {v:.6f}" for u, v in uv.uv.tolist()]
+        corners = np.stack([mesh.faces, uv.faces], axis=2).reshape(-1, 6) + 1
+        lines += [f"f {a}/{i} {b}/{j} {c}/{k}" for a, i, b, j, c, k in corners.tolist()]
+    return ("\n".join(lines) + "\n").encode("utf-8")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from imhead.errors import InputError
-from imhead.io.obj import _within_int64
-from imhead.io.raw_geometry import RawGeometry, bad_row, checked_points, fan_triangles
+from imhead.io.raw_geometry import RawGeometry, bad_row, checked_points, fan_triangles, index_array
 
 
 def read_off(data: bytes, label: str) -> RawGeometry:
-    """Points and faces of an ascii OFF or COFF; colours are passed over.
+    """Points and faces of an ascii OFF or COFF; colours are ignored.
 
     Raises:
         InputError: not an OFF, truncated, a row that cannot be read, NaN, or an index out of range; one line.
@@ -49,6 +48,6 @@ def read_off(data: bytes, label: str) -> RawGeometry:
     array = checked_points(np.array(points), label)
     if not counts:
         return RawGeometry(array, None, None)
-    indices = _within_int64(corners, point_count)
+    indices = index_array(corners, point_count)
     faces, warnings = fan_triangles(np.array(counts, dtype=np.int64), indices, point_count, label)
     return RawGeometry(array, None, faces, warnings)

@@ -1,7 +1,8 @@
-"""PLY read from its raw bytes: every count, number and index is checked before anything is built from it."""
+"""PLY: read from its raw bytes, every count, number and index checked before it is used; written binary."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from imhead.errors import InputError
 from imhead.io.raw_geometry import RawGeometry, checked_points, fan_triangles, whole_numbers
+from imhead.types import Mesh
 
 _HEADER_LIMIT = 1 << 20
 _TYPES = {
@@ -22,7 +24,7 @@ _INDEX_NAMES = ("vertex_indices", "vertex_index")
 
 
 @dataclass(frozen=True)
-class PlyProperty:
+class _Property:
     """One column of an element."""
 
     name: str
@@ -34,32 +36,32 @@ class PlyProperty:
 
 
 @dataclass(frozen=True)
-class PlyElement:
+class _Element:
     """One table of the file."""
 
     name: str
     """Name in the header, e.g. `vertex`."""
     count: int
     """Rows that the header promises."""
-    properties: tuple[PlyProperty, ...]
+    properties: tuple[_Property, ...]
     """Columns, in file order."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """An element's rows: single values by name, and lists as lengths and values laid end to end."""
+    """An element's rows: single values by name, and lists as lengths and concatenated values."""
 
     values: dict[str, NDArray[np.generic]]
     lists: dict[str, tuple[NDArray[np.generic], NDArray[np.generic]]]
 
 
 def read_ply(data: bytes, label: str) -> RawGeometry:
-    """Points, normals and faces of a PLY file's bytes: ascii or binary, either byte order, polygons of any size.
+    """Points, normals and faces of a PLY: ascii or binary, either byte order, polygons of any size.
 
     Raises:
         InputError: not a PLY, truncated, counts larger than the file, NaN, or an index out of range; one line.
     """
-    encoding, elements, start = parse_header(data, label)
+    encoding, elements, start = _parse_header(data, label)
     _check_counts(elements, len(data) - start, encoding == "ascii", label)
     if encoding == "ascii":
         body, start = _ascii_as_doubles(data[start:], label), 0
@@ -73,11 +75,11 @@ def read_ply(data: bytes, label: str) -> RawGeometry:
     return _geometry(tables, label)
 
 
-def parse_header(data: bytes, label: str) -> tuple[str, list[PlyElement], int]:
+def _parse_header(data: bytes, label: str) -> tuple[str, list[_Element], int]:
     """Encoding, elements and the offset of the first byte after the header.
 
     Raises:
-        InputError: the header is not a PLY header, has no end, or has a line that cannot be understood.
+        InputError: the header is not a PLY header, has no end, or has a line that cannot be parsed.
     """
     if data[:4] not in (b"ply\n", b"ply\r"):
         raise InputError(f"{label}: is not a PLY file (it does not begin with 'ply'); is it another format, renamed?")
@@ -86,7 +88,7 @@ def parse_header(data: bytes, label: str) -> tuple[str, list[PlyElement], int]:
     if newline < 0:
         raise InputError(f"{label}: its PLY header has no end, the file is truncated; export it again")
     encoding = order = ""
-    elements: list[PlyElement] = []
+    elements: list[_Element] = []
     for line in data[:end].decode("ascii", errors="replace").splitlines()[1:]:
         words = line.split()
         if not words or words[0] in ("comment", "obj_info"):
@@ -96,7 +98,7 @@ def parse_header(data: bytes, label: str) -> tuple[str, list[PlyElement], int]:
                 encoding = words[1]
                 order = _BYTE_ORDER[encoding]
             elif words[0] == "element":
-                elements.append(PlyElement(words[1], int(words[2]), ()))
+                elements.append(_Element(words[1], int(words[2]), ()))
             elif words[0] == "property":
                 elements[-1] = replace(elements[-1], properties=(*elements[-1].properties, _property(words, order)))
             else:
@@ -111,25 +113,25 @@ def parse_header(data: bytes, label: str) -> tuple[str, list[PlyElement], int]:
     return encoding, elements, newline + 1
 
 
-def _property(words: list[str], order: str) -> PlyProperty:
+def _property(words: list[str], order: str) -> _Property:
     if not order:
         raise ValueError
     if words[1] == "list":
         _, _, count_type, value_type, name = words
         if _TYPES[count_type].startswith("f"):
             raise ValueError
-        return PlyProperty(name, order + _TYPES[value_type], order + _TYPES[count_type])
+        return _Property(name, order + _TYPES[value_type], order + _TYPES[count_type])
     _, value_type, name = words
-    return PlyProperty(name, order + _TYPES[value_type], None)
+    return _Property(name, order + _TYPES[value_type], None)
 
 
-def _all_doubles(element: PlyElement) -> PlyElement:
+def _all_doubles(element: _Element) -> _Element:
     columns = (replace(p, dtype="=f8", count_dtype="=f8" if p.count_dtype else None) for p in element.properties)
     return replace(element, properties=tuple(columns))
 
 
-def _check_counts(elements: list[PlyElement], available: int, is_ascii: bool, label: str) -> None:
-    """Refuse counts that the file cannot hold, before any memory is asked for."""
+def _check_counts(elements: list[_Element], available: int, is_ascii: bool, label: str) -> None:
+    """Refuse counts that the file cannot hold, before memory is allocated for them."""
     available += is_ascii  # the last number of a text file needs no separator after it
     for element in elements:
         if is_ascii:
@@ -145,7 +147,7 @@ def _check_counts(elements: list[PlyElement], available: int, is_ascii: bool, la
 
 
 def _ascii_as_doubles(text: bytes, label: str) -> bytes:
-    """Every number of an ascii body as eight bytes, so that text and binary share one reader."""
+    """The numbers of an ascii body as doubles, so that text and binary share one reader."""
     try:
         # text mode of fromstring is the only parser of numpy that makes no Python object per number
         return np.fromstring(text.decode("ascii"), dtype=np.float64, sep=" ").tobytes()
@@ -153,14 +155,14 @@ def _ascii_as_doubles(text: bytes, label: str) -> bytes:
         raise InputError(f"{label}: its PLY data holds text where numbers belong; export the scan again") from None
 
 
-def _truncated(element: PlyElement, label: str) -> InputError:
+def _truncated(element: _Element, label: str) -> InputError:
     name = ascii(element.name)[1:-1][:40]
     return InputError(
         f"{label}: ends before the {element.count} rows of '{name}' that its header promises; truncated, copy it again"
     )
 
 
-def _read_element(body: bytes, start: int, element: PlyElement, label: str) -> tuple[_Table, int]:
+def _read_element(body: bytes, start: int, element: _Element, label: str) -> tuple[_Table, int]:
     """Rows of one element and the offset after them."""
     lengths: list[int] = []
     if element.count and any(p.count_dtype for p in element.properties):
@@ -175,13 +177,13 @@ def _read_element(body: bytes, start: int, element: PlyElement, label: str) -> t
     return _mixed_table(body, start, element, label)
 
 
-def _numbered_lists(element: PlyElement, lengths: list[int]) -> list[tuple[int, int]]:
+def _numbered_lists(element: _Element, lengths: list[int]) -> list[tuple[int, int]]:
     places = [i for i, p in enumerate(element.properties) if p.count_dtype]
     return list(zip(places, lengths))
 
 
-def _row_dtype(element: PlyElement, lengths: list[int]) -> np.dtype[np.void]:
-    """The packed row, if every list were as long as `lengths` says."""
+def _row_dtype(element: _Element, lengths: list[int]) -> np.dtype[np.void]:
+    """The packed row if its lists have these lengths."""
     left = iter(lengths)
     fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
     for i, prop in enumerate(element.properties):
@@ -192,7 +194,7 @@ def _row_dtype(element: PlyElement, lengths: list[int]) -> np.dtype[np.void]:
     return np.dtype(fields)
 
 
-def _uniform_table(rows: NDArray[np.void], element: PlyElement) -> _Table:
+def _uniform_table(rows: NDArray[np.void], element: _Element) -> _Table:
     values, lists = {}, {}
     for i, prop in enumerate(element.properties):
         if prop.count_dtype:
@@ -202,7 +204,7 @@ def _uniform_table(rows: NDArray[np.void], element: PlyElement) -> _Table:
     return _Table(values, lists)
 
 
-def _row_lengths(body: bytes, at: int, element: PlyElement, label: str) -> tuple[list[int], int]:
+def _row_lengths(body: bytes, at: int, element: _Element, label: str) -> tuple[list[int], int]:
     """Lengths of the lists of the row at an offset, and the offset of the next row."""
     lengths: list[int] = []
     for prop in element.properties:
@@ -224,8 +226,8 @@ def _row_lengths(body: bytes, at: int, element: PlyElement, label: str) -> tuple
     return lengths, at
 
 
-def _mixed_table(body: bytes, start: int, element: PlyElement, label: str) -> tuple[_Table, int]:
-    """Rows whose lists differ in length, walked one by one."""
+def _mixed_table(body: bytes, start: int, element: _Element, label: str) -> tuple[_Table, int]:
+    """Rows whose lists differ in length, read one by one."""
     pieces: dict[str, list[NDArray[np.generic]]] = {p.name: [] for p in element.properties}
     counts: dict[str, list[int]] = {p.name: [] for p in element.properties if p.count_dtype}
     at = start
@@ -270,3 +272,32 @@ def _geometry(tables: dict[str, _Table], label: str) -> RawGeometry:
         return RawGeometry(points, normals, None)
     faces, warnings = fan_triangles(counts, corners, len(points), label)
     return RawGeometry(points, normals, faces, warnings)
+
+
+def ply_bytes(mesh: Mesh, notes: Mapping[str, str], colors: NDArray[np.uint8] | None, *, doubles: bool) -> bytes:
+    """A mesh as a binary PLY, its notes as comments.
+
+    Args:
+        colors: (V, 3) sRGB.
+        doubles: write the coordinates in double precision, not single.
+    """
+    columns = [(axis, "<f8" if doubles else "<f4") for axis in "xyz"]
+    header = ["ply", "format binary_little_endian 1.0"]
+    header += [f"comment {key}: {text}" for key, text in notes.items()]
+    header += [f"element vertex {len(mesh.vertices)}"]
+    header += [f"property {'double' if doubles else 'float'} {axis}" for axis in "xyz"]
+    if colors is not None:
+        columns += [(name, "u1") for name in ("red", "green", "blue")]
+        header += [f"property uchar {name}" for name in ("red", "green", "blue")]
+    header += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header"]
+    vertices = np.empty(len(mesh.vertices), dtype=columns)
+    for k, axis in enumerate("xyz"):
+        vertices[axis] = mesh.vertices[:, k]
+    if colors is not None:
+        for k, name in enumerate(("red", "green", "blue")):
+            vertices[name] = colors[:, k]
+    faces = np.empty(len(mesh.faces), dtype=[("n", "u1"), ("corners", "<i4", (3,))])
+    faces["n"], faces["corners"] = 3, mesh.faces
+    # PLY headers are ascii; other letters are written as escapes
+    text = "\n".join(header).encode("ascii", errors="backslashreplace")
+    return text + b"\n" + vertices.tobytes() + faces.tobytes()

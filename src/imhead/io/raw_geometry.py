@@ -1,4 +1,4 @@
-"""What a geometry file holds, checked but not yet mended: the value that every format reader returns."""
+"""What a geometry file holds, checked but not mended: the value that every format reader returns, and its checks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from imhead.errors import InputError
 from imhead.types import FloatArray, IntArray
+
+_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class RawGeometry:
     faces: IntArray | None
     """(F, 3), polygons cut into fans; None for a point cloud."""
     warnings: tuple[str, ...] = ()
-    """What the reader left out, in sentences."""
+    """What the reader left out, one sentence each."""
 
 
 def checked_points(points: NDArray[Any], label: str) -> FloatArray:
@@ -39,9 +41,8 @@ def checked_points(points: NDArray[Any], label: str) -> FloatArray:
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise InputError(
-            f"{label}: {int(bad.sum())} of {len(values)} points are NaN or infinite (first: point "
-            f"{int(bad.argmax())}); "
-            "remove them or export the scan again"
+            f"{label}: {int(bad.sum())} of {len(values)} points are NaN or infinite, the first is "
+            f"point {int(bad.argmax())}; remove them or export the scan again"
         )
     return values
 
@@ -60,6 +61,12 @@ def whole_numbers(values: NDArray[Any], what: str, label: str) -> IntArray:
     return values.astype(np.int64)
 
 
+def index_array(indices: list[int], point_count: int) -> IntArray:
+    """The point indices of a text file as int64; numbers too large for it stay out of range without overflowing."""
+    limit = np.iinfo(np.int64).max
+    return np.array([i if -1 <= i < point_count else max(-limit, min(limit, i)) for i in indices], dtype=np.int64)
+
+
 def fan_triangles(
     counts: IntArray, corners: IntArray, point_count: int, label: str
 ) -> tuple[IntArray, tuple[str, ...]]:
@@ -68,11 +75,11 @@ def fan_triangles(
     Args:
         counts: (P,) corners of each polygon.
         corners: (sum of counts,) point indices, polygon after polygon.
-        point_count: number of points that an index may name.
+        point_count: number of points in the file.
         label: the file, for messages.
 
     Returns:
-        (F, 3) triangles in polygon order, and a sentence where polygons of fewer than three corners were left out.
+        (F, 3) triangles in polygon order, and a warning where polygons of fewer than three corners were left out.
 
     Raises:
         InputError: an index is negative or names no point.
@@ -93,9 +100,7 @@ def fan_triangles(
     return triangles, warnings
 
 
-_SHOWN = 60
-
-
 def bad_row(label: str, number: int, row: bytes) -> InputError:
-    shown = ascii(row.decode("latin-1").strip()[:_SHOWN])
+    """The error for a line of a text file that cannot be read; lines count from 1."""
+    shown = ascii(row.decode("latin-1").strip()[:_SHOWN_CHARACTERS])
     return InputError(f"{label}: line {number} makes no sense: {shown}; the file is damaged, export it again")

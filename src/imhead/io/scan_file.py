@@ -1,7 +1,7 @@
-"""Reading a scan from a file that nobody has vouched for: every refusal is one line that says what to do.
+"""Scans from untrusted files: every refusal is one line that says what to do.
 
-The formats of points and triangles are read from their raw bytes, because a general reader drops NaN, wraps negative
-indices and cuts short rows silently. Only GLB, for its scene graph, goes through trimesh.
+PLY, OBJ, STL and OFF are read from their raw bytes, because general readers silently drop NaN, wrap negative indices
+and cut short rows. Only GLB is read by trimesh, for its scene graph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from imhead.surfaces.mending import merge_equal_points, surface_faces, without_u
 from imhead.surfaces.normals import vertex_normals
 from imhead.types import FloatArray, IntArray, Scan
 
-MIN_POINTS = 200
+_MIN_POINTS = 200
 """Fewer points than this cannot show a face."""
 
 _READERS: dict[str, Callable[[bytes, str], RawGeometry]] = {
@@ -40,16 +40,16 @@ _FLAT_SHARE = 1e-4
 def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
     """Read a scan: a mesh or a point cloud in its own frame and units.
 
-    Of a mesh, points equal to the last bit are merged, and faces without area and points without a face are left
-    out, each with a sentence in `Scan.warnings`; its normals are area-weighted vertex normals. A cloud keeps the
-    normals of the file, scaled to length 1, or has None where one of them cannot be.
+    In a mesh, bitwise equal points are merged; faces without area and points without a face are left out, with a
+    warning in `Scan.warnings`; normals are area-weighted vertex normals. A cloud keeps the normals of the file, scaled
+    to length 1, or has None if one of them is zero or not finite.
 
     Args:
         path: a .ply, .obj, .stl, .glb or .off file.
-        max_bytes: larger files are refused unread.
+        max_bytes: larger files are refused without reading them.
 
     Raises:
-        InputError: the file is missing, unreadable, damaged, hostile, or holds too little to be a scan; one line.
+        InputError: the file is missing, unreadable, damaged, hostile, or too small for a scan; one line.
     """
     label = one_line(path)
     raw = read_geometry(path, max_bytes=max_bytes)
@@ -67,14 +67,14 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
 
 
 def read_geometry(path: Path, *, max_bytes: int = 1 << 30) -> RawGeometry:
-    """What a file holds, checked but unchanged: finite points in file order, faces with indices in range.
+    """The geometry of a file, checked but unchanged: finite points in file order, faces with indices in range.
 
     Args:
         path: a .ply, .obj, .stl, .glb or .off file.
-        max_bytes: larger files are refused unread.
+        max_bytes: larger files are refused without reading them.
 
     Raises:
-        InputError: the file is missing, of an unknown kind, too large, or damaged; one line.
+        InputError: the file is missing, of an unknown format, too large, or damaged; one line.
     """
     path = Path(path)
     label = one_line(path)
@@ -105,7 +105,7 @@ def read_geometry(path: Path, *, max_bytes: int = 1 << 30) -> RawGeometry:
 
 
 def one_line(path: Path) -> str:
-    """The path as messages show it: a name with line breaks or control characters stays on one line."""
+    """The path for a message, with line breaks and control characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
 
 
@@ -146,7 +146,7 @@ def check_magnitude(points: FloatArray, label: str) -> None:
     largest = float(np.abs(points).max())
     if largest > _LARGEST_COORDINATE:
         raise InputError(
-            f"{label}: has a coordinate of {largest:.3g}, no unit makes that a head; export the scan again"
+            f"{label}: has a coordinate of {largest:.3g}, which in no unit is a head; export the scan again"
         )
 
 
@@ -154,10 +154,10 @@ def check_extent(points: FloatArray, label: str) -> None:
     """Refuse points that cannot show a face.
 
     Raises:
-        InputError: fewer than `MIN_POINTS` points or places, no extent, or all on one plane or line.
+        InputError: fewer than 200 points or distinct points, no extent, or all on one plane or line.
     """
-    if len(points) < MIN_POINTS:
-        raise InputError(f"{label}: has {len(points)} points, a scan needs at least {MIN_POINTS}; export it in full")
+    if len(points) < _MIN_POINTS:
+        raise InputError(f"{label}: has {len(points)} points, a scan needs at least {_MIN_POINTS}; export it in full")
     check_magnitude(points, label)
     extent = float(np.ptp(points, axis=0).max())
     if extent < max(_SMALLEST_EXTENT, 1e-9 * float(np.abs(points).max())):
@@ -168,14 +168,17 @@ def check_extent(points: FloatArray, label: str) -> None:
         raise InputError(
             f"{label}: all {len(points)} points lie on one plane or line; a face needs depth, scan it again"
         )
-    places = _distinct_places(points)
-    if places < MIN_POINTS:
-        raise InputError(f"{label}: its {len(points)} points lie in only {places} places; export the scan in full")
+    positions = _distinct_count(points)
+    if positions < _MIN_POINTS:
+        raise InputError(
+            f"{label}: its {len(points)} points lie at only {positions} positions; export the scan in full"
+        )
 
 
-def _distinct_places(points: FloatArray) -> int:
-    bits = np.ascontiguousarray(points + 0.0).view(np.uint64)  # + 0.0 makes -0 and 0 one place
+def _distinct_count(points: FloatArray) -> int:
+    """Number of distinct points, from hashes of their bits."""
+    bits = np.ascontiguousarray(points + 0.0).view(np.uint64)  # + 0.0 turns -0 into 0
     odd = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
     with np.errstate(over="ignore"):
-        # the shift brings the mantissa down: round numbers keep all their bits at the top, where products overflow
+        # the shift mixes in the high bits: round numbers have no others, and a product alone would shift those out
         return len(np.unique(((bits ^ (bits >> np.uint64(32))) * odd).sum(axis=1, dtype=np.uint64)))

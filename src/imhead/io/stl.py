@@ -1,41 +1,41 @@
-"""STL, binary or ascii, read from its raw bytes."""
+"""STL: read from its raw bytes, binary or ascii; written binary."""
 
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Mapping
 
 import numpy as np
 
 from imhead.errors import InputError
 from imhead.io.raw_geometry import RawGeometry, checked_points
+from imhead.surfaces.properties import face_normals
+from imhead.types import Mesh
 
-_STL_RECORD = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-
-
-_STL_HEADER = 84
-
-
-_STL_CORNER = re.compile(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)")
+_RECORD = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_HEADER_BYTES = 84  # 80 of text, 4 of the number of facets
+_CORNER = re.compile(rb"\bvertex\s+(\S+)\s+(\S+)\s+(\S+)")
 
 
 def read_stl(data: bytes, label: str) -> RawGeometry:
-    """Corners of an STL, binary or ascii, three points to a face; facet normals are passed over.
+    """Corners of an STL, binary or ascii, three points per face; facet normals are ignored.
 
     Raises:
         InputError: not an STL, truncated, no facets, or NaN; one line.
     """
-    if len(data) >= _STL_HEADER:
+    if len(data) >= _HEADER_BYTES:
         promised = int.from_bytes(data[80:84], "little")
-        held = (len(data) - _STL_HEADER) // _STL_RECORD.itemsize
+        held = (len(data) - _HEADER_BYTES) // _RECORD.itemsize
         # many binary files begin with 'solid' too, so the size decides
-        exact = len(data) == _STL_HEADER + promised * _STL_RECORD.itemsize
+        exact = len(data) == _HEADER_BYTES + promised * _RECORD.itemsize
     else:
         promised, held, exact = 0, 0, False
-    text = data[:5].lower() == b"solid" or data[:_STL_HEADER].lstrip()[:5].lower() == b"solid"
+    text = data[:5].lower() == b"solid" or data[:_HEADER_BYTES].lstrip()[:5].lower() == b"solid"
     if not exact and text:
         return _read_ascii_stl(data, label)
     looks_like_text = not any(b < 9 or 13 < b < 32 or b > 126 for b in data[:512])
-    if not exact and (len(data) < _STL_HEADER or looks_like_text):
+    if not exact and (len(data) < _HEADER_BYTES or looks_like_text):
         raise InputError(f"{label}: is not an STL file, or it is cut within its header; is it another format, renamed?")
     if promised > held:
         raise InputError(
@@ -43,7 +43,7 @@ def read_stl(data: bytes, label: str) -> RawGeometry:
         )
     if promised == 0:
         raise InputError(f"{label}: holds no facets; export the scan again")
-    corners = np.frombuffer(data, _STL_RECORD, promised, _STL_HEADER)["corners"]
+    corners = np.frombuffer(data, _RECORD, promised, _HEADER_BYTES)["corners"]
     points = checked_points(corners.reshape(-1, 3), label)
     return RawGeometry(points, None, np.arange(len(points)).reshape(-1, 3))
 
@@ -55,7 +55,7 @@ def _read_ascii_stl(data: bytes, label: str) -> RawGeometry:
         raise InputError(f"{label}: its last facet or solid is not closed, the STL is truncated; copy it again")
     if facets == 0:
         raise InputError(f"{label}: holds no facets; export the scan again")
-    found = _STL_CORNER.findall(lowered)
+    found = _CORNER.findall(lowered)
     if len(found) != 3 * facets:
         raise InputError(f"{label}: {facets} STL facets have {len(found)} corners, not {3 * facets}; export it again")
     try:
@@ -64,3 +64,14 @@ def _read_ascii_stl(data: bytes, label: str) -> RawGeometry:
         raise InputError(f"{label}: an STL corner is not three numbers; export it again") from None
     points = checked_points(corners, label)
     return RawGeometry(points, None, np.arange(len(points)).reshape(-1, 3))
+
+
+def stl_bytes(mesh: Mesh, notes: Mapping[str, str]) -> bytes:
+    """A mesh as a binary STL; the notes go into its header, cut at 80 bytes."""
+    corners = mesh.vertices[mesh.faces]
+    records = np.zeros(len(corners), dtype=_RECORD)
+    records["normal"] = face_normals(mesh)
+    records["corners"] = corners
+    # not 'solid' in front: readers take that for an ascii STL
+    text = "; ".join(f"{key}: {value}" for key, value in notes.items()).encode("ascii", errors="backslashreplace")
+    return (b"imhead " + text)[:80].ljust(80) + struct.pack("<I", len(records)) + records.tobytes()

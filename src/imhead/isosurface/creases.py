@@ -1,10 +1,10 @@
-"""Sharp edges and narrow slits: where a surface turns within a cell, its cells are divided into finer ones.
+"""Sharp edges and narrow slits: cells in which the surface turns sharply are divided into finer ones.
 
-A rim that is thinner than a cell, or lips that almost meet, come out of marching cubes as a row of teeth, however
-smooth the field. There each cell is divided into 3³ and meshed from the field's own values. On the faces that such a
-cell shares with an undivided one the field is taken to be what marching cubes takes it for, the interpolation of its
-corners; so the finer line on such a face has the ends of the coarser edge, and the triangle behind that edge is divided
-at its vertices. The mesh stays closed.
+Marching cubes turns a rim thinner than a cell, or lips that almost meet, into a row of teeth, however smooth the field.
+There each cell is divided into 3³ and meshed from the field's own values. On a face between a divided and an undivided
+cell, the field is replaced by the interpolation of the four corners, as marching cubes assumes. So the finer line on
+such a face ends where the coarser edge does, and the triangle behind that edge is divided at the vertices of the line.
+The mesh stays closed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from imhead.surfaces.properties import face_cross
 from imhead.types import BoolArray, DistanceField, IntArray, Mesh
 
 CREASE_DEG = 45.0
-"""A vertex lies on a crease if the normal of a face there is so far from their mean."""
+"""A vertex lies on a crease if the normal of one of its faces differs from their mean by more than this angle."""
 
 
 def detailed_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
-    """The surface of a head's field, as `extract_mesh` makes it, with finer cells along its creases.
+    """The surface of a head's field as from `extract_mesh`, with finer cells along its creases.
 
     Raises:
         InputError: the field has no zero set in the bounds.
@@ -37,7 +37,7 @@ def detailed_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
 
 
 def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
-    """Those of the surface's cells (N,) in which it turns sharply, and those that it passes around them."""
+    """Those of the surface's cells (N,) that touch a crease, and their neighbours that the surface passes."""
     samples, lattice = surface.samples, surface.samples.lattice
     triangles = triangles_of(samples.values, cells, surface.case[cells], lattice)
     keys, faces = np.unique(triangles.keys, return_inverse=True)
@@ -51,7 +51,7 @@ def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
 
 
 def on_crease(mesh: Mesh) -> BoolArray:
-    """(V,) which vertices have a face whose normal is far from the mean of the normals there."""
+    """(V,) True for vertices with a face whose normal is over `CREASE_DEG` from the mean of their faces' normals."""
     normal = face_cross(mesh.vertices, mesh.faces)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
     mean = np.zeros_like(mesh.vertices)

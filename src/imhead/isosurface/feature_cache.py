@@ -1,4 +1,4 @@
-"""The field of one head at grid points that are asked for again and again, while the codes of a few regions change."""
+"""The field of one head at the same grid points again and again, while the codes of a few regions change."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ from imhead.parallel import ROWS, chunks, side_by_side
 from imhead.regions import NET_COUNT, REGION_COUNT
 from imhead.types import FloatArray, IntArray
 
-_NONE, _UNKNOWN = 0, -1  # slots of a pair outside the ball, and of one that was not looked at
-_RIM = 1e-5  # model units; how much wider than its ball a region is taken to reach, against rounding
+_NONE, _UNKNOWN = 0, -1  # slots of a pair outside its ball, and of a pair not computed yet
+_RIM = 1e-5  # model units added to the radius of an edited ball, against rounding
 
 
 @dataclass(frozen=True, eq=False)
-class Lacking:
-    """Features that were not known."""
+class MissingFeatures:
+    """Features of the points of a chunk (n,) that the cache lacked."""
 
     slots: Tensor
-    """(n, 39) of the points asked for, without those of these features."""
+    """(n, 39) slots of the points, _NONE where these features will go."""
     point: Tensor
-    """(P,) which of the points asked for."""
+    """(P,) row of the chunk."""
     region: Tensor
-    """(P,)."""
+    """(P,) region."""
     feature: Tensor
-    """(P, feature)."""
+    """(P, feature) f_j of the pair."""
 
 
 class FeatureCache:
-    """What the networks said at grid points: canonical places and seals for good, features until their region changes.
+    """Outputs of the networks at grid points: canonical points and seals for good, features until their region changes.
 
-    A value is the same, bit for bit, as `HeadField.sdf` gives: it is added up from the same features in the same order.
+    Values equal those of `HeadField.sdf` bit for bit, because the same features are summed in the same order.
 
     Args:
         field: the head's field.
-        lattice: where it is asked.
+        lattice: the grid.
     """
 
     def __init__(self, field: HeadField, lattice: Lattice) -> None:
         self._field, self._net, self._lattice = field, field.model.net, lattice
         device = field.model.device
-        self._row = np.zeros(lattice.count, dtype=np.int32)  # of each grid point; 0 where it was never asked for
+        self._row = np.zeros(lattice.count, dtype=np.int32)  # of each grid point; 0 where it was never evaluated
         self._count = 1
         self._point = np.zeros(1, dtype=np.int64)
         self._canonical = torch.zeros(1, 3, device=device)
         self._seal = torch.zeros(1, device=device)
-        self._slot = torch.zeros(1, REGION_COUNT, dtype=torch.int32, device=device)  # where a pair's feature is
+        self._slot = torch.zeros(1, REGION_COUNT, dtype=torch.int32, device=device)  # row of a pair's feature
         self._feature = torch.zeros(1, self._net.config.feature_size, device=device)
         self._used = 1
         self._free = torch.zeros(0, dtype=torch.int64, device=device)
 
     def __len__(self) -> int:
-        """Points that are held."""
+        """Number of cached points."""
         return self._count - 1
 
     def values(self, points: IntArray) -> FloatArray:
-        """Signed distances (N,) in mm, float32, at grid points (N,), each given once."""
+        """Signed distances (N,) in mm, float32, at distinct grid points (N,)."""
         new = self._row[points] == 0
         if new.any():
             self._add(points[new])
-        # those that were asked for before and those that were not apart: they lack different features
+        # new points apart from cached ones, because they lack different features
         order = np.argsort(new, kind="stable")
         rows = torch.from_numpy(self._row[points[order]].astype(np.int64)).to(self._seal.device)
         parts, device = chunks(rows), self._field.model.device
-        for part, found in zip(parts, side_by_side(self._lacking, parts, device)):
-            self._hold(part, found)
+        for part, found in zip(parts, side_by_side(self._missing_features, parts, device)):
+            self._store(part, found)
         distance = torch.cat(list(side_by_side(self._distance, parts, device)))
         values = np.empty(len(points), dtype=np.float32)
         values[order] = (distance * MODEL_UNIT_MM).cpu().numpy()
         return values
 
     def change(self, field: HeadField, regions: list[int]) -> IntArray:
-        """Take the codes of `regions` from another field of the same z_id and z_exp; the points they may reach."""
+        """Take the codes of `regions` from another field of the same z_id and z_exp; returns the points they reach."""
         keypoints = torch.cat([f.regional.keypoints[0, regions] for f in (self._field, field)])
         radius = self._net.radius[regions].repeat(2) + _RIM
         places = self._canonical[1 : self._count]
@@ -97,7 +97,7 @@ class FeatureCache:
         return self._point[rows.cpu().numpy()]
 
     def keep(self, points: IntArray) -> None:
-        """Let go of all points but these (N,)."""
+        """Drop all points but these (N,)."""
         rows = torch.from_numpy(self._row[points].astype(np.int64)).to(self._seal.device)
         slots = self._slot[rows]
         held = slots > 0
@@ -113,7 +113,7 @@ class FeatureCache:
         self._count = len(points) + 1
 
     def _add(self, points: IntArray) -> None:
-        canonical, seal = self._field.place(self._lattice.places_mm(points))
+        canonical, seal = self._field.canonical_and_seal(self._lattice.positions_mm(points))
         end = self._count + len(points)
         if end > len(self._seal):
             more = end + end // 2 - len(self._seal)
@@ -126,8 +126,8 @@ class FeatureCache:
         self._count = end
 
     @torch.no_grad()
-    def _lacking(self, rows: Tensor) -> Lacking:
-        """The features at the points of `rows` (n,) that are not known."""
+    def _missing_features(self, rows: Tensor) -> MissingFeatures:
+        """Computes the features that are not known at the points of `rows` (n,)."""
         x = self._canonical.index_select(0, rows)
         slots = self._slot.index_select(0, rows)  # (n, 39)
         unknown = slots == _UNKNOWN
@@ -140,13 +140,13 @@ class FeatureCache:
         offset = x.index_select(0, point) - keypoints.index_select(0, which)
         folded = [layer[0].index_select(0, region) for layer in self._field.regional.folded]
         feature = self._net.pair_features(offset, folded, Pairs(point, region, region, counts))
-        return Lacking(slots.masked_fill_(unknown, _NONE), point, region, feature)
+        return MissingFeatures(slots.masked_fill_(unknown, _NONE), point, region, feature)
 
-    def _hold(self, rows: Tensor, found: Lacking) -> None:
-        """Keep what was lacking at the points of `rows` (n,)."""
-        taken = self._take(len(found.point))
-        self._feature.index_copy_(0, taken, found.feature)
-        found.slots[found.point, found.region] = taken.int()
+    def _store(self, rows: Tensor, found: MissingFeatures) -> None:
+        """Stores the features that were missing at the points of `rows` (n,)."""
+        slots = self._allocate(len(found.point))
+        self._feature.index_copy_(0, slots, found.feature)
+        found.slots[found.point, found.region] = slots.int()
         self._slot.index_copy_(0, rows, found.slots)
 
     @torch.no_grad()
@@ -165,8 +165,8 @@ class FeatureCache:
         distance = self._net.fusion_net(pad(x, (0, 0, 0, count - len(rows))), blended)[: len(rows)]
         return distance - self._seal.index_select(0, rows)
 
-    def _take(self, count: int) -> Tensor:
-        """Slots for `count` features."""
+    def _allocate(self, count: int) -> Tensor:
+        """Slots for `count` features, freed ones first."""
         reused = self._free[:count]
         self._free = self._free[count:]
         end = self._used + count - len(reused)

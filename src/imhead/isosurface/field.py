@@ -1,9 +1,9 @@
-"""The signed distance field of one head, in millimetres: points in, distances out, nothing that is constant redone."""
+"""The signed distance field of one head, in millimetres; what is constant per head is computed once."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ from imhead.parallel import ROWS, chunks, side_by_side
 from imhead.types import Ball, FloatArray, Head
 
 LEAST_SLOPE = 0.2
-"""Below this a gradient says little about where the surface is."""
+"""Gradients shorter than this say little about where the surface is."""
 
 
 class HeadField:
-    """The field of one head with its own expression, or another.
+    """The signed distance field of one head, with its own expression or another.
 
     Args:
         z_exp: expression code (64,) instead of the head's own.
@@ -40,7 +40,7 @@ class HeadField:
         """Observed points (N, 3) → canonical points (N, 3), both mm."""
         return self._map(points_mm, lambda x: self.model.net.warp.of_one_head(x, self._warp)[0] * MODEL_UNIT_MM)
 
-    def place(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
+    def canonical_and_seal(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
         """Observed points (N, 3) in mm → canonical points (N, 3) and seals (N,), model units, on the model's device."""
         with_seals = torch.no_grad()(lambda x: self.model.net.warp.of_one_head(x[None], self._warp))
         parts = side_by_side(with_seals, self._chunks(points_mm), self.model.device)
@@ -56,15 +56,15 @@ class HeadField:
         return self._map(points_mm, lambda x: self.model.net.canonical_sdf(x, self.regional) * MODEL_UNIT_MM)
 
     def gradient(self, points_mm: FloatArray) -> FloatArray:
-        """Gradient of the field (N, 3) at observed points; on the surface it points outwards."""
+        """Gradient (N, 3) of the field at observed points (N, 3) in mm; on the surface it points outwards."""
 
-        @torch.enable_grad()  # whatever the caller has set: a thread would not know
-        def of(part: Tensor) -> FloatArray:
+        @torch.enable_grad()  # threads do not inherit the caller's gradient mode
+        def slope_at(part: Tensor) -> FloatArray:
             x = part[None].requires_grad_(True)
             slope: FloatArray = torch.autograd.grad(self._distance(x).sum(), x)[0][0].cpu().numpy()
             return slope
 
-        parts = list(side_by_side(of, self._chunks(points_mm), self.model.device))
+        parts = list(side_by_side(slope_at, self._chunks(points_mm), self.model.device))
         return np.concatenate(parts)[: len(points_mm)]
 
     def ball(self, region: int) -> Ball:
@@ -73,9 +73,9 @@ class HeadField:
         return Ball(center, float(self.model.net.radius[region]) * MODEL_UNIT_MM)
 
     def posed_ball(self, region: int) -> Ball:
-        """A ball in the field's expression: it holds every point whose canonical place lies in the region's ball."""
+        """A ball that holds every observed point whose canonical point lies in the region's ball."""
         ball = self.ball(region)
-        # the warp moves no point of the neutral face this far; a wide-open jaw may, and then the search widens
+        # the warp moves no point of the neutral face by this margin; a wide-open jaw may, and then the margin doubles
         margin_mm, spacing_mm = 30.0, max(ball.radius_mm / 16.0, 2.0)
         while True:
             side = np.arange(-ball.radius_mm - margin_mm, ball.radius_mm + margin_mm + spacing_mm, spacing_mm)
@@ -105,13 +105,13 @@ class HeadField:
 
 
 def field_change(before: HeadField, after: HeadField, points_mm: FloatArray) -> FloatArray:
-    """How far the surface moved (N,) at points (N, 3), mm, outwards positive: exactly 0 where the field is the same."""
+    """How far the surface moved (N,) at points (N, 3), mm, positive outwards; exactly 0 where the fields are equal."""
     slope = np.maximum(np.linalg.norm(before.gradient(points_mm), axis=1), LEAST_SLOPE)
     change: FloatArray = (before.sdf(points_mm).astype(np.float64) - after.sdf(points_mm)) / slope
     return change
 
 
-def expression_weights(weights: dict[str, float]) -> FloatArray:
+def expression_weights(weights: Mapping[str, float]) -> FloatArray:
     """ARKit weights (52,) by name; names that are not given are 0.
 
     Raises:
@@ -129,15 +129,15 @@ def expression_weights(weights: dict[str, float]) -> FloatArray:
 
 
 def code_of_weights(model: Model, weights: FloatArray) -> FloatArray:
-    """z_exp (64,) of ARKit weights (52,)."""
+    """z_exp (64,) for ARKit weights (52,)."""
     with torch.no_grad():
         row = torch.tensor(weights, dtype=torch.float32, device=model.device)[None]
         code: FloatArray = model.net.warp.code(row)[0].cpu().numpy()
     return code
 
 
-def expression_code(model: Model, weights: dict[str, float]) -> FloatArray:
-    """z_exp (64,) of named ARKit weights; names that are not given are 0.
+def expression_code(model: Model, weights: Mapping[str, float]) -> FloatArray:
+    """z_exp (64,) for ARKit weights by name; names that are not given are 0.
 
     Raises:
         InputError: an unknown name, with the nearest ones, or a weight outside [0, 1].

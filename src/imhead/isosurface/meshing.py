@@ -1,4 +1,4 @@
-"""Marching cubes on a coarse-to-fine narrow band: the surface of a field, without a dense grid of evaluations."""
+"""Coarse-to-fine marching cubes: the surface of a field without evaluating it at every grid point."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ import numpy as np
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.errors import InputError
 from imhead.isosurface.cells import Lattice, all_cases, triangles_of, vertices_of
-from imhead.isosurface.refinement import LEVELS, SLOPE_BOUND, Samples, Surface, coarsest_cells, refine
-from imhead.isosurface.splicing import largest
+from imhead.isosurface.refinement import LEVELS, GridSamples, Surface, coarsest_cells, refine
+from imhead.isosurface.splicing import in_largest_component
 from imhead.types import DistanceField, FloatArray, IntArray, Mesh
-
-__all__ = [
-    "NO_SURFACE", "SLOPE_BOUND", "DistanceField", "Grid", "band_grid", "dense_grid", "extract_mesh", "grid_layout",
-    "largest_component", "lattice_of", "surface_in", "surface_of",
-]  # fmt: skip
-
 
 NO_SURFACE = "this head has no surface inside the bounds; its codes are far from any head"
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A regular grid of field samples over the common bounds."""
+    """Samples of a field on a regular grid over the common bounds."""
 
     origin_mm: FloatArray
+    """(3,) head frame, mm: the first point."""
     spacing_mm: float
+    """Distance between neighbouring points, mm."""
     values: FloatArray
-    """(X, Y, Z) float32, mm. Away from the surface, values of the nearest coarser sample: only their sign counts."""
-    evaluations: int
-    """Points at which the field was asked."""
+    """(X, Y, Z) float32, mm."""
 
 
 def grid_layout(resolution: int) -> tuple[float, tuple[int, int, int]]:
-    """Spacing in mm and samples per axis, for `resolution` cells along the longest side of the bounds."""
+    """Spacing in mm and samples per axis, for `resolution` cells along the longest side of the bounds.
+
+    Raises:
+        InputError: a resolution outside 16 to 1024.
+    """
     if not 16 <= resolution <= 1024:
         raise InputError(f"resolution {resolution} is outside 16 to 1024 cells")
     extent = BOUNDS_MAX_MM - BOUNDS_MIN_MM
@@ -51,54 +49,14 @@ def lattice_of(resolution: int) -> Lattice:
 
 
 def dense_grid(field: DistanceField, resolution: int) -> Grid:
-    """The slow, obvious grid: the field everywhere. The reference for `band_grid`."""
+    """The field at every grid point: slow and obvious, the reference that `extract_mesh` is tested against."""
     spacing, shape = grid_layout(resolution)
     points = np.indices(shape).reshape(3, -1).T * spacing + BOUNDS_MIN_MM
-    return Grid(BOUNDS_MIN_MM, spacing, field(points).reshape(shape).astype(np.float32), len(points))
-
-
-def band_grid(field: DistanceField, resolution: int) -> Grid:
-    """The field near its zero set only: coarse samples first, then the halves of cells that may hold the surface.
-
-    A cell is refined if a corner is nearer to zero than the slope bound times the cell's diagonal, or signs differ.
-    """
-    spacing, shape = grid_layout(resolution)
-    step = 2**LEVELS
-    coarse_shape = tuple((n - 1) // step + 1 for n in shape)
-    index = np.indices(coarse_shape).reshape(3, -1).T * step
-    values = field(index * spacing + BOUNDS_MIN_MM).reshape(coarse_shape).astype(np.float32)
-    evaluations = values.size
-    while step > 1:
-        cells = _cells_near_zero(values, SLOPE_BOUND * np.sqrt(3.0) * step * spacing)
-        step //= 2
-        fine = np.repeat(np.repeat(np.repeat(values, 2, 0), 2, 1), 2, 2)[:-1, :-1, :-1]
-        wanted = np.zeros(fine.shape, dtype=bool)
-        for corner in np.ndindex(3, 3, 3):
-            wanted[tuple((2 * cells + corner).T)] = True
-        wanted[::2, ::2, ::2] = False  # known from the coarser level
-        rows = np.argwhere(wanted)
-        fine[tuple(rows.T)] = field(rows * (step * spacing) + BOUNDS_MIN_MM)
-        evaluations += len(rows)
-        values = fine
-    return Grid(BOUNDS_MIN_MM, spacing, values, evaluations)
-
-
-def _cells_near_zero(values: FloatArray, band: float) -> IntArray:
-    corners = [
-        values[x : values.shape[0] - 1 + x, y : values.shape[1] - 1 + y, z : values.shape[2] - 1 + z]
-        for x, y, z in np.ndindex(2, 2, 2)
-    ]
-    low, high = corners[0].copy(), corners[0].copy()
-    nearest = np.abs(corners[0])
-    for corner in corners[1:]:
-        np.minimum(low, corner, out=low)
-        np.maximum(high, corner, out=high)
-        np.minimum(nearest, np.abs(corner), out=nearest)
-    return np.argwhere(((low < 0) & (high >= 0)) | (nearest < band / 2))
+    return Grid(BOUNDS_MIN_MM, spacing, field(points).reshape(shape).astype(np.float32))
 
 
 def surface_of(grid: Grid) -> Mesh:
-    """Marching cubes of a grid, head frame, mm, faces counter-clockwise from outside.
+    """Marching cubes of a grid, head frame, mm, faces counter-clockwise seen from outside.
 
     Raises:
         InputError: the field has no zero set in the bounds.
@@ -110,19 +68,22 @@ def surface_of(grid: Grid) -> Mesh:
 
 
 def largest_component(mesh: Mesh) -> Mesh:
-    """The component with the most faces: drops sealed voids, such as the mouth behind closed lips, and specks."""
-    chosen = mesh.faces[largest(mesh.faces, len(mesh.vertices))]
+    """The component with the most faces; drops specks and sealed voids, such as the mouth behind closed lips."""
+    chosen = mesh.faces[in_largest_component(mesh.faces, len(mesh.vertices))]
     kept = np.zeros(len(mesh.vertices), dtype=bool)
     kept[chosen] = True
     return Mesh(mesh.vertices[kept], (np.cumsum(kept) - 1)[chosen])
 
 
 def extract_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
-    """The surface of a head's field; one closed component.
+    """The surface of a head's field as one closed component, head frame, mm.
 
-    It is the largest component of the dense grid's surface, whole and exact if refinement finds one cell of it: from
-    there it is followed, however steep the field. Voids and specks thinner than 7 mm, or than two spacings where those
-    are longer, are not looked for.
+    It equals the largest component of the dense grid's surface if refinement finds one cell of that: from there the
+    surface is followed, however steep the field. Components thinner than 7 mm, or than two spacings if longer, may be
+    missed.
+
+    Raises:
+        InputError: a resolution out of range, or no zero set in the bounds.
     """
     surface, cells = surface_in(field, lattice_of(resolution))
     samples = surface.samples
@@ -130,8 +91,8 @@ def extract_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
 
 
 def surface_in(field: DistanceField, lattice: Lattice) -> tuple[Surface, IntArray]:
-    """The surface of a field as far as refinement finds it, and the cells (N,) that it passes, ascending."""
-    samples = Samples(lattice, lambda points: field(lattice.places_mm(points)))
+    """The surface that refinement finds in a field, and the cells (N,) that it passes, ascending."""
+    samples = GridSamples(lattice, lambda points: field(lattice.positions_mm(points)))
     surface = Surface(samples)
     return surface, np.sort(surface.follow(refine(samples, coarsest_cells(lattice))))
 

@@ -1,4 +1,4 @@
-"""Triangles of divided cells and of the others, joined without a gap."""
+"""Triangles of divided and undivided cells, joined without a gap."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from itertools import pairwise
 import numpy as np
 
 from imhead.isosurface.cells import triangles_of, vertices_of
-from imhead.isosurface.division import ACROSS, PARTS, Divided, face_corners, finer_lattice, finer_triangles
+from imhead.isosurface.division import ACROSS, PARTS, DividedCells, face_corners, finer_lattice, finer_triangles
 from imhead.isosurface.refinement import Surface
 from imhead.types import FloatArray, IntArray, Mesh
 
 
-def joined(surface: Surface, divided: Divided) -> Mesh:
-    """The triangles of the divided cells and of the others; vertices go by their key in the finer lattice.
+def joined(surface: Surface, divided: DividedCells) -> Mesh:
+    """The mesh of the divided cells and of the others, closed along their seam.
 
-    A vertex on an edge of the grid goes by the edge where the coarse surface has it, wherever the finer one crosses it.
+    Where the coarse surface has a vertex on an edge of the grid, the finer triangles use it instead of their own.
     """
     samples, lattice = surface.samples, surface.samples.lattice
     finer = finer_lattice(lattice)
@@ -23,7 +23,7 @@ def joined(surface: Surface, divided: Divided) -> Mesh:
     coarse = triangles_of(samples.values, whole, surface.case[whole], lattice).keys
     coarse_keys = np.unique(coarse)
     fine, fine_keys, fine_places = finer_triangles(divided, lattice)
-    # a coarse vertex on the rim of the divided part is the vertex of a finer edge, too
+    # the coarse vertex on a grid edge stands in for the vertex of the finer edge there
     start, axis = finer.coordinates(fine_keys >> 2), fine_keys & 3
     across = np.array([[1, 2, 0], [0, 2, 1], [0, 1, 2]])[np.minimum(axis, 2)]
     first, second = (np.take_along_axis(start, across[:, k : k + 1], axis=1)[:, 0] % PARTS for k in (0, 1))
@@ -34,7 +34,7 @@ def joined(surface: Surface, divided: Divided) -> Mesh:
     row[on_edge] = np.searchsorted(coarse_keys, above[on_edge])
     row[~on_edge] = len(coarse_keys) + np.arange(np.count_nonzero(~on_edge))
     vertices = np.concatenate([vertices_of(samples.values, coarse_keys, lattice), fine_places[~on_edge]])
-    # vertices inside a face of the grid, by that face
+    # finer vertices inside a face of the coarse grid, and that face
     on_face = (axis < 3) & ((first == 0) != (second == 0))
     across_face = np.where(first == 0, across[:, 0], across[:, 1])
     face = 4 * np.ravel_multi_index(tuple((start // PARTS).T), lattice.shape) + across_face
@@ -43,8 +43,8 @@ def joined(surface: Surface, divided: Divided) -> Mesh:
     return Mesh(np.concatenate([vertices, middles]), np.concatenate([faces, row[fine]]))
 
 
-def _rim(surface: Surface, divided: Divided, coarse_keys: IntArray) -> tuple[IntArray, IntArray]:
-    """Faces (R,) between divided cells and others that the surface passes; rows (R, 2) of its vertices there."""
+def _rim(surface: Surface, divided: DividedCells, coarse_keys: IntArray) -> tuple[IntArray, IntArray]:
+    """Faces (R,) between divided and undivided cells crossed by one coarse edge; rows (R, 2) of its vertices."""
     lattice = surface.samples.lattice
     inside = np.zeros(lattice.count, dtype=bool)
     inside[divided.cells] = True
@@ -57,7 +57,7 @@ def _rim(surface: Surface, divided: Divided, coarse_keys: IntArray) -> tuple[Int
         crossed = signs != np.roll(signs, -1, axis=1)
         once = crossed.sum(axis=1) == 2
         cells, crossed = cells[once], crossed[once]
-        # an edge goes by its lower corner, and by the axis along which the corners differ
+        # the key of an edge: its lower corner and the axis along which its corners differ
         around = np.stack([corners, np.roll(corners, -1)])
         along = np.log2(around[0] ^ around[1]).astype(np.int64)
         keys = 4 * (cells[:, None] + lattice.corners()[around.min(axis=0)]) + along
@@ -69,7 +69,7 @@ def _rim(surface: Surface, divided: Divided, coarse_keys: IntArray) -> tuple[Int
 def _lines(
     rim: IntArray, ends: IntArray, vertices: FloatArray, face: IntArray, row: IntArray
 ) -> dict[tuple[int, int], list[int]]:
-    """The vertices `row` (N,) inside faces `face` (N,) of the rim (R,), in order from one end (R, 2) to the other."""
+    """For each face of the rim (R,) the vertices `row` (N,) inside it, in order from one end (R, 2) to the other."""
     if not len(rim):
         return {}
     order = np.argsort(rim)
@@ -78,7 +78,7 @@ def _lines(
     on_rim = rim[which] == face
     which, row = which[on_rim], row[on_rim]
     first, last = vertices[ends[which, 0]], vertices[ends[which, 1]]
-    # the line that an interpolated face holds rises from one end to the other along both of its axes
+    # on an interpolated face the line is monotone along both axes, so the projection orders it
     order = np.lexsort((((vertices[row] - first) * (last - first)).sum(axis=1), which))
     which, row = which[order], row[order]
     begins = np.flatnonzero(np.diff(which, prepend=-1))
@@ -89,7 +89,7 @@ def _lines(
 def _split(
     triangles: IntArray, vertices: FloatArray, lines: dict[tuple[int, int], list[int]]
 ) -> tuple[IntArray, FloatArray]:
-    """The triangles (T, 3), those with an edge among `lines` divided at its vertices; the vertices (M, 3) added."""
+    """The triangles (T, 3), divided at the vertices of `lines` along their edges, and the vertices (M, 3) this adds."""
     edges = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2), axis=2)
     known = np.array(list(lines), dtype=np.int64).reshape(-1, 2)
     touched = np.isin(edges @ [len(vertices), 1], known @ [len(vertices), 1]).any(axis=1)
@@ -99,7 +99,7 @@ def _split(
         sides = [[u, *_between(lines, u, v)] for u, v in ((a, b), (b, c), (c, a))]
         long = [k for k in range(3) if len(sides[k]) > 1]
         around = sides[long[0]] + sides[(long[0] + 1) % 3] + sides[(long[0] + 2) % 3]
-        if len(long) == 1:  # all edges lead to the corner that faces the divided side
+        if len(long) == 1:  # a fan from the corner opposite the divided side
             apex = around.pop()
         else:
             apex = len(vertices) + len(middles)

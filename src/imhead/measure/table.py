@@ -44,6 +44,25 @@ class Measurement:
         return {"angle": "degrees", "volume": "ml"}.get(self.kind, "mm")
 
 
+@dataclass(frozen=True)
+class MeasuredChange:
+    """One measurement of two heads, or of a head before and after an edit."""
+
+    name: str
+    """What it is called."""
+    unit: str
+    """`mm`, `degrees` or `ml`."""
+    before: float
+    """Its value on the first head."""
+    after: float
+    """Its value on the second."""
+
+    @property
+    def change(self) -> float:
+        """How much it grew."""
+        return self.after - self.before
+
+
 def _pair(name: str, a: str, b: str, group: str, definition: str, *tied: str) -> tuple[Measurement, ...]:
     """The same distance on both sides; a landmark or group with a `*` in front takes the side's name."""
 
@@ -138,7 +157,7 @@ def measurement(name: str) -> Measurement:
     return by_name[name]
 
 
-def rows(kind: Measurement) -> list[int]:
+def landmark_rows(kind: Measurement) -> list[int]:
     """Rows of all landmarks that a distance or an angle depends on."""
     names = list(kind.landmarks)
     if kind.kind == "forward":
@@ -148,7 +167,7 @@ def rows(kind: Measurement) -> list[int]:
 
 def value(kind: Measurement, landmarks: FloatArray) -> float:
     """A distance or an angle of landmarks (L, 3) in mm: mm or degrees."""
-    points = landmarks[rows(kind)].astype(np.float64)
+    points = landmarks[landmark_rows(kind)].astype(np.float64)
     if kind.kind == "distance":
         return float(np.linalg.norm(points[1] - points[0]))
     if kind.kind == "angle":
@@ -169,7 +188,7 @@ def values(landmarks: FloatArray) -> dict[str, float]:
 def slope(kind: Measurement, landmarks: FloatArray, step_mm: float = 1e-3) -> FloatArray:
     """(L, 3) how a measurement changes with each landmark, in its unit for one mm."""
     result = np.zeros(landmarks.shape)
-    for row in rows(kind):
+    for row in landmark_rows(kind):
         for axis in range(3):
             ahead, behind = (np.array(landmarks, dtype=np.float64) for _ in range(2))
             ahead[row, axis] += step_mm

@@ -1,4 +1,4 @@
-"""Sizes of the network, and how a checkpoint spells them."""
+"""Sizes of the network, and their JSON form in a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Blend = Literal["local", "paper"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the network. Everything a checkpoint needs to be rebuilt."""
+    """Sizes of the network: all that is needed to rebuild it from a checkpoint."""
 
     identity_size: int = 256
-    """Numbers in z_id."""
+    """Dimensions of z_id."""
     region_code_size: int = 64
-    """Numbers in each of the 39 region codes."""
+    """Dimensions of each of the 39 region codes."""
     expression_size: int = 64
-    """Numbers in z_exp."""
+    """Dimensions of z_exp."""
     blend: Blend = "local"
     """`local`: compact weights, exactly zero outside a region's ball. `paper`: softmax over all 39 regions."""
     softmax_sigma_mm: float = 12.0
@@ -32,7 +32,7 @@ class ModelConfig:
     local_frequencies: int = 4
     """Octaves of positional encoding in the local frame; the first has a wavelength of the ball's diameter."""
     feature_size: int = 32
-    """Numbers that a local network hands to FusionNet."""
+    """Dimensions of the feature that a local network passes to FusionNet."""
     fusion_width: int = 64
     """Hidden width of FusionNet."""
     fusion_hidden: int = 2
@@ -44,7 +44,7 @@ class ModelConfig:
     warp_frequencies: int = 6
     """Octaves of positional encoding in the warp; the first has a wavelength of four model units."""
     warp_identity_size: int = 32
-    """Numbers that z_id is projected to before the warp."""
+    """Dimensions to which z_id is projected before the warp."""
 
     def __post_init__(self) -> None:
         if self.blend not in ("local", "paper"):

@@ -1,4 +1,4 @@
-"""DecNet (paper: one linear layer): the identity code unfolds into 39 region codes."""
+"""DecNet (one linear layer, as in the paper): decodes the identity code into 39 region codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expression: a backward warp from the observed head to its canonical pose, lips apart, and what it seals."""
+"""The expression: a backward warp from the observed head to its canonical pose, lips apart, and a seal of the lips."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from imhead.model.local_nets import encode, silu
 
 
 class ExpressionWarp(nn.Module):
-    """x_can = x_obs + E(x_obs, z_id, z_exp). z_exp = 0 is neutral, which is not the canonical pose: it shuts the lips.
+    """x_can = x_obs + E(x_obs, z_id, z_exp). z_exp = 0 is the neutral face, lips shut, which is not the canonical pose.
 
-    A continuous warp cannot tear: between shut lips a film always maps into the open mouth. So the network has a
-    fourth output, the seal, which is taken off the distance (a hyper-coordinate in the sense of HyperNeRF).
+    A continuous warp cannot tear: a film between shut lips always maps into the open mouth. So the network has a fourth
+    output, the seal, which is subtracted from the distance (a hyper-coordinate in the sense of HyperNeRF).
 
     The codes scale and shift the hidden layers, so that for one head they fold into constants.
     """
@@ -39,11 +39,11 @@ class ExpressionWarp(nn.Module):
             nn.init.normal_(weight, std=0.05)
         self.arkit = nn.Parameter(torch.empty(len(ARKIT_NAMES), config.expression_size))
         nn.init.orthogonal_(self.arkit)
-        with torch.no_grad():  # no source shows a tongue: the name is accepted and moves nothing
+        with torch.no_grad():  # no training source has a tongue: the name is accepted and moves nothing
             self.arkit[ARKIT_NAMES.index("tongueOut")] = 0.0
 
     def code(self, weights: Tensor) -> Tensor:
-        """ARKit weights (B, 52) → z_exp (B, 64), by the learned linear map."""
+        """ARKit weights (B, 52) → z_exp (B, 64), by a learned linear map."""
         return weights @ self.arkit
 
     def fold(self, z_id: Tensor, z_exp: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -52,7 +52,7 @@ class ExpressionWarp(nn.Module):
         return [(1.0 + scale(code), shift(code)) for scale, shift in zip(self.scale, self.shift)]
 
     def fuse(self, z_id: Tensor, z_exp: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Codes (1, 256), (1, 64) of one head → the hidden layers' (out, in) weights and (out,) biases for it alone."""
+        """Codes (1, 256), (1, 64) of one head → weights (out, in) and biases (out,) of its hidden layers."""
         fused: list[tuple[Tensor, Tensor]] = []
         for layer, (scale, shift) in zip(self.layers, self.fold(z_id, z_exp)):
             weight, bias = layer.parameters()
@@ -60,9 +60,9 @@ class ExpressionWarp(nn.Module):
         return fused
 
     def forward(self, x: Tensor, folded: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Canonical places (B, N, 3) and seal (B, N) of points x (B, N, 3), model units.
+        """Canonical points (B, N, 3) and seal (B, N) of observed points x (B, N, 3), model units.
 
-        Rows of `folded` are (B, 1, width), or (B, N, width) with codes of their own for each point.
+        Scales and shifts in `folded` are (B, 1, width), or (B, N, width) if each point has codes of its own.
         """
         h = encode(0.5 * x, self.frequencies)
         for layer, (scale, shift) in zip(self.layers, folded):
@@ -70,7 +70,7 @@ class ExpressionWarp(nn.Module):
         return self._moved(x, h)
 
     def of_one_head(self, x: Tensor, fused: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """What `forward` says of points x (…, 3) of one head, from what `fuse` gives: (…, 3) and (…,)."""
+        """`forward` at points x (…, 3) of one head, from its `fuse`d layers: (…, 3) and (…,)."""
         h = encode(0.5 * x, self.frequencies)
         for weight, bias in fused:
             h = silu(F.linear(h, weight, bias))

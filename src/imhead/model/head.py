@@ -1,4 +1,4 @@
-"""The whole forward pass, in one sitting.
+"""The whole forward pass.
 
     z_id (B, 256) ──DecNet──► z_j (B, 39, 64) + δ_j ──KeypointNet──► k_j (B, 39, 3)
     x_obs (B, N, 3) ──ExpressionWarp(z_id, z_exp)──► x_can, seal
@@ -27,19 +27,19 @@ from imhead.regions import MIRROR, NET_COUNT, NET_OF_REGION, RADII_MM, REGION_CO
 
 @dataclass(frozen=True, eq=False)
 class Regional:
-    """What the networks see of an identity: everything that is constant per head."""
+    """Quantities that are constant per head, computed from z_id and the region offsets."""
 
     z: Tensor
     """(B, 39, 64) region codes, offsets included."""
     keypoints: Tensor
     """(B, 39, 3) centres of the balls, model units."""
     folded: list[Tensor]
-    """What the codes add to the first layers of the local networks: (B, 39, width) each."""
+    """Per code layer of the local networks, what the codes add to it: (B, 39, width) each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Point-region pairs with a non-zero weight, sorted by region and so by network."""
+    """Point-region pairs with a non-zero weight, sorted by region and hence by network."""
 
     point: Tensor
     """(P,) row in the flattened (B·N) points."""
@@ -75,12 +75,12 @@ class HeadModel(nn.Module):
         self.register_buffer("side", side, persistent=False)
         self.register_buffer("net", torch.from_numpy(NET_OF_REGION), persistent=False)
         self.register_buffer("mirror", torch.from_numpy(MIRROR), persistent=False)
-        # ±1 per code dimension: what mirroring a head does to its codes (pairs also swap)
+        # ±1 per code dimension: signs of the codes under mirroring (pairs also swap)
         self.register_buffer("identity_parity", torch.ones(config.identity_size))
         self.register_buffer("region_parity", torch.ones(REGION_COUNT, config.region_code_size))
 
     def regional(self, z_id: Tensor, offsets: Tensor | None = None) -> Regional:
-        """Unfold z_id (B, 256), with region offsets δ (B, 39, 64) if given."""
+        """Decode z_id (B, 256), with region offsets δ (B, 39, 64) if given."""
         z = self.decnet(z_id)
         if offsets is not None:
             z = z + offsets
@@ -93,7 +93,7 @@ class HeadModel(nn.Module):
         return places
 
     def in_balls(self, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
-        """(B, R, N): whether balls (B, R, 3) of radius (R,) hold canonical points (B, N, 3) (`paper`: all do)."""
+        """(B, R, N) True where balls (B, R, 3) of radius (R,) hold canonical points (B, N, 3) (`paper`: everywhere)."""
         if self.config.blend == "local":
             return torch.cdist(keypoints, x, compute_mode="donot_use_mm_for_euclid_dist") < radius[:, None]
         return torch.ones(*keypoints.shape[:2], x.shape[1], dtype=torch.bool, device=x.device)
@@ -112,7 +112,7 @@ class HeadModel(nn.Module):
             weight = wendland(distance / self.radius[pairs.region])
             floor = COVERAGE_FLOOR
         else:
-            # the nearest region's exponent is taken out of each point's softmax, as is usual
+            # each point's largest exponent is subtracted, the usual stable softmax
             logit = -distance * (MODEL_UNIT_MM / self.config.softmax_sigma_mm)
             top = torch.full((total,), -torch.inf, dtype=logit.dtype, device=logit.device)
             top = top.scatter_reduce(0, pairs.point, logit.detach(), "amax")
@@ -131,13 +131,13 @@ class HeadModel(nn.Module):
         return self.local_nets(local, folded, pairs.counts)
 
     def blend(self, feature: Tensor, offset: Tensor, pairs: Pairs, total: int) -> Tensor:
-        """Σ_j w_j f_j (total, feature) from f_j (P, feature) and x − k_j (P, 3), added up in the order of the pairs."""
+        """Σ_j w_j f_j (total, feature) from f_j (P, feature) and x − k_j (P, 3), summed in the order of the pairs."""
         weighted = feature * self.pair_weights(offset, pairs, total)[:, None]
         summed = torch.zeros(total, weighted.shape[1], dtype=weighted.dtype, device=weighted.device)
         return summed.index_add(0, pairs.point, weighted)
 
     def canonical_sdf(self, x: Tensor, regional: Regional) -> Tensor:
-        """Signed distance (B, N) at canonical points (B, N, 3): only regions whose ball holds a point are evaluated."""
+        """Signed distance (B, N) at canonical points (B, N, 3), evaluating only regions whose ball holds a point."""
         batch, count, _ = x.shape
         flat = x.reshape(-1, 3)
         pairs = self.find_pairs(x.detach(), regional.keypoints.detach())
@@ -153,7 +153,7 @@ class HeadModel(nn.Module):
         return self.canonical_sdf(canonical, self.regional(z_id, offsets)) - seal
 
     def canonical_sdf_reference(self, x: Tensor, regional: Regional) -> Tensor:
-        """The slow, obvious `canonical_sdf`: every region at every point, one after the other."""
+        """`canonical_sdf`, slow and obvious: every region at every point, one after the other."""
         nets = self.local_nets
         weights: list[Tensor] = []
         features: list[Tensor] = []
@@ -180,5 +180,5 @@ class HeadModel(nn.Module):
         return self.fusion_net(x, blended)
 
     def mirror_codes(self, z_id: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of the mirrored head: pairs swap, antisymmetric dimensions change sign. Twice is the identity."""
+        """Codes of the mirrored head: pairs swap, antisymmetric dimensions change sign. Its own inverse."""
         return z_id * self.identity_parity, offsets[..., self.mirror, :] * self.region_parity

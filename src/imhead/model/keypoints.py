@@ -1,4 +1,4 @@
-"""LandmarkNet: the 39 keypoints, each read from its own region code only, so that an edit moves no other region."""
+"""KeypointNet (paper: LandmarkNet): 39 keypoints, each from its own region code only, so that edits stay local."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imhead.regions import CENTERS_MM, NET_COUNT, NET_OF_REGION, SIDE
 
 
 class KeypointNet(nn.Module):
-    """k_j = mean_j + h_j(z_j), with h_j linear and shared, mirrored in x, by the two regions of a pair."""
+    """k_j = mean_j + h_j(z_j), with h_j linear; the two regions of a pair share it, mirrored in x."""
 
     mean: Tensor
     flip: Tensor

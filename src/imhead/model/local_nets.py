@@ -1,7 +1,7 @@
 """The local networks: 23 small MLPs, one for each mirrored pair and each midline region.
 
-f_j = g_j(γ((x − k_j) / ρ_j), z_j), a feature and not a distance. z_j enters the first two layers additively, so that
-for one head it is a bias vector per region and layer, computed once and not once per point.
+f_j = g_j(γ((x − k_j) / ρ_j), z_j) is a feature, not a distance. z_j enters the first two layers additively, so that for
+one head it is a bias vector per region and layer, computed once and not per point.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from imhead.model.config import ModelConfig
 from imhead.regions import NET_COUNT, NET_OF_REGION
 
 CODE_LAYERS = 2
-"""Layers that the region code enters."""
-_LANES = 32  # a block is so many elements at most: two registers of the widest kind
-_LEAST_ROWS = 32  # a product of fewer rows takes another path in BLAS, whose rounding differs
+"""Number of layers that the region code enters."""
+_LANES = 32  # elements per block of torch's kernel, at most: two of the widest vector registers
+_LEAST_ROWS = 32  # for fewer rows BLAS takes another path, which rounds differently
 
 
 def silu(x: Tensor) -> Tensor:
-    """x · sigmoid(x), so that without gradients a value's rounding does not depend on its neighbours.
+    """x · sigmoid(x); without gradients, each value is rounded independently of its position in the tensor.
 
-    torch's own kernel treats the last elements of a block apart, where the block is no multiple of 32: one unit in the
-    last place, but an edit elsewhere would show. While training that is nothing.
+    torch's kernel computes the end of a block separately if the block's size is no multiple of 32. The results differ
+    by one unit in the last place, so an edit would change values elsewhere. In training that does not matter.
     """
     whole = x.shape[-1] % _LANES == 0 and (x.device.type != "cpu" or torch.get_num_threads() == 1)
     if whole or torch.is_grad_enabled():
@@ -35,9 +35,9 @@ def silu(x: Tensor) -> Tensor:
 
 
 def encode(x: Tensor, frequencies: int) -> Tensor:
-    """Positional encoding γ: (…, 3) → (…, 3 + 6·frequencies): x, then sin and cos of 2^k π x.
+    """Positional encoding γ, (…, 3) → (…, 3 + 6·frequencies): x, then sin and cos of 2^k π x.
 
-    Only the first octave calls sin and cos; the others follow by doubling the angle.
+    Only the first octave calls sin and cos; the others use the double-angle formulas.
     """
     sin, cos = torch.sin(torch.pi * x), torch.cos(torch.pi * x)
     parts = [x, sin, cos]
@@ -48,7 +48,7 @@ def encode(x: Tensor, frequencies: int) -> Tensor:
 
 
 def _padded(rows: Tensor) -> Tensor:
-    # torch copies even where nothing is added
+    # pad copies even if it adds nothing
     return rows if len(rows) >= _LEAST_ROWS else F.pad(rows, (0, 0, 0, _LEAST_ROWS - len(rows)))
 
 
@@ -75,7 +75,7 @@ class LocalNets(nn.Module):
         self.register_buffer("net", torch.from_numpy(NET_OF_REGION), persistent=False)
 
     def fold(self, z: Tensor) -> list[Tensor]:
-        """Region codes (B, 39, 64) → what they add to the first layers: CODE_LAYERS × (B, 39, width)."""
+        """Region codes (B, 39, 64) → biases that they add to the first layers: CODE_LAYERS × (B, 39, width)."""
         return [
             torch.einsum("brc,rcw->brw", z, code[self.net]) + bias[self.net]
             for code, bias in zip(self.code_weights, self.biases)
@@ -85,11 +85,11 @@ class LocalNets(nn.Module):
         """Features (P, feature) of point-region pairs that are sorted by network.
 
         Args:
-            local: (P, 3) place in the region's frame, in ball radii, mirrored in x for right regions.
-            folded: CODE_LAYERS × (P, width), the row of `fold` that belongs to each pair.
+            local: (P, 3) positions in the region's frame, in ball radii, mirrored in x for right regions.
+            folded: CODE_LAYERS × (P, width), each pair's row of `fold`.
             counts: pairs of each of the 23 networks.
         """
-        # split and unbind, not slices: the backward of a slice fills a whole tensor with zeros, 23 times a layer
+        # split and unbind, not slices: the backward pass of a slice fills a whole tensor with zeros, 23 times per layer
         encoded = encode(local, self.frequencies).split(counts)
         codes = [layer.split(counts) for layer in folded]
         weights = [layer.unbind() for layer in self.weights]

@@ -1,6 +1,8 @@
-"""What rays see of a mesh: from a camera, and from its own vertices. A mesh is built into a ray-casting scene once.
+"""Ray casting: what an orthographic camera sees of a mesh, and ambient occlusion of its vertices.
 
-Orthographic, in mm of the mesh's own frame. `imhead.rendering.shading` lights what is seen here.
+In mm of the mesh's own frame. The scene of a mesh is built once. `imhead.rendering.shading` lights what is seen.
+
+Shape legend: V vertices, P pixels that show the mesh.
 """
 
 from __future__ import annotations
@@ -21,16 +23,16 @@ from imhead.parallel import in_threads
 from imhead.surfaces.sampling import fibonacci_sphere
 from imhead.types import FloatArray, Mesh
 
-# rays start a little off the surface; creases darken by what stands within a nose's length, shadows fall further
+# rays start slightly off the surface; occluders up to _CREASE_MM darken creases, up to _SHADOW_MM cast shadows
 _RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
-_SKY_DIRECTIONS, _KEY_DIRECTIONS = 28, 6
+_AMBIENT_DIRECTIONS, _KEY_DIRECTIONS = 28, 6
 _KEPT_SCENES, _KEPT_HITS = 4, 3
-_THREADS = min(4, os.cpu_count() or 1)  # embree lets go of the interpreter while it casts
+_THREADS = min(4, os.cpu_count() or 1)  # Embree releases the interpreter lock while it casts rays
 
 
 @dataclass(frozen=True)
 class Camera:
-    """An orthographic frame: a square window in space and the direction towards the viewer."""
+    """An orthographic camera with a square picture."""
 
     right: tuple[float, float, float]
     """Unit vector to the right of the picture."""
@@ -41,7 +43,7 @@ class Camera:
     center_mm: tuple[float, float, float]
     """Point in the middle of the picture, mm."""
     half_mm: float
-    """Half the side of the square window, mm."""
+    """Half the side of the picture, mm."""
 
     @property
     def axes(self) -> FloatArray:
@@ -51,22 +53,22 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class RayHits:
-    """The first hits of one ray a pixel."""
+    """First hits of the rays of a picture, one ray for each pixel."""
 
     pixel: NDArray[np.int64]
-    """(n,) flat index of each pixel that shows the mesh."""
+    """(P,) flat indices of the pixels that show the mesh."""
     corner: NDArray[np.int64]
-    """(n, 3) vertices of the face seen there."""
+    """(P, 3) vertices of the face that is hit."""
     facing: NDArray[np.float32]
-    """(n,) +1 or -1 for the side seen."""
+    """(P,) +1 where the front of the face is hit, -1 where its back is."""
     mean: csr_array
-    """(n, V) float32: from values at the vertices to values at the pixels."""
+    """(P, V) float32 barycentric weights: values at vertices → values at pixels."""
     depth_mm: FloatArray
-    """(n,) towards the viewer, from the plane through the middle of the picture."""
+    """(P,) distance towards the viewer from the plane through the middle of the picture."""
 
 
 class RayScene:
-    """One mesh and everything that rays have found out about it.
+    """The ray-casting scene of one mesh, with its latest hits and its ambient occlusion.
 
     Args:
         mesh: head frame, mm.
@@ -76,20 +78,20 @@ class RayScene:
         self._vertices, self._faces = mesh.vertices, mesh.faces
         self._scene = EmbreeScene()
         TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
-        self._scene.run(*np.eye(3, dtype=np.float32)[:2, None])  # the first ray builds the tree; no two threads may
+        self._scene.run(*np.eye(3, dtype=np.float32)[:2, None])  # the first ray builds the tree, on one thread
         self._hits: dict[tuple[Camera, int], RayHits] = {}
         self._normals: FloatArray = np.zeros((0, 3))
-        self._sky: dict[float, NDArray[np.float32]] = {}
+        self._ambient: dict[float, NDArray[np.float32]] = {}
 
     def hits(self, frame: Camera, size: int) -> RayHits:
-        """What a camera sees with `size` × `size` pixels."""
+        """First hits of a camera with `size` × `size` pixels."""
         if (frame, size) not in self._hits:
-            self._hits[frame, size] = self._look(frame, size)
+            self._hits[frame, size] = self._cast_picture(frame, size)
             while len(self._hits) > _KEPT_HITS:
                 del self._hits[next(iter(self._hits))]
         return self._hits[frame, size]
 
-    def _look(self, frame: Camera, size: int) -> RayHits:
+    def _cast_picture(self, frame: Camera, size: int) -> RayHits:
         right, up, toward = frame.axes
         across, upright, local = ((self._vertices - np.array(frame.center_mm)) @ frame.axes.T).T
         columns, rows = _pixels_of(across / frame.half_mm, size), _pixels_of(-upright / frame.half_mm, size)
@@ -117,58 +119,62 @@ class RayScene:
     def ambient_occlusion(
         self, hits: RayHits, normals: FloatArray, key: FloatArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(V,) share of the near sky and (V,) share of a light that each vertex in view sees; 1 for the others.
+        """Light that reaches the visible vertices: ambient visibility (V,), and the visible share of a key light (V,).
+
+        Both are from 0 to 1; hidden vertices have 1.
 
         Args:
-            normals: (V, 3) unit; turned to the side in view.
-            key: (3,) unit, towards the middle of the light: a disc about 20 degrees wide, for soft shadows.
+            hits: the picture; it decides which vertices, and which sides of them, are visible.
+            normals: (V, 3) unit.
+            key: (3,) unit, towards the middle of the light, a disc about 20 degrees wide for soft shadows.
         """
         if not np.array_equal(normals, self._normals):
-            self._normals, self._sky = normals.copy(), {}
+            self._normals, self._ambient = normals.copy(), {}
         side = np.zeros(len(normals), dtype=np.float32)
         side[hits.corner] = hits.facing[:, None]
-        sky, light = np.ones((2, len(normals)), dtype=np.float32)
+        ambient, light = np.ones((2, len(normals)), dtype=np.float32)
         for sign in (-1.0, 1.0):
             rows = np.flatnonzero(side == sign)
             if len(rows):
-                sky[rows] = self._sky_of(rows, sign)
+                ambient[rows] = self._ambient_of(rows, sign)
         rows = np.flatnonzero(side)
         start = (self._vertices[rows] + _RAY_START_MM * normals[rows] * side[rows, None]).astype(np.float32)
         disc = key + 0.17 * fibonacci_sphere(_KEY_DIRECTIONS, 0.5)
         disc /= np.linalg.norm(disc, axis=1, keepdims=True)
-        lit = in_threads(lambda direction: self._free(start, direction, _SHADOW_MM), disc, _THREADS)
-        light[rows] = np.mean(list(lit), axis=0)
-        return sky, light
+        unshadowed = in_threads(lambda direction: self._unoccluded(start, direction, _SHADOW_MM), disc, _THREADS)
+        light[rows] = np.mean(list(unshadowed), axis=0)
+        return ambient, light
 
-    def _sky_of(self, rows: NDArray[np.int64], sign: float) -> NDArray[np.float32]:
-        """(n,) share of the near sky of vertices (n,), seen from one side; from any camera the same, so asked once."""
-        known = self._sky.setdefault(sign, np.full(len(self._vertices), np.nan, dtype=np.float32))
+    def _ambient_of(self, rows: NDArray[np.int64], sign: float) -> NDArray[np.float32]:
+        """(N,) ambient visibility of vertices (N,) on one side; independent of the camera, so computed once."""
+        known = self._ambient.setdefault(sign, np.full(len(self._vertices), np.nan, dtype=np.float32))
         new = rows[np.isnan(known[rows])]
         normal = (sign * self._normals[new]).astype(np.float32)
         start = (self._vertices[new] + _RAY_START_MM * normal).astype(np.float32)
 
-        def part(direction: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+        def ray(direction: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
             cosine = normal @ direction
             above = np.flatnonzero(cosine > 0.05)
-            return above, cosine[above], self._free(start[above], direction, _CREASE_MM)
+            return above, cosine[above], self._unoccluded(start[above], direction, _CREASE_MM)
 
         seen, total = np.zeros((2, len(new)), dtype=np.float32)
-        for above, cosine, free in in_threads(
-            part, fibonacci_sphere(_SKY_DIRECTIONS, 0.5).astype(np.float32), _THREADS
+        for above, cosine, visible in in_threads(
+            ray, fibonacci_sphere(_AMBIENT_DIRECTIONS, 0.5).astype(np.float32), _THREADS
         ):
-            seen[above] += cosine * free
+            seen[above] += cosine * visible
             total[above] += cosine
         known[new] = np.divide(seen, total, out=np.ones_like(seen), where=total > 0)
         return known[rows]
 
-    def _free(self, start: NDArray[np.float32], direction: FloatArray, reach_mm: float) -> NDArray[np.float32]:
+    def _unoccluded(self, start: NDArray[np.float32], direction: FloatArray, reach_mm: float) -> NDArray[np.float32]:
+        """(N,) 1 where nothing lies within reach of a start (N, 3) in a direction (3,), else 0."""
         reach = np.full(len(start), reach_mm, dtype=np.float32)
         blocked = self._scene.run(start, _along(direction, len(start)), dists=reach, query="OCCLUDED")
         return np.asarray(blocked != 0, dtype=np.float32)
 
 
 def _pixels_of(places: FloatArray, size: int) -> slice:
-    """The pixels of a row (or column) of `size` over -1..1 that `places` (N,) lie on, and one more on either side."""
+    """Pixels of a row or column of `size` over -1..1 that `places` (N,) span, and one more on either side."""
     first, last = ((float(end) + 1.0) / 2.0 * size for end in (places.min(), places.max()))
     return slice(int(np.clip(first - 1.0, 0, size)), int(np.clip(last + 2.0, 0, size)))
 
@@ -178,7 +184,7 @@ _scenes_lock = Lock()
 
 
 def scene_of(mesh: Mesh) -> RayScene:
-    """The scene of a mesh: the last few are kept for as long as their mesh, which cannot change, is in use."""
+    """The scene of a mesh. The latest few are kept while their meshes, which are immutable, are in use."""
     with _scenes_lock:
         scene = _scenes.pop(mesh, None)
     scene = scene or RayScene(mesh)

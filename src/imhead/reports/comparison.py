@@ -1,10 +1,11 @@
-"""Reports a person can read: what an edit moved, before against after, and how well a fit explains its scan."""
+"""Before against after: what changed between two heads, as a report that can be read and printed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imhead.checkpoint import Model
 from imhead.errors import InputError
-from imhead.rendering.figures import (
-    HEAD_CENTER_MM,
-    HEAD_HALF_MM,
-    Camera,
-    camera,
-    contact_sheet,
-    heat_colors,
-    legend,
-    round_limit,
-    shade,
-    stack,
-)
+from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.field import HeadField, expression_weights, field_change
+from imhead.measure.carrier import landmark_points
+from imhead.measure.table import MeasuredChange, measurement, values
+from imhead.measure.volumes import volume_changes, volumes
+from imhead.regions import Region
+from imhead.rendering.figures import contact_sheet, heat_colors, legend, round_limit, stack
+from imhead.rendering.raycast import Camera
+from imhead.rendering.shading import HEAD_CENTER_MM, HEAD_HALF_MM, camera, shade
 from imhead.reports.comparison_page import comparison_page
 from imhead.reports.movement import MovementField, in_balls, movement_of, signed_movement
 from imhead.surfaces.properties import is_closed, vertex_areas, volume_ml
-from imhead.types import Ball, FloatArray, Mesh
+from imhead.template.surface import template_of, template_path
+from imhead.types import Ball, FloatArray, Head, Mesh
 
 STATEMENT = (
     "This is a geometric comparison of two surfaces. It is not a surgical prediction: it knows nothing of tissue, "
@@ -45,26 +45,61 @@ _TURNS = (-90.0, -67.5, -45.0, -22.5, 0.0, 22.5, 45.0, 67.5, 90.0)  # azimuths o
 _TURN_SIZE = 300
 
 
-@dataclass(frozen=True)
-class MeasuredChange:
-    """One anthropometric measurement of two heads."""
+def compare_heads(
+    model: Model,
+    before: Head,
+    after: Head,
+    out: Path,
+    *,
+    regions: tuple[Region, ...] = (),
+    labels: tuple[str, str] = ("before", "after"),
+    resolution: int = 256,
+) -> dict[str, Any]:
+    """Write `report.json`, `heatmap.png` and `report.html` of what changed between two heads of one model.
 
-    name: str
-    """What it is called."""
-    unit: str
-    """`mm`, `degrees` or `ml`."""
-    before: float
-    """Its value on the first head."""
-    after: float
-    """Its value on the second."""
+    Args:
+        out: folder, made where missing; files of the same names are replaced.
+        regions: the regions that were edited; none compares the whole surface only.
+        labels: what to call the two.
+        resolution: cells along the longest side of the bounds.
+
+    Returns:
+        As `compare_meshes`. A model without a template gives no measurements and no volumes of regions.
+    """
+    first, second = HeadField(model, before), HeadField(model, after)
+    measurements: list[MeasuredChange] = []
+    by_region = None
+    if model.path is not None and template_path(model.path).is_file():
+        measurements, by_region = _neutral_changes(model, before, after)
+    return compare_meshes(
+        detailed_mesh(first.sdf, resolution),
+        detailed_mesh(second.sdf, resolution),
+        region_balls=[field.posed_ball(region.index) for field in (first, second) for region in regions],
+        movement_field=partial(field_change, first, second),
+        out=out,
+        labels=labels,
+        region_names=[region.name for region in regions],
+        measurements=measurements,
+        volume_by_region_ml=by_region,
+    )
+
+
+def _neutral_changes(model: Model, before: Head, after: Head) -> tuple[list[MeasuredChange], dict[str, float]]:
+    """On the neutral faces: every measurement of both heads, and ml that each region gained."""
+    template, points = template_of(model), landmark_points(model)
+    first, second = (values(points.on_head(model, head)) | volumes(model, head) for head in (before, after))
+    rows = [MeasuredChange(name, measurement(name).unit, first[name], second[name]) for name in first]
+    neutral = expression_weights({})
+    surfaces = [template.mesh(model, head, neutral).vertices for head in (before, after)]
+    return rows, volume_changes(template, model, *surfaces)
 
 
 def compare_meshes(
     before: Mesh,
     after: Mesh,
     *,
-    region_ball: Sequence[Ball] | None = None,
-    change: MovementField | None = None,
+    region_balls: Sequence[Ball] = (),
+    movement_field: MovementField | None = None,
     out: Path,
     labels: tuple[str, str] = ("before", "after"),
     region_names: Sequence[str] = (),
@@ -76,9 +111,8 @@ def compare_meshes(
     Args:
         before: head frame, mm.
         after: the same head after an edit, same frame.
-        region_ball: balls that bound the edited regions; give those of both heads where keypoints moved. None: no
-            inside and outside.
-        change: as in `signed_movement`.
+        region_balls: balls that bound the edited regions, of both heads; none if no region was named.
+        movement_field: as in `signed_movement`.
         out: folder, made where missing; files of the same names are replaced.
         labels: what to call the two.
         region_names: names of the edited regions, for the text.
@@ -98,26 +132,25 @@ def compare_meshes(
             raise InputError(f"{label}: the mesh has no faces to compare; give a surface")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder; choose another --out")
-    moved = signed_movement(before, after, change)
+    moved = signed_movement(before, after, movement_field)
     area = vertex_areas(after)
-    # no ball given means no region was named, so nothing is inside one
-    inside = in_balls(after.vertices, region_ball) if region_ball else np.zeros(len(moved), dtype=bool)
+    inside = in_balls(after.vertices, region_balls)
     result = _figures(before, after, moved, area, inside, labels=labels, region_names=region_names)
-    result["has_region"] = bool(region_ball)
+    result["has_region"] = bool(region_balls)
     result["measurements"] = [asdict(row) | {"change": row.after - row.before} for row in measurements]
     result["volume_by_region_ml"] = None if volume_by_region_ml is None else dict(volume_by_region_ml)
-    if region_ball and not inside.any():
+    if region_balls and not inside.any():
         result["warnings"].append("no part of the surface lies in the region; check that both heads are in mm")
     # most of a head stands still under a local edit: the scale is for what moved
     limit_mm = round_limit(moved[(area > 0) & (np.abs(moved) >= 0.05 * np.abs(moved).max())])
     result["heat_limit_mm"] = limit_mm
-    rows = _comparison_rows(before, after, moved, area, limit_mm, region_ball)
+    rows = _comparison_rows(before, after, moved, area, limit_mm, region_balls)
     bar = legend(limit_mm, title="moved inwards | outwards")
     out.mkdir(parents=True, exist_ok=True)
     names = [name for name in (*labels, "movement") for _ in rows[0]]
     sheet = contact_sheet([cell for row in rows for cell in row], names, columns=len(rows[0]))
     stack([sheet, bar]).save(out / "heatmap.png")
-    turning = _turning(before, after, moved, area, limit_mm, region_ball)
+    turning = _turning(before, after, moved, area, limit_mm, region_balls)
     (out / "report.html").write_text(comparison_page(result, rows, bar, turning), encoding="utf-8")
     (out / "report.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return result
@@ -159,7 +192,7 @@ def _figures(
     }
 
 
-def _comparison_window(balls: Sequence[Ball] | None) -> tuple[tuple[float, float, float], float]:
+def _comparison_window(balls: Sequence[Ball]) -> tuple[tuple[float, float, float], float]:
     """Middle and half side of a window: close in where a region is given, else all of the head."""
     if not balls:
         return HEAD_CENTER_MM, HEAD_HALF_MM
@@ -170,7 +203,7 @@ def _comparison_window(balls: Sequence[Ball] | None) -> tuple[tuple[float, float
     return (HEAD_CENTER_MM if half_mm == HEAD_HALF_MM else (x, y, z)), half_mm
 
 
-def _comparison_cameras(after: Mesh, effort: FloatArray, balls: Sequence[Ball] | None) -> list[Camera]:
+def _comparison_cameras(after: Mesh, effort: FloatArray, balls: Sequence[Ball]) -> list[Camera]:
     """Front, three-quarter and profile, from the side that moved, close in where a region is given."""
     center_mm, half_mm = _comparison_window(balls)
     middle = effort @ after.vertices / effort.sum() if effort.sum() > 0 else np.zeros(3)
@@ -182,7 +215,7 @@ def _comparison_cameras(after: Mesh, effort: FloatArray, balls: Sequence[Ball] |
 
 
 def _comparison_rows(
-    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball] | None
+    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball]
 ) -> list[list[NDArray[np.uint8]]]:
     """Rows before, after, movement; one picture for each camera."""
     looks = _comparison_cameras(after, np.abs(moved) * area, balls)
@@ -195,7 +228,7 @@ def _comparison_rows(
 
 
 def _turning(
-    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball] | None
+    before: Mesh, after: Mesh, moved: FloatArray, area: FloatArray, limit_mm: float, balls: Sequence[Ball]
 ) -> list[Image.Image]:
     """Strips of pictures before, after and of the movement, all from the same directions from right to left."""
     center_mm, half_mm = _comparison_window(balls)

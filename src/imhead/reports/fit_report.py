@@ -18,29 +18,24 @@ from imhead.fitting.fit import FitResult
 from imhead.io.atomic import write_atomically
 from imhead.io.mesh_file import write_mesh
 from imhead.rendering.figures import (
-    BACKGROUND,
     FIT_WARM,
     INK,
     SCAN_BLUE,
-    as_surface,
-    camera,
     contact_sheet,
-    depth_map,
-    flat_color,
     heat_colors,
     legend,
     round_limit,
-    shade,
     stack,
     text_font,
 )
+from imhead.rendering.shading import BACKGROUND, as_surface, camera, depth_map, flat_color, shade
 from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray, IntArray, Mesh, Scan
 
 
 def write_fit(result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
     """Write `head.safetensors`, `head.ply`, `overlay.ply`, `report.json` and `report.png`; what the report says."""
-    report: dict[str, Any] = dict(result.report())
+    report = result.report()
     save_head(result.head, folder / "head.safetensors")
     write_mesh(result.mesh, folder / "head.ply")
     back = np.linalg.inv(result.scan_to_head)

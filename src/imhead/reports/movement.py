@@ -15,7 +15,7 @@ MovementField = Callable[[FloatArray], FloatArray]
 """Points (N, 3) in mm → how far the surface moved there (N,), mm, outwards positive."""
 
 
-_DOUBT = 0.25  # where the fields tell of less than this share of the movement, they are right
+_DOUBT = 0.25  # below this share of the mesh's movement, the fields' value is taken
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Movement:
     """Area that these figures are over, square centimetres."""
 
 
-def signed_movement(before: Mesh, after: Mesh, change: MovementField | None = None) -> FloatArray:
+def signed_movement(before: Mesh, after: Mesh, movement_field: MovementField | None = None) -> FloatArray:
     """(V,) signed distance in mm from each vertex of `after` to the surface of `before`; positive is outwards.
 
     Args:
-        change: what the heads' own fields say of the movement at some points. A mesh shows the mouth behind the lips
-            only where its cells are fine or coarse enough to let it out; where such a part came to light, and the
-            fields say that nothing moved so far, they are right.
+        movement_field: the movement by the heads' own fields. A mesh may show the mouth behind the lips on one head
+            and not on the other; where the fields say that the surface moved much less, their value is taken.
     """
     moved = signed_distance(after.vertices, before)
     rows = np.flatnonzero(moved)
-    if change is not None and len(rows):
-        told = change(after.vertices[rows])
-        moved[rows] = np.where(np.abs(told) < _DOUBT * np.abs(moved[rows]), told, moved[rows])
+    if movement_field is not None and len(rows):
+        by_field = movement_field(after.vertices[rows])
+        doubtful = np.abs(by_field) < _DOUBT * np.abs(moved[rows])
+        moved[rows] = np.where(doubtful, by_field, moved[rows])
     return moved
 
 

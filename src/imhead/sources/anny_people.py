@@ -1,4 +1,4 @@
-"""People drawn for Anny: ages from one year to old, both sides of a face together, and no parameter far out."""
+"""Random people of Anny: ages from 1 to 85 years, nearly symmetric faces, and no extreme parameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from imhead.sources.anny import PHENOTYPES, AnnyModel, Person
 
 YEARS = (1.0, 85.0)
-"""Ages are drawn evenly between these."""
+"""Ages are uniform between these."""
 _SPREAD = {"ear": 0.25, "eye": 0.12, "mouth": 0.15, "neck": 0.1, "head": 0.08, "forehead": 0.1}
 _SPREAD_ELSEWHERE = 0.18
 _ASYMMETRY = 0.04
@@ -15,12 +15,12 @@ _FARTHEST = 2.5  # standard deviations
 
 
 def draw_person(anny: AnnyModel, seed: int) -> Person:
-    """The person that `seed` names."""
+    """The person of a seed."""
     rng = np.random.default_rng([0xA22, seed])
     gender = float(rng.integers(2))
     value = {
         "age": anny.age(rng.uniform(*YEARS)),
-        # most people look like one gender, few exactly like the drawing board's
+        # most people lie near one end of the gender axis, few exactly at it
         "gender": abs(gender - rng.beta(1.0, 4.0)),
         "muscle": _middling(rng, 0.15),
         "weight": _middling(rng, 0.18),

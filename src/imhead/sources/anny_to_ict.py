@@ -1,6 +1,6 @@
-"""The fixed correspondence from Anny to ICT-FaceKit: for each vertex of ICT's topology its place on Anny's surface.
+"""The fixed correspondence from ICT-FaceKit to Anny: a point on Anny's surface for each vertex of ICT's topology.
 
-It ships with the package; tools/anny_places.py found it once by registering the two mean heads.
+It ships with the package; tools/anny_places.py computes it by registering the two mean heads.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ ASSET = "anny_to_ict.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class AnnyToIct:
-    """Places of ICT's vertices on Anny's faces."""
+    """Points on Anny's faces, one for each vertex of ICT."""
 
     corners: IntArray
-    """(V, 3) vertices of Anny around the place of each vertex of ICT."""
+    """(V, 3) vertices of Anny: the corners of the face that each point lies on."""
     shares: FloatArray
-    """(V, 3) float32 barycentric, summing to one."""
+    """(V, 3) float32 barycentric coordinates."""
 
     def carried(self, vertices: FloatArray) -> FloatArray:
-        """ICT's topology (V, 3) float32 on a head of Anny, given its vertices (W, 3), posed or not."""
+        """A head of Anny, vertices (W, 3) in any pose, on ICT's topology: (V, 3) float32."""
         return np.einsum("vk,vkc->vc", self.shares, vertices[self.corners].astype(np.float32))
 
 
 def topology_digest(anny: AnnyModel) -> str:
-    """Hash of the faces that the places refer to."""
+    """Hash of the faces that the correspondence refers to."""
     faces = np.concatenate([anny.skin_faces, anny.eye_faces]).astype(np.int64)
     return hashlib.sha256(np.ascontiguousarray(faces).tobytes()).hexdigest()[:16]
 
@@ -44,11 +44,13 @@ def read_anny_to_ict(anny: AnnyModel) -> AnnyToIct:
     """The correspondence for the heads of `anny`.
 
     Raises:
-        InputError: it was found for other faces of Anny.
+        InputError: the correspondence refers to other faces.
     """
     digest, corners, shares = _shipped()
     if digest != topology_digest(anny):
-        raise InputError("Anny's arrays have other faces than the correspondence to ICT; delete them from the cache")
+        raise InputError(
+            "Anny's arrays have other faces than the correspondence to ICT; delete their file to build it again"
+        )
     return AnnyToIct(corners, shares)
 
 

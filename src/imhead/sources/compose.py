@@ -1,4 +1,4 @@
-"""Heads whose regions come from different identities: what makes a linear source a non-linear population."""
+"""Composed heads, whose regions come from different identities: a non-linear population from a linear source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imhead.sources.ict import IDENTITY_MODES, IctModel
 from imhead.types import BoolArray, FloatArray, IntArray
 
 _MASK_SHARPNESS = 3.5
-_SAME_PARENT_BOTH_SIDES = 0.85  # chance that the two eyes, or the two ears, come from one person
+_SAME_PARENT_BOTH_SIDES = 0.85  # probability that both eyes, or both ears, come from one parent
 _GROUP_SETS: tuple[tuple[str, ...], ...] = (
     ("left_eye",), ("right_eye",), ("nose",), ("mouth",), ("chin", "jaw"), ("cheek",),
     ("forehead", "brow", "temple", "scalp", "occiput"), ("left_ear",), ("right_ear",), ("neck", "shoulder"),
@@ -21,12 +21,12 @@ _GROUP_SETS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class ComposeConfig:
-    """How a population is drawn."""
+    """How composed heads are drawn."""
 
     composed_fraction: float = 0.6
-    """Part of the heads that mix parents; the others are plain draws of the linear model."""
+    """Fraction of the heads that are composed; the others are plain draws of the linear model."""
     max_parents: int = 4
-    """Most identities that one head is composed of."""
+    """Largest number of parents of a head."""
     spread: float = 1.0
     """Standard deviation of the identity coefficients."""
 
@@ -43,18 +43,18 @@ def group_masks(vertices: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Composition:
-    """What a composed head is made of; a head with one parent is a plain draw of the linear model."""
+    """The parameters of a composed head; with one parent it is a plain draw of the linear model."""
 
     coefficients: FloatArray
     """(P, 100) float32 identity coefficients of each parent, in standard deviations."""
     mirrored: BoolArray
-    """(P,) whether a parent is taken mirrored."""
+    """(P,) bool: the parent is mirrored."""
     choice: IntArray
-    """(10,) the parent that each group of regions comes from."""
+    """(10,) index of the parent of each group of regions."""
 
 
 def draw_composition(seed: int, config: ComposeConfig) -> Composition:
-    """The composition that `seed` names; every parent is drawn anew, so no two heads share one."""
+    """The composition of a seed; its parents are its own, so no two heads share one."""
     rng = np.random.default_rng([0x1C7, seed])
     count = 1 if rng.random() >= config.composed_fraction else int(rng.integers(2, config.max_parents + 1))
     coefficients, mirrored = np.zeros((count, IDENTITY_MODES), dtype=np.float32), np.zeros(count, dtype=bool)
@@ -81,12 +81,12 @@ def composed_offsets(ict: IctModel, masks: FloatArray, composition: Composition)
 
 
 def draw_identity(ict: IctModel, masks: FloatArray, seed: int, config: ComposeConfig) -> FloatArray:
-    """Offsets (V, 3) from the mean head, mm, of the identity that `seed` names; the same seed, the same head."""
+    """Offsets (V, 3) from the mean head, mm, of the identity of a seed."""
     return composed_offsets(ict, masks, draw_composition(seed, config))
 
 
 def draw_expression(seed: int) -> FloatArray:
-    """ARKit weights (52,) of a plausible expression: a few related units, mostly alike on both sides."""
+    """ARKit weights (52,) of a plausible expression: a few related units, mostly symmetric."""
     rng = np.random.default_rng([0xE4, seed])
     weights = np.zeros(len(ARKIT_NAMES))
 
@@ -123,7 +123,7 @@ def draw_expression(seed: int) -> FloatArray:
     for stem in ("cheekPuff", "cheekSquint", "noseSneer"):
         if rng.random() < 0.12:
             put(stem, rng.random())
-    # mouthClose undoes jawOpen at the lips and means nothing beyond it
+    # mouthClose undoes jawOpen at the lips; more of it has no meaning
     if weights[ARKIT_NAMES.index("jawOpen")] > 0 and rng.random() < 0.2:
         weights[ARKIT_NAMES.index("mouthClose")] = rng.random() * weights[ARKIT_NAMES.index("jawOpen")]
     return weights

@@ -1,4 +1,4 @@
-"""Expressions of one head, as ARKit weights: combinations that faces make, never 52 independent coins."""
+"""Random expressions of a head, as ARKit weights in plausible combinations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.sources.compose import draw_expression
 from imhead.types import FloatArray
 
-# a stem without a side stands for both; a number is the weight at full strength
+# a stem stands for both sides; a number is the weight at full strength
 EMOTIONS: Mapping[str, Mapping[str, float]] = {
     "joy": {"mouthSmile": 0.8, "cheekSquint": 0.6, "eyeSquint": 0.3, "mouthDimple": 0.2},
     "laughter": {"mouthSmile": 0.9, "jawOpen": 0.5, "cheekSquint": 0.7, "eyeSquint": 0.5, "mouthUpperUp": 0.3},
@@ -34,7 +34,7 @@ SPEECH: Mapping[str, Mapping[str, float]] = {
 }
 _KINDS = ("emotion", "speech", "free")
 _SHARES = (0.35, 0.3, 0.35)
-# two that pull one place apart: the weaker one is dropped
+# pairs of units that contradict each other: the weaker one is dropped
 _OPPOSITES = (
     ("mouthSmile", "mouthFrown"), ("mouthSmile", "mouthPucker"), ("mouthStretch", "mouthPucker"),
     ("mouthDimple", "mouthPucker"), ("mouthPress", "mouthFunnel"), ("mouthPress", "jawOpen"), ("cheekPuff", "jawOpen"),
@@ -44,23 +44,23 @@ _OPPOSITES = (
 
 
 def draw_expressions(seed: int, count: int) -> FloatArray:
-    """ARKit weights (count, 52) float32 of the expressions of the head that `seed` names.
+    """ARKit weights (count, 52) float32 of the expressions of the head with this seed.
 
     The first is neutral, the second has its eyes shut, the third its mouth wide open; the rest are emotions, speech and
-    free combinations in random order. Both sides move together, most of the time almost alike.
+    free combinations in random order, mostly close to symmetric.
     """
     rng = np.random.default_rng([0xE5, seed])
     rows: list[FloatArray] = [np.zeros(len(ARKIT_NAMES))]
     for k in range(1, count):
-        weights = _drawn(str(rng.choice(_KINDS, p=_SHARES)), rng)
-        held = {1: "eyeBlink", 2: "jawOpen"}.get(k)
-        if held:
-            _put(weights, held, 1.0 if k == 1 else rng.uniform(0.5, 1.0), 0.0)
-        rows.append(without_opposites(weights, held))
+        weights = _draw_weights(str(rng.choice(_KINDS, p=_SHARES)), rng)
+        required = {1: "eyeBlink", 2: "jawOpen"}.get(k)
+        if required:
+            _put(weights, required, 1.0 if k == 1 else rng.uniform(0.5, 1.0), 0.0)
+        rows.append(without_opposites(weights, required))
     return np.stack(rows[:count]).astype(np.float32)
 
 
-def _drawn(kind: str, rng: np.random.Generator) -> FloatArray:
+def _draw_weights(kind: str, rng: np.random.Generator) -> FloatArray:
     if kind == "free":
         return draw_expression(int(rng.integers(2**31)))
     table = EMOTIONS if kind == "emotion" else SPEECH
@@ -74,25 +74,25 @@ def _drawn(kind: str, rng: np.random.Generator) -> FloatArray:
     return weights
 
 
-def without_opposites(weights: FloatArray, held: str | None = None) -> FloatArray:
-    """The same (52,) weights, less one of any two units that pull one place apart: the weaker, and never `held`."""
+def without_opposites(weights: FloatArray, required: str | None = None) -> FloatArray:
+    """Weights (52,), with the weaker unit of every pair of opposites set to zero; `required` is never dropped."""
     kept = weights.copy()
     for pair in _OPPOSITES:
-        strength = [kept[_members(stem)].max() + 2.0 * (stem == held) for stem in pair]
-        if min(kept[_members(stem)].max() for stem in pair) > 0:
-            kept[_members(pair[int(np.argmin(strength))])] = 0.0
-    # mouthClose undoes jawOpen at the lips and means nothing beyond it
+        strength = [kept[_rows(stem)].max() + 2.0 * (stem == required) for stem in pair]
+        if min(kept[_rows(stem)].max() for stem in pair) > 0:
+            kept[_rows(pair[int(np.argmin(strength))])] = 0.0
+    # mouthClose undoes jawOpen at the lips; more of it has no meaning
     close, jaw = ARKIT_NAMES.index("mouthClose"), ARKIT_NAMES.index("jawOpen")
     kept[close] = min(kept[close], kept[jaw])
     return kept
 
 
 def _put(weights: FloatArray, stem: str, value: float, lean: float) -> None:
-    for row in _members(stem):
+    for row in _rows(stem):
         sign = float(ARKIT_NAMES[row] == f"{stem}Left") - float(ARKIT_NAMES[row] == f"{stem}Right")
         weights[row] = np.clip(value + sign * lean, 0.0, 1.0)
 
 
 @cache
-def _members(stem: str) -> list[int]:
+def _rows(stem: str) -> list[int]:
     return [k for k, name in enumerate(ARKIT_NAMES) if name in (stem, f"{stem}Left", f"{stem}Right")]

@@ -1,8 +1,8 @@
-"""ICT-FaceKit Light as a source of registered heads: a user's clone, or the packed file; one reader each.
+"""ICT-FaceKit Light as a source of registered heads, read from a clone or from a packed file.
 
 ICT-FaceKit (USC Institute for Creative Technologies, MIT licence) is a linear model of light-stage scans: a generic
-head, 100 identity modes and ARKit-style expression shapes, in centimetres. Only what a scanner sees is kept: the skin
-with its mouth socket and the two eyeballs. Each is closed here, and the head is their union.
+head, 100 identity modes and ARKit-style expression shapes, in centimetres. Only the parts that a scanner sees are kept:
+the skin with its mouth socket, and the two eyeballs. Each is made a closed surface; the head is their union.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from imhead.types import FloatArray, IntArray
 
 IDENTITY_MODES = 100
 _CM = 10.0
-_ORIGIN_MM = np.array([0.0, 6.0, 10.0])  # midway between the ears, in ICT's own frame
-_SKIN_VERTICES = slice(0, 13294)
-# each eyeball is an outer body around an inner one, the iris, which no scanner touches
-_OUTER_EYE_VERTICES = (slice(21451, 22221), slice(23021, 23791))
+_ORIGIN_MM = np.array([0.0, 6.0, 10.0])  # midway between the ears, in ICT's frame
+KEPT_VERTICES = np.r_[0:13294, 21451:22221, 23021:23791]
+"""Skin, and the outer body of each eyeball; its inner body, the iris, is hidden from a scanner."""
 _SKIN_POLYGONS = slice(0, 13226)
 _FACE_POLYGONS = slice(0, 11144)
 _EYE_POLYGONS = slice(21496, 24692)
@@ -39,19 +38,17 @@ class IctModel:
     mean: FloatArray
     """(V, 3) float32 generic head: lips closed, eyes open."""
     identity: FloatArray
-    """(100, V, 3) float32 offsets for one standard deviation of each mode."""
+    """(100, V, 3) float32 offsets for one standard deviation of each mode; zero for modes that were not read."""
     expressions: FloatArray
     """(52, V, 3) float32 offsets at weight 1, in ARKit order; zero where ICT has no such shape (tongueOut)."""
     skin_faces: IntArray
-    """(F, 3) skin and mouth socket with the bust cut and the lid openings fan-capped: a closed surface."""
+    """(F, 3) skin and mouth socket, closed by fans at the bust's cut and the lid openings."""
     skin_open_faces: IntArray
-    """(F, 3) the same without the caps and the mouth socket: what a person calls the skin."""
+    """(F, 3) `skin_faces` without the caps and the mouth socket."""
     eye_faces: IntArray
     """(F, 3) the outer bodies of both eyeballs, closed surfaces."""
     mirror: IntArray
-    """(V,) the vertex at the mirrored place."""
-    modes_read: int
-    """How many identity modes the source held; 100 for the full model."""
+    """(V,) index of each vertex's mirror vertex."""
 
     @property
     def canonical_offset(self) -> FloatArray:
@@ -59,17 +56,17 @@ class IctModel:
         return CANONICAL_JAW_OPEN * self.expressions[ARKIT_NAMES.index("jawOpen")]
 
     def identity_offsets(self, coefficients: FloatArray) -> FloatArray:
-        """Offsets from the mean, (V, 3), for (100,) coefficients in standard deviations."""
+        """Offsets (V, 3) from the mean head, mm, for coefficients (100,) in standard deviations."""
         flat = self.identity.reshape(len(self.identity), -1)
         return (coefficients.astype(np.float32) @ flat).reshape(-1, 3)
 
     def expression_offsets(self, weights: FloatArray) -> FloatArray:
-        """Offsets from neutral, (V, 3), for (52,) ARKit weights."""
+        """Offsets (V, 3) from the neutral head, mm, for ARKit weights (52,)."""
         active = np.flatnonzero(weights)
         return np.einsum("k,kvc->vc", weights[active].astype(np.float32), self.expressions[active])
 
     def mirrored(self, offsets: FloatArray) -> FloatArray:
-        """The (V, 3) offsets of the mirrored head."""
+        """The offsets (V, 3) of the mirrored head."""
         return offsets[self.mirror] * np.array([-1.0, 1.0, 1.0], dtype=np.float32)
 
 
@@ -77,11 +74,11 @@ def read_ict(path: Path, *, modes: int = IDENTITY_MODES, expressions: Sequence[s
     """Read the packed `.npz`, or a clone of ICT-FaceKit (its root or its `FaceXModel` folder).
 
     Args:
-        modes: identity modes to read; the others stay zero.
-        expressions: ICT shape names to read from a clone, all that map to ARKit by default.
+        modes: number of identity modes to read; the others stay zero.
+        expressions: names of ICT's shapes to read from a clone; by default all that map to ARKit.
 
     Raises:
-        InputError: the path is neither, or a file that is asked for is missing.
+        InputError: the path is neither, or a file is missing.
     """
     if path.is_file() and path.suffix == ".npz":
         return _read_packed(path, modes)
@@ -127,9 +124,9 @@ def _read_clone(folder: Path, modes: int, expressions: Sequence[str] | None) -> 
 
 
 def _read_obj(path: Path, with_polygons: bool = False) -> tuple[FloatArray, IntArray]:
-    # read by hand: a mesh library would merge or reorder vertices, and the order is the registration
+    # no mesh library: it would merge or reorder vertices, whose order is the registration
     if not path.is_file():
-        raise InputError(f"{path}: missing from the clone of ICT-FaceKit; clone it again")
+        raise InputError(f"{path}: is missing from the clone of ICT-FaceKit; clone it again")
     vertices: list[list[float]] = []
     polygons: list[list[int]] = []
     with path.open(encoding="ascii") as lines:
@@ -150,7 +147,7 @@ def _triangles(polygons: IntArray) -> IntArray:
 def _assemble(
     vertices: FloatArray, identity: FloatArray, shapes: dict[str, FloatArray], polygons: IntArray
 ) -> IctModel:
-    keep = np.r_[_SKIN_VERTICES, _OUTER_EYE_VERTICES[0], _OUTER_EYE_VERTICES[1]]
+    keep = KEPT_VERTICES
     if len(vertices) <= keep.max() or len(polygons) <= _EYE_POLYGONS.stop - 1:
         raise InputError(f"not ICT-FaceKit Light: {len(vertices)} vertices where 26719 are expected")
     renumber = np.full(len(vertices), -1, dtype=np.int64)
@@ -168,7 +165,7 @@ def _assemble(
     eyes = renumber[_triangles(polygons[_EYE_POLYGONS])]
     eyes = eyes[(eyes >= 0).all(axis=1)]
     loops = boundary_loops(skin)
-    # each loop is closed by a fan around one more vertex that moves with the loop
+    # a fan closes each loop; its centre is a new vertex, the mean of the loop
     centers = [loop.mean(axis=0) for loop in (mean[loop] for loop in loops)]
     caps = [_fan(loop, len(mean) + k) for k, loop in enumerate(loops)]
     extended = np.concatenate([mean, np.stack(centers).astype(np.float32)])
@@ -186,12 +183,11 @@ def _assemble(
         skin_open_faces=renumber[_triangles(polygons[_FACE_POLYGONS])],
         eye_faces=eyes,
         mirror=mirror.astype(np.int64),
-        modes_read=len(identity),
     )
 
 
 def boundary_loops(faces: IntArray) -> list[IntArray]:
-    """The closed chains of edges that have only one face, each in the direction of its faces."""
+    """The boundary loops of a mesh, as vertex indices in the direction of its faces (F, 3)."""
     edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     twins = set(map(tuple, edges[:, ::-1].tolist()))
     following = {a: b for a, b in edges.tolist() if (a, b) not in twins}
@@ -208,5 +204,5 @@ def boundary_loops(faces: IntArray) -> list[IntArray]:
 
 
 def _fan(loop: IntArray, center: int) -> IntArray:
-    # the open border runs along its faces, so the cap runs against it
+    # the loop follows the direction of its faces, so the cap has the opposite direction
     return np.stack([np.roll(loop, -1), loop, np.full(len(loop), center)], axis=1)

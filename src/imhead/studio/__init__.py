@@ -1,5 +1,9 @@
-"""The studio: a head in the browser, to be clicked and changed.
+"""The studio: edit heads in the browser.
 
-`document`, `commands`, `history` and `studio` know nothing of a browser: a person's work as values and commands.
-`surface` keeps the mesh of the head that is shown. `server`, `page` and `panels` translate widgets into commands.
+Three rooms, each of which imports only from those before it:
+
+- `state`: the work itself as immutable values. Documents, commands that make a new document, the history of steps, and
+  project files. It knows no browser, no mesh and no thread.
+- `session`: one browser tab without its widgets. Its thread, the surface of the shown head, uploads and exports.
+- `web`: the page. The server and who may connect, the 3D view, and panels that turn widgets into commands.
 """

@@ -1,4 +1,7 @@
-"""Where a surface passes through itself, and a way out of it: lips that touch, lids that meet."""
+"""Self-intersections of a surface, found and smoothed away: lips that touch, lids that meet.
+
+Shape legend: V vertices, F faces, E edges.
+"""
 
 from __future__ import annotations
 
@@ -13,38 +16,44 @@ _ROUNDS = 16
 
 
 def edges_of(faces: IntArray) -> IntArray:
-    """(E, 2) edges of faces (F, 3), each once, the smaller vertex first."""
+    """(E, 2) edges of faces (F, 3), each once, the smaller vertex index first."""
     edges: IntArray = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
     return edges
 
 
 def crossing_edges(vertices: FloatArray, faces: IntArray) -> IntArray:
-    """Edges (E, 2) that pass through a face which they do not touch: where a surface crosses itself."""
+    """Edges (E, 2) that pass through a face with which they share no vertex.
+
+    Args:
+        vertices: (V, 3), any units.
+        faces: (F, 3).
+    """
     edges = edges_of(faces)
-    start, way = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
+    start, along = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
     scene = EmbreeScene()
     TriangleMesh(scene, vertices.astype(np.float32), faces.astype(np.int32))
-    length = np.linalg.norm(way, axis=1)
-    direction = way / np.maximum(length, 1e-9)[:, None]
+    length = np.linalg.norm(along, axis=1)
+    direction = along / np.maximum(length, 1e-9)[:, None]
     crossing = np.zeros(len(edges), dtype=bool)
-    # its own faces lie at both ends: from both sides, the first face beyond them counts
-    for origin, along in ((start, direction), (start + way, -direction)):
-        begin = (origin + 0.02 * length[:, None] * along).astype(np.float32)
-        hit = scene.run(begin, along.astype(np.float32), dists=(0.96 * length).astype(np.float32), output=1)
-        met = hit["primID"]
-        apart = met >= 0
-        corners = faces[np.maximum(met, 0)]
-        apart &= ~(corners[:, :, None] == edges[:, None, :]).any(axis=(1, 2))
-        crossing |= apart & (hit["tfar"] < 0.96 * length)
+    # rays start a little way along the edge and stop short of its end, because its own faces lie at both ends
+    for end, ray in ((start, direction), (start + along, -direction)):
+        origin = (end + 0.02 * length[:, None] * ray).astype(np.float32)
+        hit = scene.run(origin, ray.astype(np.float32), dists=(0.96 * length).astype(np.float32), output=1)
+        face = hit["primID"]
+        crossed = face >= 0
+        corners = faces[np.maximum(face, 0)]
+        crossed &= ~(corners[:, :, None] == edges[:, None, :]).any(axis=(1, 2))
+        crossing |= crossed & (hit["tfar"] < 0.96 * length)
     return edges[crossing]
 
 
 def untangled(vertices: FloatArray, faces: IntArray) -> FloatArray:
-    """Vertices (V, 3) of a surface that no longer passes through itself, as far as a few rounds of smoothing bring it.
+    """Vertices (V, 3) after smoothing that takes self-intersections apart; some may be left after 16 rounds.
 
-    Only what crosses, and one ring around it, is moved: halfway to the mean of its neighbours in each round.
+    Each round moves the vertices of crossing edges, and one ring around them, halfway to the mean of their neighbours.
 
     Args:
+        vertices: (V, 3), any units.
         faces: (F, 3) of the sheets that must not cross.
     """
     crossing = crossing_edges(vertices, faces)
@@ -52,14 +61,14 @@ def untangled(vertices: FloatArray, faces: IntArray) -> FloatArray:
         return vertices
     edges = edges_of(faces)
     both = np.concatenate([edges, edges[:, ::-1]])
-    near = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), (len(vertices), len(vertices))).tocsr()
-    count = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1.0)[:, None]
+    neighbours = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), (len(vertices), len(vertices))).tocsr()
+    count = np.maximum(np.asarray(neighbours.sum(axis=1)).ravel(), 1.0)[:, None]
     moved = vertices.copy()
     for _ in range(_ROUNDS):
         marked = np.zeros(len(vertices))
         marked[crossing] = 1.0
-        moving = np.flatnonzero(marked + near @ marked)
-        moved[moving] = 0.5 * moved[moving] + 0.5 * ((near @ moved) / count)[moving]
+        moving = np.flatnonzero(marked + neighbours @ marked)
+        moved[moving] = 0.5 * moved[moving] + 0.5 * ((neighbours @ moved) / count)[moving]
         crossing = crossing_edges(moved, faces)
         if not len(crossing):
             break

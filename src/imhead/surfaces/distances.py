@@ -33,13 +33,13 @@ def point_to_surface(points: FloatArray, mesh: Mesh) -> tuple[FloatArray, FloatA
 
 
 def signed_distance(points: FloatArray, mesh: Mesh) -> FloatArray:
-    """(N,) signed distance from each point to a mesh, negative inside.
+    """(N,) signed distance from each point to a mesh, negative inside; exact, in the units of the mesh.
 
-    The magnitude is the exact distance. The sign comes from the winding number where the mesh is watertight, else from
-    the angle-weighted pseudonormal of the closest point, which needs no closed surface.
+    The sign comes from the winding number if the mesh is watertight, else from the angle-weighted pseudonormal at the
+    closest point, which needs no closed surface.
 
     Raises:
-        InputError: as `point_to_surface`, or the mesh has no face with an area.
+        InputError: as `point_to_surface`, or no face of the mesh has an area.
     """
     query = _checked_points(points)
     check_mesh(mesh, "the mesh")
@@ -59,7 +59,12 @@ def signed_distance(points: FloatArray, mesh: Mesh) -> FloatArray:
 
 
 def check_mesh(mesh: Mesh, name: str) -> None:
-    # libigl segfaults on an empty array; Mesh itself already refuses bad indices, NaN and bad shapes
+    """Refuse a mesh without faces; `Mesh` itself has refused bad indices, NaN and wrong shapes.
+
+    Raises:
+        InputError: the mesh has no faces; the message begins with `name`.
+    """
+    # libigl segfaults on an empty array
     if not len(mesh.faces) or not len(mesh.vertices):
         raise InputError(f"{name} has no faces; give a surface, not points")
 

@@ -1,4 +1,4 @@
-"""Mending triangle meshes: merging equal points, leaving out what is no surface.
+"""Mending triangle meshes: equal points merged, degenerate faces and unused points left out.
 
 Shape legend: V vertices, F faces.
 """
@@ -41,7 +41,7 @@ def merge_equal_points(points: NDArray[Any], faces: NDArray[Any]) -> tuple[Float
 
 
 def surface_faces(points: FloatArray, faces: IntArray) -> NDArray[np.bool_]:
-    """(F,) True for faces with area: three different corners, not on one line (height over the longest edge > 1e-7)."""
+    """(F,) True for faces with area: three different corners, and a height above 1e-7 of the longest edge."""
     a, b, c = (points[faces[:, k]] for k in range(3))
     longest = np.max([np.linalg.norm(e, axis=1) for e in (b - a, c - b, a - c)], axis=0)
     twice_area = np.linalg.norm(face_cross(points, faces), axis=1)
@@ -51,7 +51,7 @@ def surface_faces(points: FloatArray, faces: IntArray) -> NDArray[np.bool_]:
 
 
 def without_unused_points(points: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
-    """Points that a face names, in their order, and the faces that index them."""
+    """(V', 3) points that a face uses, in their order, and the (F, 3) faces that index them."""
     used = np.zeros(len(points), dtype=bool)
     used[faces.reshape(-1)] = True
     return points[used], (np.cumsum(used) - 1)[faces]

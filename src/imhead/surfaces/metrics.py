@@ -1,7 +1,9 @@
 """Accuracy of one surface against another, in millimetres: pure functions of two meshes.
 
 Chamfer is the mean of the two one-way mean distances, not squared. Distances are from area-weighted samples on one
-mesh to the exact surface of the other (point to triangle), so no figure has a floor set by the sampling density.
+mesh to the exact surface of the other (point to triangle), so the sampling density puts no lower bound on any figure.
+
+Shape legend: N points, F faces.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class SurfaceMetrics:
     backward_mm: float
     """Mean distance from the true surface to the predicted one (completeness)."""
     normal_consistency: float
-    """Mean SIGNED cosine between the normal of a sample and that of the closest face, both ways; 1 is perfect and a
+    """Mean signed cosine between the normals of a sample and of its closest face, both ways; 1 is perfect, and a
     surface turned inside out scores -1."""
     fscore_1mm: float
     """Harmonic mean of the shares of samples within 1 mm, both ways; 0-1."""
@@ -48,18 +50,18 @@ def surface_metrics(
 ) -> SurfaceMetrics:
     """Accuracy of a predicted surface, in mm.
 
-    Samples are drawn on the masked faces, in the region; distances go to the whole of the other mesh, mask and region
-    or not, so that a rim costs nothing: what is seen of one mouth cavity may be hidden in the other. Both meshes are
-    sampled with the same seed: swapping them swaps `forward_mm` and `backward_mm` and changes nothing else.
+    Mask and region limit where samples are drawn, not where the closest points lie: those may be anywhere on the other
+    mesh, because what one mouth cavity shows the other may hide. Both meshes are sampled with the same seed, so
+    swapping them swaps `forward_mm` and `backward_mm` and changes nothing else.
 
     Args:
         predicted: predicted surface, mm.
         truth: true surface in the same frame, mm.
         samples: points drawn on each mesh.
         seed: the same seed gives the same figures.
-        predicted_mask: (F,) bool, the faces of `predicted` that count (visible, say); None for all.
+        predicted_mask: (F,) bool, the faces of `predicted` to sample, such as the visible ones; None for all.
         truth_mask: (F,) bool, the same for `truth`.
-        region: points (N, 3) → (N,) bool, where samples are drawn; None for everywhere.
+        region: points (N, 3) → (N,) bool, True where samples are drawn; None for everywhere.
 
     Raises:
         InputError: an empty mesh, mask or region, or a mask of the wrong shape.

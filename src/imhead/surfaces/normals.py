@@ -1,4 +1,4 @@
-"""Normals: of the vertices of a mesh, and of the planes through the neighbours of a bare point.
+"""Normals of the vertices of a mesh, and of a point cloud by local planes.
 
 Shape legend: N points, k neighbours, V vertices, F faces.
 """
@@ -15,13 +15,15 @@ from imhead.errors import InputError
 from imhead.surfaces.properties import face_cross
 from imhead.types import FloatArray, IntArray
 
+_CANCELLED = 1e-6
+
 
 def plane_normals(points: NDArray[np.floating], k: int = 16) -> FloatArray:
-    """Unit normals of the plane through the `k` nearest neighbours of each point; each sign is arbitrary.
+    """Unit normals of the planes fitted to the `k` nearest neighbours of each point; each sign is arbitrary.
 
     Args:
         points: (N, 3), any units.
-        k: neighbours per plane, the point itself included.
+        k: neighbours per plane, including the point itself.
 
     Returns:
         (N, 3) float64.
@@ -53,9 +55,6 @@ def _planes(cloud: FloatArray, neighbours: IntArray) -> FloatArray:
     return np.ascontiguousarray(axes[:, :, 0])
 
 
-_CANCELLED = 1e-6
-
-
 def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[FloatArray, int]:
     """Area-weighted unit normals of the vertices, every one of length 1.
 
@@ -64,8 +63,8 @@ def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[FloatAr
         faces: (F, 3), counter-clockwise seen from outside.
 
     Returns:
-        (V, 3) normals, and the number of vertices whose faces cancel out (a surface doubled back on itself): those
-        take the normal of their largest face. A vertex without any face with area points along +Z and counts too.
+        (V, 3) normals, and the number of vertices whose face normals cancel out, as where a surface is doubled back on
+        itself. Such a vertex takes the normal of its largest face, or +Z if none of its faces has area.
     """
     points, triangles = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
     weighted = face_cross(points, triangles)

@@ -24,13 +24,13 @@ def face_normals(mesh: Mesh) -> FloatArray:
 
 
 def vertex_areas(mesh: Mesh) -> FloatArray:
-    """(V,) a third of the area of the faces around each vertex, so that vertex statistics do not depend on density."""
+    """(V,) a third of the area of the faces around each vertex: weights that make statistics independent of density."""
     share = np.repeat(face_areas(mesh) / 3.0, 3)
     return np.bincount(mesh.faces.ravel(), weights=share, minlength=len(mesh.vertices)).astype(np.float64)
 
 
 def is_closed(mesh: Mesh) -> bool:
-    """Whether faces run along every edge equally often each way: a watertight, consistently turned surface."""
+    """Whether the mesh is watertight and consistently oriented: each edge is used equally often in both directions."""
     if not len(mesh.faces):
         return False
     ends = mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
@@ -42,19 +42,19 @@ def is_closed(mesh: Mesh) -> bool:
 
 
 def volume_ml(mesh: Mesh) -> float:
-    """Signed volume in millilitres of a closed mesh in mm, from signed tetrahedra; positive where faces look outwards.
+    """Signed volume in millilitres of a closed mesh in mm; positive if its faces are oriented outwards.
 
     Raises:
         InputError: the mesh is not watertight, so it has no volume.
     """
     if not is_closed(mesh):
         raise InputError("the mesh is not watertight, so it has no volume; close its holes first")
-    # about the centroid, so that a mesh far from its origin loses no digits
+    # signed tetrahedra about the centroid, so that a mesh far from its origin loses no digits
     a, b, c = (mesh.vertices - mesh.vertices.mean(axis=0))[mesh.faces].transpose(1, 0, 2)
     return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0 / 1000.0)
 
 
 def face_cross(vertices: FloatArray, faces: IntArray) -> FloatArray:
-    """(F, 3) vectors along the normals of faces (F, 3) over vertices (V, 3), each twice the area of its face long."""
+    """(F, 3) face normals whose lengths are twice the areas of the faces (F, 3) over vertices (V, 3)."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     return np.asarray(np.cross(b - a, c - a))

@@ -1,4 +1,4 @@
-"""Rays against a mesh: which face is met first.
+"""Rays against a mesh: the first face that each ray hits.
 
 Shape legend: N rays, F faces.
 """
@@ -26,9 +26,9 @@ class Caster:
     corners: FloatArray
     """(F, 3, 3) corners of the faces."""
     normals: FloatArray
-    """(F, 3) not normalised, twice the area long."""
+    """(F, 3) not normalised: their lengths are twice the areas of the faces."""
     origin: FloatArray
-    """(3,) the point that embree's zero stands for."""
+    """(3,) the point that becomes embree's origin."""
     scale: float
     """Rays are cast at (point - origin) * scale, about a hundred units across, because embree works in float32."""
 
@@ -48,7 +48,7 @@ def ray_caster(mesh: Mesh) -> Caster:
 
 
 def first_hit(caster: Caster, origins: FloatArray, directions: FloatArray) -> IntArray:
-    """(N,) face that each ray meets first, -1 for none.
+    """(N,) face that each ray hits first, -1 for none.
 
     Args:
         caster: the mesh.

@@ -1,4 +1,7 @@
-"""Distances to one closed surface, and its inside, asked for many times of one pose."""
+"""Signed distances to a closed surface whose search trees are built once and queried many times.
+
+Shape legend: N points, V vertices, F faces.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,22 @@ from imhead.types import BoolArray, FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Closest:
-    """The nearest places of a surface to N points."""
+    """The closest points of a surface to N points."""
 
     distance: FloatArray
-    """(N,), not negative but inside, where the sign was asked for."""
+    """(N,) from `Solid.closest` unsigned, from `Solid.signed_distance` negative inside."""
     point: FloatArray
-    """(N, 3) on the surface."""
+    """(N, 3) the closest points."""
     face: IntArray
-    """(N,) the face that it lies on."""
+    """(N,) the faces on which they lie."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """A closed surface, which may touch itself; the trees that answer are built when first asked."""
+    """A closed surface, which may touch itself. Its search trees are built on first use."""
 
     vertices: FloatArray
-    """(V, 3) float64; those that no face names do not matter."""
+    """(V, 3) float64; vertices without a face are ignored."""
     faces: IntArray
     """(F, 3)."""
 
@@ -45,16 +48,16 @@ class Solid:
         return winding
 
     def inside(self, points: FloatArray) -> BoolArray:
-        """(N,) bool: the surface winds around the point (Barill et al. 2018)."""
-        within: BoolArray = self._winding.winding_number(points) > 0.5
-        return within
+        """(N,) bool: whether the winding number is above one half (Barill et al. 2018)."""
+        inside: BoolArray = self._winding.winding_number(points) > 0.5
+        return inside
 
     def closest(self, points: FloatArray) -> Closest:
-        """Unsigned."""
+        """Closest points, with unsigned distances."""
         squared, face, point = self._tree.squared_distance(self.vertices, self.faces, points)
         return Closest(np.sqrt(np.maximum(squared, 0.0)), point, face)
 
     def signed_distance(self, points: FloatArray) -> Closest:
-        """True signed distance, negative inside."""
+        """Closest points, with signed distances, negative inside."""
         found = self.closest(points)
         return Closest(found.distance * np.where(self.inside(points), -1.0, 1.0), found.point, found.face)

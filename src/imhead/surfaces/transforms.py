@@ -1,4 +1,4 @@
-"""Similarities as (4, 4) matrices: applied to points and directions, and found between two sets of points.
+"""Similarities as (4, 4) matrices, applied to points and directions, and estimated between two sets of points.
 
 Shape legend: N points.
 """
@@ -11,7 +11,7 @@ from imhead.types import FloatArray
 
 
 def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    """Points (N, 3) under a matrix (4, 4): turned, scaled and shifted.
+    """Points (N, 3) transformed by a matrix (4, 4).
 
     >>> transform_points(np.diag([2.0, 2.0, 2.0, 1.0]), np.ones((1, 3)))
     array([[2., 2., 2.]])
@@ -20,32 +20,32 @@ def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
 
 
 def transform_directions(matrix: FloatArray, directions: FloatArray) -> FloatArray:
-    """Directions (N, 3) under a matrix (4, 4): turned and scaled, not shifted."""
+    """Directions (N, 3) transformed by the linear part of a matrix (4, 4): rotated and scaled, not translated."""
     return np.asarray(directions @ matrix[:3, :3].T)
 
 
 def matrix_of(linear: FloatArray, shift: FloatArray) -> FloatArray:
-    """The (4, 4) matrix of a linear part (3, 3), rotation and scale in one, and a shift (3,)."""
+    """The (4, 4) matrix of a linear part (3, 3), rotation times scale, and a translation (3,)."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = linear, shift
     return matrix
 
 
 def rotation_of(matrix: FloatArray) -> FloatArray:
-    """(3, 3) the turn of a similarity (4, 4), without its scale."""
+    """(3, 3) rotation of a similarity (4, 4), without its scale."""
     return matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))
 
 
 def aligned(source: FloatArray, target: FloatArray, weights: FloatArray | None = None) -> tuple[float, FloatArray]:
-    """Scale and rotation that best lay `source` onto `target` about their middles, by least squares (Umeyama 1991).
+    """Scale and rotation that align `source` with `target` about their centroids, by least squares (Umeyama 1991).
 
     Args:
         source: (N, 3).
         target: (N, 3).
-        weights: (N,) that add up to 1; None for equal ones.
+        weights: (N,) that sum to 1; None for equal weights.
 
     Returns:
-        The scale and a (3, 3) rotation, never a mirror: target ≈ scale · rotation · source, both about their middles.
+        The scale and a (3, 3) rotation, never a reflection: target ≈ scale · rotation · source, both centred.
     """
     if weights is None:
         a, b = source - source.mean(axis=0), target - target.mean(axis=0)

@@ -1,7 +1,6 @@
-"""Put points on a field's zero set without letting them leave their own sheet of it.
+"""Project points onto a field's zero set without letting them change to another sheet of it.
 
-Each point is treated alone: what happens to one depends on no other, so an edit that does not reach a point's own field
-does not move it.
+Each point is projected independently, so an edit that does not change the field around a point does not move it.
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ import numpy as np
 from imhead.types import DistanceField, FloatArray
 
 _PROBE_MM = 0.2
-# corners of a tetrahedron: four values give a gradient, and their mean the value in the middle
+# corners of a tetrahedron: four values give the gradient, and their mean the value at the centre
 _TETRAHEDRON = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])
 
 
 @dataclass(frozen=True)
 class ProjectionConfig:
-    """How far and how a point may go to the zero set."""
+    """Limits of the projection."""
 
     reach_mm: float = 3.0
-    """No point moves farther; from two thirds of it on it moves less and less."""
+    """Longest move, mm; moves longer than two thirds of it are damped smoothly, to zero at this length."""
     steps: int = 3
-    """Newton steps along the gradient at the start."""
+    """Newton steps along the gradient at the starting point."""
     least_cosine: float = 0.2
-    """Between gradient and reference normal: at this and below a point stays, for the sheet is another one."""
+    """Cosine between gradient and reference normal at or below which a point stays: it faces another sheet."""
     sure_cosine: float = 0.5
-    """From here on the angle holds nothing back."""
+    """Cosine from which on the angle does not damp the move."""
 
 
 def gradient(field: DistanceField, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Value (N,) and gradient (N, 3) of a field, by four values around each point.
+    """Value (N,) and gradient (N, 3) of a field, from four values around each point.
 
-    Not by backpropagation or a product of matrices, whose rounding depends on the other points of the batch.
+    Not by backpropagation or a matrix product: their rounding depends on the other points of the batch.
     """
     around = points[:, None] + _PROBE_MM / np.sqrt(3.0) * _TETRAHEDRON
     values = field(around.reshape(-1, 3)).reshape(-1, 4).astype(np.float64)
@@ -42,7 +41,7 @@ def gradient(field: DistanceField, points: FloatArray) -> tuple[FloatArray, Floa
 
 
 def smoothstep(low: float, high: float, value: FloatArray) -> FloatArray:
-    """0 up to `low`, 1 from `high` on, smooth in between; falling where `high` is the smaller."""
+    """0 up to `low`, 1 from `high` on, smooth in between; decreasing if `high` is the smaller."""
     t = np.clip((value - low) / (high - low), 0.0, 1.0)
     result: FloatArray = t * t * (3.0 - 2.0 * t)
     return result
@@ -55,11 +54,11 @@ def onto_zero_set(
     share: FloatArray,
     config: ProjectionConfig = ProjectionConfig(),
 ) -> FloatArray:
-    """Points (N, 3) moved along the field's gradient onto its zero set, mm.
+    """Points (N, 3) projected along the field's gradient onto its zero set, mm.
 
     Args:
-        normals: (N, 3) unit vectors out of the sheet that each point belongs to.
-        share: (N,) how much of the way to go; 0 leaves a point, and its field is not asked.
+        normals: (N, 3) unit normals of the sheet that each point belongs to, outwards.
+        share: (N,) fraction of the move, 0 to 1; where it is 0 the field is not evaluated.
     """
     chosen = np.flatnonzero(share > 0.0)
     start = points[chosen]
@@ -67,7 +66,7 @@ def onto_zero_set(
     steepness = np.linalg.norm(slope, axis=1)
     direction = slope / np.maximum(steepness, 1e-6)[:, None]
     cosine = np.einsum("nc,nc->n", direction, normals[chosen])
-    # a flat field points nowhere, and a distance rises by no more than the way: no step goes beyond the zero set
+    # a distance changes by at most 1 mm per mm, so a rate of at most 1 never overshoots the zero set
     rate = 1.0 / np.clip(steepness, 1.0, 2.0)
     along = np.zeros(len(chosen))
     for _ in range(config.steps):

@@ -1,10 +1,10 @@
-"""The template surface: a fixed topology carried to any head, and to any expression.
+"""The template surface: one fixed topology fitted to any head and any expression.
 
     region codes z_j ──Σ_j w_ij B_ij z_j──► canonical vertices ──Newton──► on the canonical zero set
     + ARKit weights · shapes ──► posed vertices ──Newton──► on the head's own zero set
 
-The weights w_ij are compact, like the model's own: a vertex that region j does not hold has no B_ij at all. Only the
-left half and the midline are stored; the right half is the left one of the mirrored codes.
+The weights w_ij are compact, like the model's own: vertex i has a basis B_ij only for regions j whose ball holds it.
+Bases are stored for the left half and the midline; the right half is the left half of the mirrored codes.
 """
 
 from __future__ import annotations
@@ -36,15 +36,18 @@ from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
 TEMPLATE_FORMAT = "imhead-template-1"
 _POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
-_LID_RIM_MM = (1.0, 3.0)  # from the part of a lid that lies behind the eye: there a shape alone says how it moves
-_UNDER_A_LID_MM = (0.5, 0.2)  # an eyeball's vertex this deep inside the head is covered, and stays
+_LID_RIM_MM = (1.0, 3.0)  # distance from the part of a lid behind the eye, over which projection fades in
+_UNDER_A_LID_MM = (0.5, 0.2)  # depth inside the head, over which an eyeball's vertex fades from covered to projected
 _TOUCHING = ("mouth", "nose", "left_eye", "right_eye", "left_ear", "right_ear")  # groups of regions
 _INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
 
 
 @dataclass(frozen=True, eq=False)
 class TemplateSurface:
-    """A fixed-topology surface for one model. V vertices, of which the first H are left or midline; P pairs."""
+    """A fixed-topology surface for one model.
+
+    V vertices, of which the first H lie on the left or the midline; F faces; T UV vertices; P vertex-region pairs.
+    """
 
     model_hash: str
     """Hash of the model whose codes it reads."""
@@ -55,30 +58,30 @@ class TemplateSurface:
     uv_faces: IntArray
     """(F, 3) into `uv`."""
     part: IntArray
-    """(V,) as in `topology.PART_NAMES`."""
+    """(V,) `topology.SKIN`, `MOUTH`, `LEFT_EYE` or `RIGHT_EYE`."""
     twin: IntArray
     """(V,) the mirrored vertex; itself on the midline."""
     mean: FloatArray
     """(V, 3) the mean head in the canonical pose, mm."""
     on_surface: FloatArray
-    """(V,) how much a vertex belongs to the zero set: 1 on the skin, 0 behind the lids and where the lips touch."""
+    """(V,) share of the projection onto the zero set: 1 on the skin, 0 behind the lids and where the lips touch."""
     pair_vertex: IntArray
     """(P,) vertex of each pair, below H. Pairs are sorted by region."""
     pair_region: IntArray
-    """(P,) a region that holds it."""
+    """(P,) region of each pair."""
     basis: FloatArray
-    """(P, 64, 3) w_ij B_ij: mm that one unit of the region's code moves the vertex."""
+    """(P, 64, 3) w_ij B_ij: displacement of the vertex per unit of the region's code, mm."""
     shapes: FloatArray
     """(52, V, 3) offsets from neutral at weight 1, in ARKit order, mm."""
 
     def blend(self, model: Model, z: FloatArray) -> FloatArray:
-        """Canonical vertices (V, 3) of region codes z (39, 64): linear, a few milliseconds, no field is asked."""
+        """Canonical vertices (V, 3) of region codes z (39, 64): linear, no field is evaluated; a few milliseconds."""
         net = model.net
         mirrored = z[net.mirror.cpu().numpy()] * net.region_parity.cpu().numpy()
         codes = np.stack([z, mirrored]).astype(np.float32)
         moved = np.zeros((2, self.half, 3), dtype=np.float32)
         for region, (vertices, matrix) in enumerate(self._by_region):
-            # a region holds a vertex at most once, so nothing is added twice
+            # a vertex occurs at most once per region, so += loses nothing
             moved[:, vertices] += (codes[:, region] @ matrix).reshape(2, -1, 3)
         left, right = moved[0], moved[1] * np.array([-1.0, 1.0, 1.0], dtype=np.float32)
         middle = self.twin[: self.half] < self.half
@@ -93,7 +96,7 @@ class TemplateSurface:
 
     @cached_property
     def _by_region(self) -> list[tuple[IntArray, FloatArray]]:
-        """For each region its vertices (n,) and w B as one matrix (64, n · 3)."""
+        """For each region its n vertices (n,), and w B as one matrix (64, n · 3)."""
         bounds = np.searchsorted(self.pair_region, np.arange(REGION_COUNT + 1))
         rows = [slice(bounds[k], bounds[k + 1]) for k in range(REGION_COUNT)]
         size = self.basis.shape[1]
@@ -102,7 +105,7 @@ class TemplateSurface:
 
     @cached_property
     def _posed_share(self) -> FloatArray:
-        """(V,) `on_surface`, fading at the rims of the lids: where they meet, the field knows but one of them."""
+        """(V,) `on_surface`, faded out at the rims of the lids: where they meet, the field shows only one of them."""
         skin = self.part == SKIN
         from_eye = cKDTree(self.mean[self.part >= LEFT_EYE]).query(self.mean)[0]
         behind = skin & (self.on_surface < 0.5) & (from_eye < _NEAR_EYE_MM)
@@ -111,23 +114,23 @@ class TemplateSurface:
 
     @cached_property
     def _touching(self) -> IntArray:
-        """(G, 3) faces of skin and mouth where one sheet may come to lie in another: lips, lids, nostrils and ears."""
+        """(G, 3) faces of skin and mouth that may intersect one another: lips, lids, nostrils and ears."""
         rows = [region.index for region in REGIONS if region.group in _TOUCHING]
         held = (np.linalg.norm(self.mean[:, None] - CENTERS_MM[rows], axis=2) < RADII_MM[rows]).any(axis=1)
         held &= self.part < LEFT_EYE
         return self.faces[held[self.faces].all(axis=1)]
 
     def canonical(self, field: HeadField) -> FloatArray:
-        """Vertices (V, 3) in the canonical pose, on the zero set, mm."""
+        """Vertices (V, 3) in the canonical pose, projected onto the zero set, mm."""
         start = self.blend(field.model, field.regional.z[0].cpu().numpy())
         return onto_zero_set(field.canonical_sdf, start, vertex_normals(self.mean, self.faces)[0], self.on_surface)
 
     def neutral(self, field: HeadField) -> FloatArray:
-        """Vertices (V, 3) of the neutral face, before they are put on the posed zero set, mm."""
+        """Vertices (V, 3) of the neutral face, not yet projected onto its zero set, mm."""
         return self.canonical(field) - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")]
 
     def posed(self, model: Model, head: Head, weights: FloatArray | None = None) -> FloatArray:
-        """Vertices (V, 3) with ARKit weights (52,), or the head's own expression, on its own zero set, mm.
+        """Vertices (V, 3) projected onto the zero set of the head with ARKit weights (52,), or its own expression, mm.
 
         Raises:
             InputError: the head or the template belongs to another model.
@@ -148,20 +151,24 @@ class TemplateSurface:
         return untangled(placed, self._touching)
 
     def mesh(self, model: Model, head: Head, weights: FloatArray | None = None) -> Mesh:
-        """`posed` with its faces; open at the lids' rims, which lie behind the eyeballs, and below the shoulders."""
+        """`posed` as a mesh; open at the rims of the lids, which lie behind the eyeballs, and below the shoulders."""
         return Mesh(self.posed(model, head, weights), self.faces)
 
     @property
     def uv_map(self) -> UvMap:
-        """Where the faces lie on a picture."""
+        """UV coordinates of the faces."""
         return UvMap(self.uv, self.uv_faces)
 
     def morph_targets(self, weights: FloatArray) -> MorphTargets:
-        """The 52 ARKit shapes, to be added to the neutral face; shown with `weights` (52,) at first."""
+        """The 52 ARKit shapes, offsets from the neutral face, with initial `weights` (52,)."""
         return MorphTargets(ARKIT_NAMES, self.shapes, weights)
 
     def check(self, model: Model, head: Head) -> None:
-        """Refuse another model's codes."""
+        """Check that the model and the head belong to this template.
+
+        Raises:
+            InputError: one of them does not.
+        """
         for name, other in (("model", model.hash), ("head", head.model_hash)):
             if other != self.model_hash:
                 raise InputError(
@@ -170,19 +177,19 @@ class TemplateSurface:
 
 
 def arkit_weights(model: Model, z_exp: FloatArray) -> FloatArray:
-    """The ARKit weights (52,) nearest to an expression code (64,); exact where it came from weights."""
+    """Least-squares ARKit weights (52,) of an expression code (64,); exact if the code was made from weights."""
     arkit = model.net.warp.arkit.detach().cpu().numpy().astype(np.float64)
     weights: FloatArray = np.linalg.lstsq(arkit.T, z_exp.astype(np.float64), rcond=None)[0]
     return weights
 
 
 def template_path(model_path: Path) -> Path:
-    """Where a model's template lies: `default.safetensors` → `default.template.safetensors`."""
+    """Path of a model's template: `default.safetensors` → `default.template.safetensors`."""
     return model_path.with_suffix(".template.safetensors")
 
 
 def save_template(template: TemplateSurface, path: Path) -> None:
-    """Write a template: bases and shapes in half precision."""
+    """Write a template, bases and shapes in half precision."""
     tensors: dict[str, NDArray[Any]] = {name: getattr(template, name).astype(np.int32) for name in _INTEGERS}
     tensors |= {name: getattr(template, name).astype(np.float32) for name in ("uv", "mean", "on_surface")}
     tensors |= {name: getattr(template, name).astype(np.float16) for name in ("basis", "shapes")}
@@ -229,7 +236,7 @@ def load_template(path: Path, model: Model) -> TemplateSurface:
 
 @lru_cache(maxsize=4)
 def template_of(model: Model) -> TemplateSurface:
-    """The template that lies beside a model's file.
+    """The template beside a model's file.
 
     Raises:
         InputError: there is none, or it belongs to another model.

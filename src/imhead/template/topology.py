@@ -1,7 +1,8 @@
-"""The template's fixed topology: faces, UVs and parts, and where each vertex lies on the registered source.
+"""The template's fixed topology: faces, UVs and parts, and the position of each vertex on the registered source.
 
-One file for all models, made once by `python tools/template_topology.py`, so that a vertex keeps its number from one
-training to the next. It holds no vertex and no polygon of the source: each of ours is a place inside one of its faces.
+One file serves all models, so that a vertex keeps its number from one training to the next. It was made by
+`python tools/template_topology.py` and holds no vertex or polygon of the source: each vertex lies inside one of the
+source's faces.
 """
 
 from __future__ import annotations
@@ -9,23 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
+from imhead.checkpoint import read_tensors
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
 from imhead.types import FloatArray, IntArray
 
 TOPOLOGY_FORMAT = "imhead-topology-1"
 SKIN, MOUTH, LEFT_EYE, RIGHT_EYE = range(4)
-PART_NAMES = ("skin", "mouth", "left_eye", "right_eye")
-"""Names of the parts, in the order of their numbers."""
-OPENINGS = ("left_eye", "right_eye", "neck")
-"""The open borders of the surface: two lid rims that go in behind the eyeballs, and the cut below the shoulders."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +32,15 @@ class Topology:
     uv: FloatArray
     """(T, 2) in [0, 1], v upwards."""
     uv_faces: IntArray
-    """(F, 3) into `uv`: a face's corners in the order of `faces`."""
+    """(F, 3) rows of `uv`, corner by corner as in `faces`."""
     part: IntArray
-    """(V,) SKIN, MOUTH (the socket behind the lips), LEFT_EYE or RIGHT_EYE."""
+    """(V,) SKIN, MOUTH (the cavity behind the lips), LEFT_EYE or RIGHT_EYE."""
     twin: IntArray
     """(V,) the mirrored vertex; itself on the midline."""
     source_corners: IntArray
-    """(V, 3) vertices of the registered source whose face holds the vertex."""
+    """(V, 3) corners of the source face that holds the vertex."""
     source_weights: FloatArray
-    """(V, 3) barycentric weights of those."""
+    """(V, 3) barycentric weights of those corners."""
 
     @property
     def half(self) -> int:
@@ -53,7 +48,7 @@ class Topology:
         return int((self.twin >= np.arange(len(self.twin))).sum())
 
     def place(self, source: FloatArray) -> FloatArray:
-        """Values (…, V, C) at the template's vertices, from values (…, S, C) at the source's."""
+        """Values (…, V, C) at the template's vertices, interpolated from values (…, S, C) at the source's."""
         placed: FloatArray = np.einsum("...vkc,vk->...vc", source[..., self.source_corners, :], self.source_weights)
         return placed
 
@@ -70,19 +65,12 @@ def load_topology(path: Path | None = None) -> Topology:
     """The topology that ships with the package, or one from a file.
 
     Raises:
-        InputError: no such file, or not a topology.
+        InputError: no such file, damaged, or not a topology.
     """
     path = path or Path(str(resources.files("imhead") / "assets" / "topology.safetensors"))
-    if not path.is_file():
-        raise InputError(f"{path}: no such topology; install imhead again")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged or not a safetensors file; get the file again") from error
+    tensors, _ = read_tensors(path, "topology", TOPOLOGY_FORMAT)
     names = {spec.name for spec in fields(Topology)}
     if set(tensors) != names:
         raise InputError(f"{path}: holds no topology ({', '.join(sorted(names.symmetric_difference(tensors)))})")
-    arrays: dict[str, NDArray[Any]] = {
-        k: v if v.dtype == np.float32 else v.astype(np.int64) for k, v in tensors.items()
-    }
-    return Topology(**arrays)
+    arrays = {name: value if value.is_floating_point() else value.long() for name, value in tensors.items()}
+    return Topology(**{name: value.numpy() for name, value in arrays.items()})

@@ -1,10 +1,10 @@
-"""PCA starts: identity codes, region codes and the linear maps between them, from registered heads.
+"""PCA start: identity codes, region codes and the linear maps between them, from registered heads.
 
-Random codes had not begun to separate 2 000 identities after 1 600 steps; these separate them from the first. Every
-basis is split into symmetric and antisymmetric directions, so that mirroring a head changes signs of its codes.
+Random codes do not separate 2 000 identities after 1 600 steps; PCA codes do from the first step. Every basis is split
+into symmetric and antisymmetric directions, so that mirroring a head only changes signs of its codes.
 
-The identity code sees of a vertex how far it moves along the normal: where along its surface a registration put it
-makes no other head, and no scan shows it (docs/decisions/0030).
+The identity code depends on the normal component of each vertex offset. A tangential offset is a choice of the
+registration: it does not change the surface, and no scan shows it (docs/decisions/0030).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from imhead.training.samples import sampling_density
 from imhead.types import FloatArray, IntArray, Mesh
 
 _FACE_WEIGHT = 10.0
-"""What the face counts to the identity code against an equal area elsewhere."""
+"""Weight of the face in the identity code, per area, relative to the rest of the head."""
 
 
 @dataclass(frozen=True, eq=False)
 class CodeStart:
-    """Everything that training starts from."""
+    """Codes and linear maps that training starts from."""
 
     z_id: Tensor
     """(M, 256) whitened identity code of each head."""
@@ -45,9 +45,9 @@ class CodeStart:
     keypoints: Tensor
     """(23, 64, 3) region code → keypoint offset, model units."""
     code_scale: Tensor
-    """(23, 64) share of the region's variance that each code dimension carries, largest 1."""
+    """(23, 64) standard deviation along each code dimension, relative to the largest."""
     explained: float
-    """Part of the region codes' variance that z_id explains through DecNet."""
+    """Fraction of the region codes' variance that z_id explains through DecNet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def _pca(data: Tensor, size: int) -> tuple[Tensor, Tensor]:
     # uncentred on purpose: zero code must stay the mean head
     _, sigma, basis = torch.svd_lowrank(data, q=min(size + 16, *data.shape), niter=3)
     variance = sigma[:size] ** 2 / len(data)
-    # whitening would blow up directions that hold nothing but rounding
+    # whitening would amplify directions that hold nothing but rounding errors
     kept = variance > 1e-7 * variance[0].clamp(min=1e-12)
     return basis[:, : len(variance)] * kept, torch.where(kept, variance, torch.ones_like(variance) * variance[0] * 1e-7)
 
@@ -87,7 +87,7 @@ def _split_pca(data: Tensor, mirrored: Tensor, size: int) -> _Basis:
 
 
 def keypoint_weights(mean: FloatArray) -> FloatArray:
-    """(39, V) weights that sum to one: a keypoint moves with the vertices of its inner half ball."""
+    """(39, V) weights, rows summing to one: a keypoint moves with the vertices within half the radius of its ball."""
     distance = np.linalg.norm(mean[None] - CENTERS_MM[:, None], axis=2)
     reach = np.maximum(0.5 * RADII_MM, np.sort(distance, axis=1)[:, 12])
     weight = wendland(torch.from_numpy(distance / reach[:, None])).numpy()
@@ -96,14 +96,16 @@ def keypoint_weights(mean: FloatArray) -> FloatArray:
 
 
 def seen_faces(ict: IctModel) -> IntArray:
-    """Faces (F, 3) of ICT's head that can be seen from outside."""
+    """Faces (F, 3) of ICT's head that are visible from outside."""
     faces: IntArray = np.concatenate([ict.skin_faces, ict.eye_faces])
     return faces[visible_faces(Mesh(ict.mean, faces))]
 
 
 def surface_metric(ict: IctModel) -> FloatArray:
-    """(V, 3) along the normals, as long as the root of what a vertex counts: the area that is seen there, more on the
-    face (`_FACE_WEIGHT`) and where regions are small. A vertex that nobody sees counts nothing.
+    """(V, 3) vertex normals, each as long as the square root of the vertex's weight.
+
+    The weight is the visible area at the vertex, higher on the face (`_FACE_WEIGHT`) and where regions are small. A
+    hidden vertex has weight 0.
     """
     mean, faces = ict.mean.astype(np.float64), seen_faces(ict)
     area = np.zeros_like(mean)
@@ -118,13 +120,15 @@ def surface_metric(ict: IctModel) -> FloatArray:
 def identity_codes(ict: IctModel, offsets: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Whitened identity codes (M, size) of registered heads, and the parity (size,) of their dimensions.
 
-    Arguments as of `start_codes`.
+    Args:
+        ict: the common topology, with its mean head.
+        offsets: (M, V, 3) offsets of each head from the canonical mean head, mm.
     """
     metric = torch.from_numpy(surface_metric(ict)).float()
     weighted = torch.einsum("mvc,vc->mv", offsets, metric)
     flipped = torch.einsum("mvc,vc->mv", mirror_offsets(offsets, torch.from_numpy(ict.mirror)), metric)
     basis = _split_pca(weighted, flipped, size)
-    # with fewer heads than dimensions, the rest of the code stays zero
+    # with fewer heads than dimensions the last dimensions stay zero
     z, parity = torch.zeros(len(offsets), size), torch.ones(size)
     z[:, : basis.rows.shape[1]] = weighted @ basis.rows
     parity[: len(basis.parity)] = basis.parity
@@ -146,7 +150,7 @@ def start_codes(ict: IctModel, offsets: Tensor, config: ModelConfig) -> CodeStar
     points = torch.from_numpy(mean).float()
     shift = torch.from_numpy(keypoint_weights(mean)).float()
     size = config.region_code_size
-    codes = torch.zeros(2, heads, len(REGIONS), size)  # as drawn, mirrored
+    codes = torch.zeros(2, heads, len(REGIONS), size)  # of the heads, of their mirror images
     region_parity = torch.ones(len(REGIONS), size)
     keypoints = torch.zeros(NET_COUNT, size, 3)
     code_scale = torch.zeros(NET_COUNT, size)
@@ -155,23 +159,23 @@ def start_codes(ict: IctModel, offsets: Tensor, config: ModelConfig) -> CodeStar
         distance = (points - torch.tensor(region.center_mm)).norm(dim=1) / region.radius_mm
         inside = distance < 1.0
         weight = wendland(distance[inside]).sqrt()[:, None]
-        here = (offsets[:, inside] * weight).flatten(1)
-        there = (mirror_offsets(offsets[:, twin[inside]], torch.arange(int(inside.sum()))) * weight).flatten(1)
+        own = (offsets[:, inside] * weight).flatten(1)
+        mirrored = (mirror_offsets(offsets[:, twin[inside]], torch.arange(int(inside.sum()))) * weight).flatten(1)
         if region.side:
-            basis, variance = _pca(torch.cat([here, there]), size)
-            rows, variance = basis / variance.clamp(min=1e-12).sqrt(), variance
+            basis, variance = _pca(torch.cat([own, mirrored]), size)
+            rows = basis / variance.clamp(min=1e-12).sqrt()
         else:
-            split = _split_pca(here, there, size)
+            split = _split_pca(own, mirrored, size)
             rows, variance = split.rows, split.variance
             region_parity[region.index, : len(variance)] = split.parity
         width = rows.shape[1]
         code_scale[net, :width] = (variance / variance[0]).sqrt()
-        codes[0, :, region.index, :width], codes[1, :, region.index, :width] = here @ rows, there @ rows
+        codes[0, :, region.index, :width], codes[1, :, region.index, :width] = own @ rows, mirrored @ rows
         if region.side:
-            codes[0, :, region.mirror, :width], codes[1, :, region.mirror, :width] = there @ rows, here @ rows
+            codes[0, :, region.mirror, :width], codes[1, :, region.mirror, :width] = mirrored @ rows, own @ rows
         moved = torch.einsum("v,mvc->mc", shift[region.index], offsets) / MODEL_UNIT_MM
-        other = torch.einsum("v,mvc->mc", shift[region.index], mirror_offsets(offsets, twin)) / MODEL_UNIT_MM
-        keypoints[net] = ridge(codes[:, :, region.index].flatten(0, 1), torch.cat([moved, other]))
+        moved_mirrored = torch.einsum("v,mvc->mc", shift[region.index], mirror_offsets(offsets, twin)) / MODEL_UNIT_MM
+        keypoints[net] = ridge(codes[:, :, region.index].flatten(0, 1), torch.cat([moved, moved_mirrored]))
     both = torch.cat([z, z * parity])
     target = codes.flatten(0, 1).flatten(1)
     decnet = ridge(both, target)
@@ -180,7 +184,7 @@ def start_codes(ict: IctModel, offsets: Tensor, config: ModelConfig) -> CodeStar
 
 
 def ridge(x: Tensor, y: Tensor) -> Tensor:
-    """The linear map (A, B) that takes rows of x (N, A) nearest to rows of y (N, B)."""
+    """Ridge regression: the linear map (A, B) from rows of x (N, A) to rows of y (N, B)."""
     a = x.T.double() @ x.double()
     a += 1e-6 * len(x) * torch.eye(len(a), dtype=torch.float64)
     return torch.linalg.solve(a, x.T.double() @ y.double()).float()
@@ -188,7 +192,7 @@ def ridge(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def apply_start(model: HeadModel, start: CodeStart) -> None:
-    """Write the linear maps into a fresh model, and scale what enters the local networks by what it explains."""
+    """Write the linear maps into a new model, and scale the local networks' code weights by `code_scale`."""
     model.decnet.weight.copy_(start.decnet)
     model.keypoint_net.weight.copy_(start.keypoints)
     model.identity_parity.copy_(start.parity)

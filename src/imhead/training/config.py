@@ -22,7 +22,7 @@ class LossWeights:
     eikonal: float = 0.02
     """Squared deviation of the gradient's length from one."""
     warp: float = 1.0
-    """Absolute error of the expression warp against the registered correspondence."""
+    """Distance of warped points from their registered correspondences."""
     seal: float = 0.03
     """Absolute seal of the expression warp."""
     keypoint: float = 1.0
@@ -38,52 +38,52 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run, from data to schedule."""
+    """Settings of one training run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     loss: LossWeights = field(default_factory=LossWeights)
     """The loss."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """The encoder, trained when the model is."""
+    """The encoder, trained after the model."""
     identities: int = 4000
-    """Most identities of the data set that are learned from; each is also seen mirrored."""
+    """Largest number of identities to train on; each is also used mirrored."""
     canonical_points: int = 3000
-    """Stored samples of each identity in the canonical pose."""
+    """Samples of each identity in the canonical pose."""
     expressions: int = 3
     """Expressions of each identity that are sampled; the first is neutral."""
     expression_points: int = 1500
-    """Stored samples of each of them."""
+    """Samples of each of them."""
     neutral_fraction: float = 0.35
-    """Part of a batch's posed heads that are neutral."""
+    """Fraction of a batch's posed heads that are neutral."""
     steps: int = 12000
     """Optimiser steps."""
     warp_steps: int = 3000
-    """Steps after those in which only the expression warp learns, half of its points where lips and lids meet."""
+    """Further steps in which only the expression warp learns, half of the points where lips and lids meet."""
     warp_learning_rate: float = 1.5e-3
-    """Peak rate of Adam in those steps; cosine to 1 % of it."""
+    """Peak learning rate of Adam in warp steps; cosine decay to 1 % of it."""
     batch_heads: int = 16
-    """Heads in a step."""
+    """Heads of each step."""
     batch_points: int = 900
     """Canonical points of each head in a step; half of the heads add as many posed points."""
     gradient_fraction: float = 0.5
-    """Part of the points whose gradient is known to the loss; of canonical ones, first those on the surface."""
+    """Fraction of the points whose field gradient enters the loss; canonical points on the surface come first."""
     learning_rate: float = 2e-3
-    """Peak rate of Adam for the networks; cosine to 1 % of it."""
+    """Peak learning rate of Adam for the networks; cosine decay to 1 % of it."""
     code_learning_rate: float = 2e-4
-    """Peak rate for z_id, DecNet and keypoints, which start from a PCA and are refined."""
+    """Peak learning rate for z_id, DecNet and keypoints, which start from a PCA."""
     code_start: float = 0.3
-    """Part of the run after which z_id, DecNet and keypoints are refined; until then they keep their start."""
+    """Fraction of the common steps after which z_id, DecNet and keypoints learn; until then they keep their start."""
     warmup_steps: int = 200
-    """Steps of linear warm-up."""
+    """Steps of linear warm-up of the learning rate."""
     seed: int = 0
     """Seed of data, initialisation and sampling."""
     progress_steps: int = 100
-    """Steps between two lines of progress."""
+    """Steps between progress messages."""
     checkpoint_steps: int = 500
-    """Steps between two checkpoints."""
+    """Steps between checkpoints."""
     picture_steps: int = 2000
-    """Steps between two pictures of three heads."""
+    """Steps between pictures of three heads."""
 
     def __post_init__(self) -> None:
         check_numbers(self, low=0.0, high=1e9)

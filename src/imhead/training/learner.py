@@ -1,4 +1,4 @@
-"""What is optimised, and its checkpoints."""
+"""The parameters of a run, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from imhead.model.head import HeadModel
 
-_LEAST_SPREAD = 0.35  # a dimension that those heads have nothing of is not blown up for it
+_LEAST_DEVIATION = 0.35  # a dimension in which those heads hardly vary is stretched no further
 _SHARDS = ("weights", "first_moment", "second_moment")
 
 
 class Learner(nn.Module):
-    """What is optimised: the model and the table of identity codes."""
+    """The model and the table of identity codes, which are optimised together."""
 
     def __init__(self, model: HeadModel, z_id: Tensor) -> None:
         super().__init__()
@@ -27,20 +27,20 @@ class Learner(nn.Module):
 
 
 @torch.no_grad()
-def count_in_spreads_of(learner: Learner, rows: Tensor) -> None:
-    """Stretch the dimensions of the identity code in which some heads, `rows` (M,) bool, vary less than the others.
+def rescale_codes(learner: Learner, rows: Tensor) -> None:
+    """Scale the identity code so that the heads `rows` (M,) bool have standard deviation 1 in each dimension.
 
-    No head changes. But whoever draws a code of standard deviation 1 then draws heads like those, and not their
-    differences from another source, doubled.
+    The weights change with it, so that no head changes. Codes drawn from N(0, 1) then give heads like those of `rows`;
+    otherwise they would exaggerate the difference between two sources. No dimension shrinks.
     """
-    spread = learner.z_id[rows].square().mean(dim=0).sqrt().clamp(_LEAST_SPREAD, 1.0)
-    learner.z_id.div_(spread)
-    learner.model.decnet.weight.mul_(spread[:, None, None])
-    learner.model.warp.identity.weight.mul_(spread)
+    deviation = learner.z_id[rows].square().mean(dim=0).sqrt().clamp(_LEAST_DEVIATION, 1.0)
+    learner.z_id.div_(deviation)
+    learner.model.decnet.weight.mul_(deviation[:, None, None])
+    learner.model.warp.identity.weight.mul_(deviation)
 
 
 def save_state(learner: Learner, optimizer: torch.optim.Adam, run: Path, step: int) -> None:
-    """Write a checkpoint: shards to a temporary folder, renamed whole, the marker last."""
+    """Write a checkpoint atomically: all shards to a temporary folder, which is then renamed; the marker last."""
     names = [name for name, _ in learner.named_parameters()]
     moments = [optimizer.state.get(p, {}) for _, p in learner.named_parameters()]
     shards = {
@@ -68,7 +68,7 @@ def save_state(learner: Learner, optimizer: torch.optim.Adam, run: Path, step: i
 
 
 def load_state(learner: Learner, optimizer: torch.optim.Adam, run: Path) -> int:
-    """Restore the last complete checkpoint; the step it was written at, 0 where there is none."""
+    """Restore the last complete checkpoint; its step, or 0 if there is none."""
     marker = run / "latest.json"
     if not marker.exists():
         return 0

@@ -1,4 +1,4 @@
-"""One training loop. Every draw is a function of (seed, step), so a killed run resumes with nothing lost."""
+"""The training loop. Every draw is a function of (seed, step), so a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,9 @@ _CPU = torch.device("cpu")
 
 
 def rates(step: int, config: TrainConfig) -> tuple[float, float, float]:
-    """Learning rates of (networks, warp, codes): linear warm-up, cosine to 1 %, codes from `code_start` on.
+    """Learning rates of (networks, warp, codes): linear warm-up, cosine decay to 1 %, codes from `code_start` on.
 
-    After `steps` only the warp learns, on a schedule of its own.
+    From step `config.steps` on only the warp learns, with a schedule of its own.
     """
     of_warp = step >= config.steps
     done = (step - config.steps) / max(config.warp_steps, 1) if of_warp else step / config.steps
@@ -64,61 +65,48 @@ def train(
     device: torch.device = _CPU,
     start: Model | None = None,
 ) -> Learner:
-    """Train, or go on training, in the folder `run`; what is learned comes back on the CPU.
+    """Train, or resume training, in the folder `run`; the result is on the CPU.
 
     Args:
-        heads: what is learned.
-        stop_after: leave after this many steps in all, as if killed; the schedule is that of the whole run.
+        heads: the training heads.
+        stop_after: stop after this step, as if killed; the schedule is that of the whole run.
         processes: processes that share each step's heads.
-        device: where the networks learn; on a GPU with products in TF32 (docs/decisions/0024).
-        start: a trained model with its template beside it, to begin from; codes of the heads start as in `warm_start`.
+        device: where the networks learn; on a GPU with matrix products in TF32 (docs/decisions/0024).
+        start: a trained model to begin from, with its template beside it; codes then start as in `warm_start`.
 
     Raises:
         InputError: `run` holds another run and `resume` is not set, or it was made with other settings; or there are
             more processes than half the heads of a step, or several on a GPU; or `start` has other sizes, or no
             template.
     """
-    if processes > 1 and device.type != "cpu":
-        raise InputError(f"{processes} processes would share one GPU; give it to one, or use --device cpu")
-    if 2 * processes > config.batch_heads and processes > 1:
-        raise InputError(
-            f"{processes} processes cannot share {config.batch_heads} heads; use {config.batch_heads // 2}"
-        )
-    settings = run / "config.json"
-    asked = to_dict(config) | ({"start": start.hash} if start else {})
-    if settings.exists():
-        if not resume:
-            raise InputError(f"{run}: holds a run already; add --resume to go on with it, or name another folder")
-        if json.loads(settings.read_text()) != asked:
-            raise InputError(f"{run}: was made with other settings than asked for; name another folder")
-    run.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings, json.dumps(asked, indent=1).encode())
+    _check_processes(processes, config, device)
+    _open_run(run, to_dict(config) | ({"start": start.hash} if start else {}), resume)
     torch.manual_seed(config.seed)
     offsets = heads.offsets()
     population = build_population(heads, offsets, config, run / "population", progress, max(processes, 2))
     learner = Learner(HeadModel(config.model), torch.zeros(len(offsets), config.model.identity_size))
     if not (run / "latest.json").exists():
         if start is None:
-            learner = _fresh(config, heads.ict, offsets, progress)
+            learner = _pca_start(config, heads.ict, offsets, progress)
         else:
             learner = warm_start(start, template_of(start), heads.ict, offsets, config.model)
         save_state(learner, _optimizer(learner), run, 0)
     del offsets
     end = min(config.steps + config.warp_steps, stop_after or config.steps + config.warp_steps)
     if processes == 1:
-        _run(learner.to(device), population, config, run, end, ALONE, progress, picture)
+        _run_steps(learner.to(device), population, config, run, end, ALONE, progress, picture)
         return learner.cpu()
     meeting = run / "meeting.tmp"
     meeting.unlink(missing_ok=True)
-    # spawned, not forked: torch's own threads do not survive a fork
+    # spawned, not forked: torch's threads do not survive a fork
     context = multiprocessing.get_context("spawn")
-    given = (processes, config, run, end, meeting, torch.get_num_threads())
-    others = [context.Process(target=_other, args=(rank, *given), daemon=True) for rank in range(1, processes)]
+    shared = (processes, config, run, end, meeting, torch.get_num_threads())
+    others = [context.Process(target=_join_run, args=(rank, *shared), daemon=True) for rank in range(1, processes)]
     for other in others:
         other.start()
     team = join(0, processes, meeting)
     try:
-        _run(learner, population, config, run, end, team, progress, picture)
+        _run_steps(learner, population, config, run, end, team, progress, picture)
     finally:
         leave(team)
         meeting.unlink(missing_ok=True)
@@ -127,26 +115,48 @@ def train(
     return learner
 
 
-def _other(rank: int, size: int, config: TrainConfig, run: Path, end: int, meeting: Path, threads: int) -> None:
-    # what a process besides the first one does; torch.manual_seed is not needed, since no draw uses it
+def _check_processes(processes: int, config: TrainConfig, device: torch.device) -> None:
+    if processes > 1 and device.type != "cpu":
+        raise InputError(f"{processes} processes would share one GPU; use one process, or --device cpu")
+    if 2 * processes > config.batch_heads and processes > 1:
+        raise InputError(
+            f"{processes} processes cannot share {config.batch_heads} heads; use {config.batch_heads // 2}"
+        )
+
+
+def _open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Create the folder of a run with its settings, or check that an earlier run there has the same."""
+    path = run / "config.json"
+    if path.exists():
+        if not resume:
+            raise InputError(f"{run}: already holds a run; add --resume to continue it, or name another folder")
+        if json.loads(path.read_text()) != settings:
+            raise InputError(f"{run}: its run has other settings; name another folder")
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(settings, indent=1).encode())
+
+
+def _join_run(rank: int, size: int, config: TrainConfig, run: Path, end: int, meeting: Path, threads: int) -> None:
+    """What every process but the first executes."""
+    # no torch.manual_seed: no draw in the loop uses torch's generator
     torch.set_num_threads(threads)
     population = open_population(run / "population")
     learner = Learner(HeadModel(config.model), torch.zeros(len(population.canonical), config.model.identity_size))
     team = join(rank, size, meeting)
-    _run(learner, population, config, run, end, team, lambda text: None, None)
+    _run_steps(learner, population, config, run, end, team, lambda text: None, None)
     leave(team)
 
 
 def _optimizer(learner: Learner) -> torch.optim.Adam:
-    """Adam over (networks, warp, what a PCA started), in the order of `rates`."""
-    started = [p for n, p in learner.named_parameters() if n in _PCA_STARTED]
+    """Adam over (networks, warp, PCA-started parameters), in the order of `rates`."""
+    codes = [p for n, p in learner.named_parameters() if n in _PCA_STARTED]
     warp = list(learner.model.warp.parameters())
-    known = {id(p) for p in (*started, *warp)}
-    networks = [p for p in learner.parameters() if id(p) not in known]
-    return torch.optim.Adam([{"params": networks}, {"params": warp}, {"params": started}], betas=(0.9, 0.99))
+    others = {id(p) for p in (*codes, *warp)}
+    networks = [p for p in learner.parameters() if id(p) not in others]
+    return torch.optim.Adam([{"params": networks}, {"params": warp}, {"params": codes}], betas=(0.9, 0.99))
 
 
-def _run(
+def _run_steps(
     learner: Learner,
     population: Population,
     config: TrainConfig,
@@ -156,10 +166,10 @@ def _run(
     progress: Progress,
     picture: Picture | None,
 ) -> None:
-    """From the last checkpoint to step `end`."""
+    """Train from the last checkpoint to step `end`."""
     device = learner.z_id.device
     optimizer = _optimizer(learner)
-    networks, warp, started = (group["params"] for group in optimizer.param_groups)
+    networks, warp, codes = (group["params"] for group in optimizer.param_groups)
     step = load_state(learner, optimizer, run)
     if step:
         progress(f"resumed at step {step}")
@@ -172,20 +182,20 @@ def _run(
     total = config.steps + config.warp_steps
     # the samples of the next step are drawn while this one learns
     with _tf32(device), ThreadPoolExecutor(1) as sampler:
-        ahead = sampler.submit(draw, step)
+        next_shares = sampler.submit(draw, step)
         while step < end:
             for group, rate in zip(optimizer.param_groups, rates(step, config)):
                 group["lr"] = rate
             of_warp = step >= config.steps
-            for parameter in (*networks, *started):
+            for parameter in (*networks, *codes):
                 parameter.requires_grad_(not of_warp)
             optimizer.zero_grad(set_to_none=True)
-            shares = ahead.result()
+            shares = next_shares.result()
             if step + 1 < end:
-                ahead = sampler.submit(draw, step + 1)
+                next_shares = sampler.submit(draw, step + 1)
             loss, terms = step_gradients(learner, shares, config, of_warp=of_warp)
             if not torch.isfinite(loss):
-                raise RuntimeError(f"the loss is not finite at step {step}; resume with a lower learning rate")
+                raise RuntimeError(f"the loss is not finite at step {step}; train again with a lower learning rate")
             team.average(learner.parameters())
             nn.utils.clip_grad_norm_([*networks, *warp], 1.0)
             optimizer.step()
@@ -202,7 +212,7 @@ def _run(
 
 @contextmanager
 def _tf32(device: torch.device) -> Iterator[None]:
-    """Products of a GPU in TF32 for as long as a run lasts."""
+    """Compute a GPU's matrix products in TF32 within the block."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = device.type == "cuda"
     try:
@@ -211,9 +221,9 @@ def _tf32(device: torch.device) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _fresh(config: TrainConfig, ict: IctModel, offsets: Tensor, progress: Progress) -> Learner:
+def _pca_start(config: TrainConfig, ict: IctModel, offsets: Tensor, progress: Progress) -> Learner:
     model = HeadModel(config.model)
     start = start_codes(ict, offsets, config.model)
-    progress(f"codes started: z_id explains {start.explained:.4f} of the region codes' variance")
+    progress(f"PCA start: z_id explains {start.explained:.4f} of the region codes' variance")
     apply_start(model, start)
     return Learner(model, start.z_id)

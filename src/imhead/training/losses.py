@@ -10,25 +10,24 @@ from imhead.conventions import MODEL_UNIT_MM
 from imhead.model.fusion import COVERAGE_FLOOR, coverage
 
 _NEAR = 10.0 / MODEL_UNIT_MM  # a distance at which an error counts half
-_WARP_REACH = 3.0 / MODEL_UNIT_MM  # farther off, the place that the nearest surface names may lie in another lip
+_WARP_REACH = 3.0 / MODEL_UNIT_MM  # farther away, the nearest surface may belong to the other lip
 _CREASE = 4.0
 _LEAST_SLOPE = 0.1
-_UNHELD = 12.0 / MODEL_UNIT_MM  # beyond the reach of the normal term
+_UNCOVERED_DISTANCE = 12.0 / MODEL_UNIT_MM  # beyond the reach of the normal term
 _POSED_REACH = 5.0 / MODEL_UNIT_MM  # a warped field is a distance only near its zero set
 
 
 def distance_error(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:
-    """Absolute error (…,) of signed distances; where `bound` holds, only what lies above the distance is one."""
+    """Absolute error (…,) of signed distances; where `bound` is true, `distance` is an upper bound."""
     error = predicted - distance
     return torch.where(bound, F.relu(error), error.abs())
 
 
-def residual(predicted: Tensor, distance: Tensor, gradient: Tensor) -> Tensor:
-    """Field values (…, N) to hold against distances (…, N): on the surface over the length of their gradient (…, g, 3),
-    which the first g points have.
+def first_order_distance(predicted: Tensor, distance: Tensor, gradient: Tensor) -> Tensor:
+    """Field values (…, N), at points of the surface divided by the length of the gradient (…, g, 3).
 
-    That is the distance to the zero set, to first order (Taubin 1991). A value itself is the smaller the slower the
-    field rises, and a field that errs by a millimetre soon finds that out.
+    The quotient is the distance to the zero set, to first order (Taubin 1991). Without it a field can lower its error
+    on the surface by a smaller slope. Only the first g points have a gradient; `distance` (…, N) is 0 on the surface.
     """
     count = gradient.shape[-2]
     slope = torch.linalg.vector_norm(gradient, dim=-1).clamp(min=_LEAST_SLOPE)
@@ -36,17 +35,19 @@ def residual(predicted: Tensor, distance: Tensor, gradient: Tensor) -> Tensor:
     return torch.cat([first, predicted[..., count:]], dim=-1)
 
 
-def held_distance(distance: Tensor, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
-    """Distances (B, N) that a field can be held to: where no ball holds a point it knows no code, and is to be outside.
+def outside_where_uncovered(distance: Tensor, x: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
+    """Distances (B, N), raised to at least 12 mm where no region's ball covers a point.
 
-    A head whose bust leaves its balls would else teach all others a sheet in the air behind theirs.
+    There the field depends on no code. A head whose bust leaves its balls would put a sheet behind all other heads.
 
     Args:
         distance: (B, N) true distances at x (B, N, 3).
         keypoints: (B, 39, 3).
         radius: (39,) of their balls.
     """
-    return torch.where(coverage(x, keypoints, radius) < 3.0 * COVERAGE_FLOOR, distance.clamp(min=_UNHELD), distance)
+    return torch.where(
+        coverage(x, keypoints, radius) < 3.0 * COVERAGE_FLOOR, distance.clamp(min=_UNCOVERED_DISTANCE), distance
+    )
 
 
 def distance_term(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:
@@ -56,10 +57,10 @@ def distance_term(predicted: Tensor, distance: Tensor, bound: Tensor) -> Tensor:
 
 
 def crease_weight(canonical: Tensor, keypoints: Tensor, radius: Tensor) -> Tensor:
-    """Weight (B, N) of posed points: more where lips and lids meet, since there the warp tears within a millimetre.
+    """Weight (B, N) of posed points: more where lips and lids meet, since the warp is discontinuous there.
 
     Args:
-        canonical: (B, N, 3) where the points lie in the canonical pose.
+        canonical: (B, N, 3) the points in the canonical pose.
         keypoints: (B, K, 3) of the regions of mouth and eyes.
         radius: (K,) of their balls.
     """
@@ -70,8 +71,8 @@ def crease_weight(canonical: Tensor, keypoints: Tensor, radius: Tensor) -> Tenso
 def posed_distance_term(predicted: Tensor, distance: Tensor, bound: Tensor, crease: Tensor) -> Tensor:
     """`distance_term` through the expression warp, with `crease_weight`s.
 
-    Farther than a few mm from the surface a point is only held to its own side: in the middle of an open mouth no
-    registered place is near, and a warp that nothing holds there may fold a lip into it.
+    Farther than 5 mm from the surface only the sign counts: in the middle of an open mouth there is no correspondence,
+    and an unconstrained warp may fold a lip into it.
     """
     near = distance.abs() < _POSED_REACH
     sided = F.relu(0.5 * _POSED_REACH - predicted * distance.sign())
@@ -80,7 +81,7 @@ def posed_distance_term(predicted: Tensor, distance: Tensor, bound: Tensor, crea
 
 
 def seal_term(seal: Tensor) -> Tensor:
-    """Mean absolute seal (…,): none where the warp alone explains the surface."""
+    """Mean absolute seal (…,), the part of the posed field that the warp does not explain."""
     return seal.abs().mean()
 
 
@@ -97,7 +98,7 @@ def eikonal_term(gradient: Tensor) -> Tensor:
 
 
 def warp_term(canonical: Tensor, target: Tensor, distance: Tensor, crease: Tensor) -> Tensor:
-    """Mean distance between warped points and their registered places (…, 3), weighted towards surface and creases."""
+    """Mean distance between warped points and their correspondences (…, 3), weighted towards surface and creases."""
     weight = torch.exp(-(distance / _WARP_REACH).square()) * crease
     return ((canonical - target).square().sum(dim=-1) + 1e-10).sqrt().mul(weight).sum() / weight.sum()
 

@@ -1,4 +1,4 @@
-"""What a run shows of itself: a picture of three heads, and in the end a model file with its card."""
+"""What a run writes: pictures of three heads on the way, and the model file with its card at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from imhead.datasets.manifest import Manifest
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import extract_mesh
 from imhead.model.config import to_dict
-from imhead.rendering.figures import camera, contact_sheet, shade
+from imhead.rendering.figures import contact_sheet
+from imhead.rendering.shading import camera, shade
 from imhead.training.config import TrainConfig
 from imhead.training.learner import Learner
 from imhead.types import Head
@@ -26,8 +27,8 @@ _WINDOWS = (
 """View, centre and half side in mm: the head twice, an eye, an ear."""
 
 
-def three_heads(learner: Learner, path: Path) -> None:
-    """The mean head and two training heads: front, three-quarter, an eye and an ear from near."""
+def save_heads_picture(learner: Learner, path: Path) -> None:
+    """Draw the mean head and two training heads: front, three-quarter, close-ups of an eye and an ear."""
     model = Model("training", "", learner.model, {})
     pictures, labels = [], []
     for row in (None, 0, 1):
@@ -45,17 +46,19 @@ def _with_identity(head: Head, z_id: torch.Tensor) -> Head:
     return Head(head.model_id, head.model_hash, z_id.detach().cpu().numpy(), head.z_exp, head.offsets)
 
 
-def save_run_model(
-    learner: Learner, config: TrainConfig, run: Path, data: Manifest, card: dict[str, Any] | None = None
-) -> Path:
-    """Write `model.safetensors` into the run's folder, with what it was trained on, and open it once to check it."""
+def save_run_model(learner: Learner, config: TrainConfig, run: Path, data: Manifest, card: dict[str, Any]) -> Path:
+    """Write `model.safetensors` into the folder of the run, with its data and settings; the file is opened as a check.
+
+    Args:
+        card: further entries of the model's card.
+    """
     path = run / "model.safetensors"
     about = {
         "data": [f"{record.licence}: {record.identities} identities" for record in data.sources],
         "data_seed": data.seed,
         "settings": to_dict(config),
         "limits": "bald heads; no hair, teeth, tongue or texture; not a medical device",
-        **(card or {}),
+        **card,
     }
     save_model(learner.model, path, run.name, about)
     load_model(path)

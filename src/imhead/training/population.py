@@ -1,4 +1,4 @@
-"""The population that a run learns from: heads of a data set and their samples, cached beside the run."""
+"""The training heads of a data set, and their samples, which are cached in the folder of the run."""
 
 from __future__ import annotations
 
@@ -24,80 +24,87 @@ from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import IctModel
 from imhead.training.codes import keypoint_weights
 from imhead.training.config import TrainConfig
-from imhead.training.samples import UNHELD_SHARE, Samples, face_density, head_samples
+from imhead.training.samples import UNCOVERED_SHARE, Samples, face_density, head_samples
 from imhead.types import BoolArray, FloatArray, IntArray
 
 CREASED = tuple(r.index for r in REGIONS if r.group in ("mouth", "left_eye", "right_eye"))
-"""Regions with a line where two surfaces meet."""
+"""Regions in which two surfaces meet along a line: lips and lids."""
 _CREASE_REACH = 0.6  # of the radius of their balls
 _COLUMNS = 11
-_RECIPE = 6  # raised whenever the same settings would draw other samples
+_VERSION = 6  # raised whenever the same settings draw other samples
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Training data in model units, as memory maps: columns are x (3), distance, normal (3), canonical
-    target (3), and 1 where the distance is an upper bound."""
+    """Training samples, model units, memory-mapped.
+
+    Columns: point (3), signed distance, normal (3), the point in the canonical pose (3), 1 if the distance is an upper
+    bound.
+    """
 
     canonical: np.ndarray
     """(M, n, 11) float32 samples in the canonical pose."""
     posed: np.ndarray
     """(M, E, m, 11) float32 samples in E expressions, the first of them neutral."""
     expressions: Tensor
-    """(M, E, 52) ARKit weights of the posed samples."""
+    """(M, E, 52) ARKit weights of those expressions."""
     keypoints: Tensor
     """(M, 39, 3) true keypoints, model units."""
     canonical_creases: BoolArray
-    """(M, n) samples where lids and lips meet."""
+    """(M, n) bool: canonical samples where lids or lips meet."""
     posed_creases: BoolArray
-    """(M, E, m) the same of the posed ones."""
+    """(M, E, m) bool: the same for the posed samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingHeads:
-    """The identities that are learned from."""
+    """The identities of a data set that a model is trained on.
+
+    Raises:
+        InputError: ICT-FaceKit is not open, a source has other data than the data set, or no identity is to train on.
+    """
 
     data: DataSet
-    """Where they are listed."""
+    """The data set."""
     sources: OpenSources
-    """What they are made of."""
+    """The data of its sources."""
     limit: int | None = None
-    """Most of them; None for all."""
+    """Largest number of identities; None for all."""
 
     def __post_init__(self) -> None:
         if self.sources.ict is None:
-            raise InputError("training needs ICT-FaceKit, whose topology all heads are carried to; name it with --ict")
+            raise InputError("training needs ICT-FaceKit, to whose topology heads are registered; name it with --ict")
         check_sources(self.data.manifest, self.sources)
         if not self.identities:
             raise InputError(f"{self.data.folder}: has no identity to train on; build a larger data set")
 
     @property
     def ict(self) -> IctModel:
-        """The source whose topology the heads are registered to."""
+        """ICT-FaceKit, to whose topology the heads are registered."""
         assert self.sources.ict is not None
         return self.sources.ict
 
     @cached_property
     def identities(self) -> tuple[Identity, ...]:
-        """The first of the data set's training split."""
+        """The first `limit` identities of the training split."""
         return self.data.split("train")[: self.limit]
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """Number of identities M."""
         return len(self.identities)
 
     @property
     def of_ict(self) -> BoolArray:
-        """(M,) whether they are made of ICT-FaceKit."""
+        """(M,) bool: the identity comes from ICT-FaceKit."""
         return np.array([identity.source != "anny" for identity in self.identities])
 
     def head(self, index: int) -> SourceHead:
-        """Vertices of one of them."""
+        """The vertices of one identity."""
         return self.sources.head(self.identities[index].shape)
 
     def expressions(self, index: int, count: int) -> FloatArray:
-        """(count, 52) ARKit weights of one of them: neutral, then others, in turn from identity to identity."""
+        """(count, 52) ARKit weights for one identity: neutral, then others of its own, varying with the index."""
         own = self.data.expressions[self.identities[index].index]
         others = 1 + (index * (count - 1) + np.arange(count - 1)) % max(len(own) - 1, 1)
         rows: IntArray = np.concatenate([[0], np.minimum(others, len(own) - 1)])
@@ -122,13 +129,13 @@ def build_population(
     progress: Callable[[str], None],
     processes: int = 2,
 ) -> Population:
-    """Draw all samples, or open them where an earlier run with the same settings left them in `folder`.
+    """Draw all samples into `folder`, or open those of an earlier call with the same settings.
 
     Args:
         offsets: `heads.offsets()`.
     """
     settings = {
-        "recipe": _RECIPE,
+        "recipe": _VERSION,
         "files": heads.data.manifest.files,
         "sources": [record.digest for record in heads.data.manifest.sources],
         "points": [heads.count, config.canonical_points, config.expression_points, config.expressions, config.seed],
@@ -143,13 +150,13 @@ def build_population(
         np.save(folder / "keypoints.npy", (torch.from_numpy(CENTERS_MM).float() + moved).numpy() / MODEL_UNIT_MM)
         expressions = [heads.expressions(k, config.expressions) for k in range(heads.count)]
         np.save(folder / "expressions.npy", np.stack(expressions).astype(np.float32))
-        _draw_all(heads, config, paths, progress, processes)
+        _write_samples(heads, config, paths, progress, processes)
         write_atomically(marker, json.dumps({"settings": digest}).encode())
     return open_population(folder)
 
 
 def open_population(folder: Path) -> Population:
-    """What `build_population` left in `folder`."""
+    """Open the samples that `build_population` wrote to `folder`."""
     canonical, posed = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("canonical", "posed"))
     keypoints = np.load(folder / "keypoints.npy")
     return Population(
@@ -163,7 +170,7 @@ def open_population(folder: Path) -> Population:
 
 
 def _at_creases(samples: np.ndarray, keypoints: FloatArray) -> BoolArray:
-    """(M, …) bool: whose canonical place lies in the inner part of the ball of a lid, a lip or a corner."""
+    """(M, …) bool: the sample's canonical point lies within 0.6 radii of the keypoint of a region of mouth or eyes."""
     rows = list(CREASED)
     reach = np.square(_CREASE_REACH * RADII_MM[rows] / MODEL_UNIT_MM)
     near = np.zeros(samples.shape[:-1], dtype=bool)
@@ -173,7 +180,7 @@ def _at_creases(samples: np.ndarray, keypoints: FloatArray) -> BoolArray:
     return near
 
 
-def _draw_all(
+def _write_samples(
     heads: TrainingHeads,
     config: TrainConfig,
     paths: tuple[Path, Path],
@@ -189,7 +196,7 @@ def _draw_all(
     maps = [
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape) for path, shape in zip(paths, shapes)
     ]
-    draw = partial(_draw_one, heads, densities, config)
+    draw = partial(_samples_of_head, heads, densities, config)
     for index, canonical, posed in in_processes(draw, heads.count, processes, ordered=False, chunk=8):
         maps[0][index], maps[1][index] = canonical, posed
         if (index + 1) % 200 == 0:
@@ -198,18 +205,18 @@ def _draw_all(
         array.flush()
 
 
-def _draw_one(
+def _samples_of_head(
     heads: TrainingHeads, densities: dict[int, FloatArray], config: TrainConfig, index: int
 ) -> tuple[int, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([config.seed, 0x5A, index])
     head = heads.head(index)
     density = densities[id(head.source)]
 
-    def drawn(vertices: FloatArray, count: int, unheld: int = 0) -> np.ndarray:
-        return _columns(head_samples(head.source, density, vertices, head.canonical, count, rng, unheld))
+    def drawn(vertices: FloatArray, count: int, uncovered: int = 0) -> np.ndarray:
+        return _columns(head_samples(head.source, density, vertices, head.canonical, count, rng, uncovered))
 
     points = config.canonical_points
-    canonical = drawn(head.canonical, points, int(UNHELD_SHARE * points))
+    canonical = drawn(head.canonical, points, int(UNCOVERED_SHARE * points))
     weights = heads.expressions(index, config.expressions)
     return index, canonical, np.stack([drawn(head.posed(row), config.expression_points) for row in weights])
 

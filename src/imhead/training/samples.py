@@ -1,9 +1,9 @@
 """Training samples of one posed head: points, true signed distances, normals and canonical correspondences.
 
-The head is the union of closed surfaces (sources/ict.py), less the crevices that no scanner and no mesh resolves: a gap
-narrower than 1.5 mm is shut, and points in it are only held to lie inside. A distance is the true distance to that
-union, never "offset d along the normal has distance d", which is wrong near lids, lips, nostrils and ears. The sign is
-the winding number's.
+The head is the union of closed surfaces (sources/ict.py) without crevices, which neither scanner nor mesh resolves: a
+gap narrower than 1.5 mm is shut, and points in it count as inside. Distances are true distances to that union; a point
+offset by d along the normal need not have distance d near lids, lips, nostrils and ears. The sign comes from the
+winding number.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from imhead.surfaces.sampling import draw_rows, folded
 from imhead.surfaces.solid import Closest, Solid
 from imhead.types import BoolArray, FloatArray, IntArray
 
-_EYE_REACH_MM = 30.0  # farther from an eye than this, the skin is always the nearer surface
+_EYE_REACH_MM = 30.0  # at a larger distance from an eye the skin is always nearer
 _NEAR_SIGMA_MM = ((0.4, 1.0), (0.4, 5.0), (0.2, 20.0))  # share, spread of the off-surface samples
 _FAR_SHARE = 0.08
-UNHELD_SHARE = 0.06
-"""Of the samples in the canonical pose, those that lie where no region's ball holds a place: no code reaches there, and
-a field that nothing tells better grows a sheet of its own."""
-_UNHELD = 3e-3  # sum of the weights: the outermost part of a lonely ball, and what lies beyond
-_HARDLY_HELD = 0.1  # a place of the surface that such samples lie around
-_UNHELD_SIGMA_MM = 15.0
-_UNHELD_TRIES = 8
+UNCOVERED_SHARE = 0.06
+"""Share of the canonical samples that no region's ball covers. No code acts there: without samples, the field grows a
+spurious sheet."""
+_UNCOVERED = 3e-3  # sum of blend weights below which a point counts as uncovered
+_BARELY_COVERED = 0.1  # uncovered samples lie around surface points with less than this
+_UNCOVERED_SIGMA_MM = 15.0
+_UNCOVERED_TRIES = 8
 _SURFACE_SHARE = 0.5
 _CREVICE_MM = 0.75  # a gap that a ball of this radius cannot enter is shut: lips that meet, a lid on its eyeball
-_CREVICE_REACH_MM = 5.0  # farther than this from the surface, its crevices do not matter
-_CREVICE_SHARE = 0.05  # samples in crevices, at most
-_CREVICE_COPIES = 6  # of each place that was drawn in one
-_SHUT_MM = 0.2  # how far inside a point of a crevice is held to be, at least
-_BETWEEN_SHARE = 0.08  # samples between lips that the pose moved apart, at most
+_CREVICE_REACH_MM = 5.0  # at a larger distance from the surface, crevices are ignored
+_CREVICE_SHARE = 0.05  # at most this share of samples lies in crevices
+_CREVICE_COPIES = 6  # samples around each surface point drawn in a crevice
+_SHUT_MM = 0.2  # a point in a crevice is at least this far inside
+_BETWEEN_SHARE = 0.08  # at most this share of samples lies between lips that the pose moves apart
 _BETWEEN_TRIES = 6
-_BETWEEN_MM = 1.5  # nearer to the surface there are others
-_SHARP_DEG = 60.0  # faces that meet at a larger angle share no normal: skin and what closes the cut of the bust
-_RIM = 6.0  # how many times more samples lie at that edge, over
-_RIM_MM = 30.0  # so far from it
-_MOVED_MM = 3.0  # a place that the pose moves less is not looked at
+_BETWEEN_MM = 1.5  # least distance of such a sample from the surface
+_SHARP_DEG = 60.0  # faces that meet at a larger angle have normals of their own: skin and the cap of the bust's cut
+_RIM = 6.0  # added sampling density at the cut of the bust, falling to 0 at
+_RIM_MM = 30.0  # this distance from it
+_MOVED_MM = 3.0  # the pose moves lips apart where it moves them by more
 _MOUTH = [r.index for r in REGIONS if r.group == "mouth"]
 
 
@@ -64,7 +64,7 @@ class Samples:
     target: FloatArray
     """(N, 3) where each point lies in the canonical pose."""
     bound: BoolArray
-    """(N,) bool: the distance is an upper bound, since a crevice is the nearest surface; the normal is zero."""
+    """(N,) bool: the nearest surface is in a crevice; the distance is an upper bound and the normal zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,21 +100,21 @@ class _Solids:
 
 
 def sampling_density(centroids: FloatArray) -> FloatArray:
-    """How many times more samples per mm² a place of the mean head gets: more where the regions are small."""
+    """Relative sampling density (N,) at points (N, 3) of the mean head: higher where regions are small."""
     distance = np.linalg.norm(centroids[:, None] - CENTERS_MM, axis=2)
     smallest = np.where(distance < 0.8 * RADII_MM, RADII_MM, 140.0).min(axis=1)
     return np.clip((60.0 / smallest) ** 1.6, 0.25, 6.0)
 
 
 def face_density(source: HeadSource) -> FloatArray:
-    """How many times more samples per mm² each face gets, skin then eyes: `sampling_density`, and more at the edge
-    where the bust is cut, which is sharp. The same for every head, so computed once."""
+    """Relative sampling density (F,) of each face, skin then eyes: `sampling_density`, raised at the sharp edge where
+    the bust is cut. It is the same for every head."""
     mean = (source.mean + source.canonical_offset).astype(np.float64)
     centroids = mean[np.concatenate([source.skin_faces, source.eye_faces])].mean(axis=1)
     density = sampling_density(centroids)
     rims = boundary_loops(source.skin_open_faces)
     if rims:
-        lowest = min(rims, key=lambda loop: float(mean[loop, 1].mean()))  # the others are of mouth and lids
+        lowest = min(rims, key=lambda loop: float(mean[loop, 1].mean()))  # the others are mouth and lids
         away, _ = cKDTree(mean[lowest]).query(centroids)
         density *= 1.0 + _RIM * np.clip(1.0 - away / _RIM_MM, 0.0, None)
     return density
@@ -127,12 +127,15 @@ def head_samples(
     canonical: FloatArray,
     count: int,
     rng: np.random.Generator,
-    unheld: int = 0,
+    uncovered: int = 0,
 ) -> Samples:
-    """Draw `count` samples of the head with vertices `posed` (V, 3); `canonical` are the same vertices at rest.
+    """Draw `count` samples of a posed head; the first half of them lies on the surface.
 
-    The first half lies on the surface. `density` is `face_density(source)`. Up to `unheld` of them lie where no ball
-    of the mean head holds a place.
+    Args:
+        density: `face_density(source)`.
+        posed: (V, 3) vertices of the head, mm.
+        canonical: (V, 3) the same vertices in the canonical pose, mm.
+        uncovered: number of samples, at most, that no ball of the mean head covers.
     """
     posed = posed.astype(np.float64)
     solids = _Solids.of(source, posed)
@@ -153,22 +156,9 @@ def head_samples(
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
     home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
     between = _between(solids, seeds, home, int(_BETWEEN_SHARE * count), rng)
-
-    apart = _unheld(seeds, unheld, rng)
-
-    free = count - len(seeds) - len(shut) - len(between) - len(apart)
-    far = int(count * _FAR_SHARE)
-    spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=free - far)
-    base = rng.integers(len(seeds), size=free - far)
-    off = np.concatenate(
-        [
-            seeds[base] + rng.normal(size=(free - far, 3)) * (spread / np.sqrt(3.0))[:, None],
-            rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3)),
-            shut,
-            between,
-            apart,
-        ]
-    )
+    special = np.concatenate([shut, between, _uncovered_points(seeds, uncovered, rng)])
+    off = _off_surface_points(seeds, count - len(seeds) - len(special), int(count * _FAR_SHARE), rng)
+    off = np.concatenate([off, special])
     closest = solids.signed_distance(off)
     away = np.where(np.abs(closest.distance) > 0.05, closest.distance, np.inf)[:, None]
     off_normal = (off - closest.point) / away
@@ -186,17 +176,18 @@ def head_samples(
         points=points,
         distance=np.concatenate([np.zeros(len(seeds)), off_distance]),
         normal=np.concatenate([seed_normal, off_normal]),
-        target=carry(posed, canonical.astype(np.float64), faces[face], nearest, points),
+        target=carried_with_faces(posed, canonical.astype(np.float64), faces[face], nearest, points),
         bound=np.concatenate([np.zeros(len(seeds), dtype=bool), bound]),
     )
 
 
-def carry(
+def carried_with_faces(
     source: FloatArray, target: FloatArray, corners: IntArray, nearest: FloatArray, points: FloatArray
 ) -> FloatArray:
-    """Where `points` (N, 3) go when the triangles `corners` (N, 3) under their `nearest` points move.
+    """`points` (N, 3), moved with the triangles `corners` (N, 3) from vertices `source` to `target` (V, 3).
 
-    The nearest point keeps its barycentric place, the rest of the way turns with the triangle's frame.
+    The `nearest` point (N, 3) on the triangle keeps its barycentric coordinates; the offset from it turns with the
+    triangle's frame.
     """
     a, b, c = (source[corners[:, k]] for k in range(3))
     u, v, w = b - a, c - a, nearest - a
@@ -216,6 +207,15 @@ def _frames(corner: FloatArray) -> FloatArray:
     z = np.cross(x, corner[:, 2] - corner[:, 0])
     z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     return np.stack([x, np.cross(z, x), z], axis=2)
+
+
+def _off_surface_points(seeds: FloatArray, count: int, far: int, rng: np.random.Generator) -> FloatArray:
+    """`count` points (N, 3): near surface points `seeds` (M, 3), and the last `far` anywhere within the bounds."""
+    near = count - far
+    spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=near)
+    base = rng.integers(len(seeds), size=near)
+    around = seeds[base] + rng.normal(size=(near, 3)) * (spread / np.sqrt(3.0))[:, None]
+    return np.concatenate([around, rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3))])
 
 
 def _surface_points(
@@ -246,28 +246,28 @@ def _in_crevice(solids: _Solids, surface: FloatArray, outward: FloatArray) -> Bo
     return crevice
 
 
-def _unheld(seeds: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Up to `count` places that no ball of the mean head holds, around surface points `seeds` (N, 3) that few do."""
-    bare = seeds[_held(seeds) < _HARDLY_HELD]
+def _uncovered_points(seeds: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Up to `count` points that no ball of the mean head covers, around barely covered surface points of `seeds`."""
+    bare = seeds[_coverage(seeds) < _BARELY_COVERED]
     if not (count and len(bare)):
         return np.zeros((0, 3))
-    around = bare[rng.integers(len(bare), size=_UNHELD_TRIES * count)]
-    around += rng.normal(0.0, _UNHELD_SIGMA_MM, around.shape)
-    apart: FloatArray = around[_held(around) < _UNHELD][:count]
-    return apart
+    around = bare[rng.integers(len(bare), size=_UNCOVERED_TRIES * count)]
+    around += rng.normal(0.0, _UNCOVERED_SIGMA_MM, around.shape)
+    points: FloatArray = around[_coverage(around) < _UNCOVERED][:count]
+    return points
 
 
-def _held(points: FloatArray) -> FloatArray:
-    """(N,) sum of the weights of the mean head's regions."""
-    held: FloatArray = coverage(*(torch.from_numpy(part) for part in (points, CENTERS_MM, RADII_MM))).numpy()
-    return held
+def _coverage(points: FloatArray) -> FloatArray:
+    """(N,) sum of the blend weights of the mean head's regions."""
+    total: FloatArray = coverage(*(torch.from_numpy(part) for part in (points, CENTERS_MM, RADII_MM))).numpy()
+    return total
 
 
 def _between(solids: _Solids, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Up to `count` outside points on chords from one of the mouth's surface points `seeds` to another.
 
-    `home` (N, 3) is where each seed lies in the canonical pose. Near its surface a head has samples enough; in the
-    middle of an open mouth, where nothing else tells the warp where to go, it has next to none.
+    `home` (N, 3) are the seeds in the canonical pose. The other samples are dense near the surface only: the middle of
+    an open mouth has too few to constrain the warp.
     """
     mouth = np.flatnonzero((np.linalg.norm(home[:, None] - CENTERS_MM[_MOUTH], axis=2) < RADII_MM[_MOUTH]).any(axis=1))
     moved = mouth[np.linalg.norm(seeds[mouth] - home[mouth], axis=1) > _MOVED_MM]

@@ -1,7 +1,4 @@
-"""Several processes on one training run: each takes its share of the heads of a step, and gradients are averaged.
-
-torch.distributed does what Fabric would be fetched for, and is there wherever torch is.
-"""
+"""Several processes on one training run: each takes a share of a step's heads, and their gradients are averaged."""
 
 from __future__ import annotations
 
@@ -16,19 +13,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Team:
-    """A process among those that train together."""
+    """A process's place among those that train together."""
 
     rank: int = 0
-    """Which one this is; 0 writes checkpoints."""
+    """Its number; process 0 writes checkpoints."""
     size: int = 1
-    """How many there are."""
+    """Number of processes."""
 
     def divided(self, parts: int) -> list[Team]:
-        """This member in so many parts: teams whose shares make up this one's."""
+        """`parts` teams whose shares together are this one's share."""
         return [Team(self.rank + self.size * part, self.size * parts) for part in range(parts)]
 
     def average(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its mean over the team; a gradient that one process lacks counts as zero there."""
+        """Replace every gradient by its mean over the processes; a missing gradient counts as zero."""
         if self.size == 1:
             return
         learning = [p for p in parameters if p.requires_grad]
@@ -43,12 +40,12 @@ ALONE = Team()
 
 
 def join(rank: int, size: int, meeting: Path) -> Team:
-    """Meet the other processes; `meeting` is a file that does not exist yet, the same for all."""
+    """Connect the processes; all name the same file `meeting`, which does not exist yet."""
     dist.init_process_group("gloo", init_method=meeting.resolve().as_uri(), rank=rank, world_size=size)
     return Team(rank, size)
 
 
 def leave(team: Team) -> None:
-    """Part again."""
+    """Disconnect the processes."""
     if team.size > 1:
         dist.destroy_process_group()

@@ -1,7 +1,7 @@
-"""The template of a trained model: how region codes move its vertices, by closed-form ridge regression.
+"""The template of a trained model: a linear map from region codes to its vertices, by ridge regression.
 
-The training heads are registered, so that each vertex's offsets are known, and their codes are in the learner's table.
-What is fitted is Σ_j w_ij B_ij z_j with the same kind of compact weights as the model's own.
+The offsets of each vertex are known, since the training heads are registered; their codes are in the learner's table.
+The model fitted to vertex i is Σ_j w_ij B_ij z_j over regions j, with compact weights like those of the network.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ from imhead.template.topology import MOUTH, Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
 _REACH = 0.97
-"""A region moves the vertices that lie within this share of its ball's radius on every training head, and on every one
-of `_DRAWN` others: heads differ, and nothing is to be moved by a region whose ball does not hold it on that head."""
+"""A region moves the vertices that lie within this fraction of its ball's radius on every training head and on `_DRAWN`
+drawn heads: no vertex is moved by a region whose ball does not contain it."""
 _DRAWN = 400
-"""Heads drawn from the codes' distribution, as plausible ones are: they reach farther than those of the training."""
-_SPREAD = 0.8
-_LEAST_LOST = 1.02
-"""Where no ball holds a vertex on every head, those move it that lose it by no more than this times the best one."""
+"""Number of heads drawn from the distribution of codes; they vary more than the training heads."""
+_DEVIATION = 0.8
+_LEAST_EXCESS = 1.02
+"""Where no ball contains a vertex on every head, the regions that move it exceed the smallest distance by at most this
+factor."""
 _GAP_MM = (2.5, 7.0)
-"""In a gap narrower than the first a vertex stays where the codes put it; in one as wide as the second it need not."""
+"""A vertex in a gap narrower than the first keeps its regressed place; in a gap wider than the second it is moved onto
+the zero set; in between, part of the way. The next two pairs are used alike."""
 _NECK_MM = (4.0, 16.0)
-"""From the cut below the shoulders: so near to it no training point lies, and a vertex stays where the codes put it."""
+"""Distance from the cut below the shoulders, near which there are no training points."""
 _PALATE_MM = (60.0, 75.0)
-"""How far in front the lining of the mouth is put on the zero set: behind the teeth nobody sees it, its sheets lie near
-each other, and it stays where the codes put it."""
+"""Height z of the lining of the mouth; behind the teeth it is hidden, and its sheets are close to each other."""
 _STILL_MM = 0.01
-"""A shape that moves a vertex by less leaves it where it is; a file then need not hold it."""
+"""Smaller offsets of a shape are set to zero, so that files can omit them."""
 _RIDGE = 1e-3
 _CHUNK = 50
 
@@ -57,24 +58,22 @@ def build_template(
     z_id: Tensor,
     ict: IctModel,
     offsets: Tensor,
-    topology: Topology | None = None,
-    progress: Callable[[str], None] = print,
+    progress: Callable[[str], None],
 ) -> TemplateSurface:
-    """The template of a trained model.
+    """The template of a trained model, on the topology that ships.
 
     Args:
         z_id: (M, 256) codes of its training heads.
-        offsets: (M, V, 3) of the same heads, on the common topology, mm.
-        topology: the shipped one if none is given.
+        offsets: (M, V, 3) offsets of the same heads, on the common topology, mm.
     """
-    topology = topology or load_topology()
+    topology = load_topology()
     net = model.net
     source_mean = topology.place((ict.mean + ict.canonical_offset).astype(np.float64))
     mean: FloatArray = 0.5 * (source_mean + source_mean[topology.twin] * [-1.0, 1.0, 1.0])
     mean, on_surface = _on_mean_head(model, topology, mean)
     gram, moment = _moments(net, z_id, topology, offsets)
 
-    def held_within(farthest: FloatArray) -> TemplateSurface:
+    def fitted(farthest: FloatArray) -> TemplateSurface:
         vertex, region, weight = _pairs(farthest)
         progress(f"template: {len(vertex)} pairs of vertex and region")
         return TemplateSurface(
@@ -96,14 +95,14 @@ def build_template(
         return source_mean + topology.place(offsets[rows].numpy())
 
     farthest = _farthest(net, net.decnet(z_id), topology, source_mean, registered)
-    draft = held_within(farthest)
+    draft = fitted(farthest)
     size = net.config.identity_size
-    drawn = net.decnet(_SPREAD * torch.randn(_DRAWN, size, generator=torch.Generator().manual_seed(0)))
+    drawn = net.decnet(_DEVIATION * torch.randn(_DRAWN, size, generator=torch.Generator().manual_seed(0)))
 
     def blended(rows: slice) -> FloatArray:
         return np.stack([draft.blend(model, z) for z in drawn[rows].numpy()])
 
-    return held_within(np.maximum(farthest, _farthest(net, drawn, topology, source_mean, blended)))
+    return fitted(np.maximum(farthest, _farthest(net, drawn, topology, source_mean, blended)))
 
 
 def _shapes(ict: IctModel, topology: Topology) -> FloatArray:
@@ -113,13 +112,13 @@ def _shapes(ict: IctModel, topology: Topology) -> FloatArray:
 
 
 def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The mean head's vertices on its zero set, and how much each of them belongs to it."""
+    """The mean head's vertices (V, 3), moved onto its zero set, and by what share (V,) of the way each was moved."""
     field = HeadField(model, model.neutral()).canonical_sdf
     normals = vertex_normals(mean, topology.faces)[0]
     value, slope = gradient(field, mean)
     cosine = np.einsum("vc,vc->v", slope, normals) / np.maximum(np.linalg.norm(slope, axis=1), 1e-6)
     belongs = smoothstep(0.3, 0.6, cosine) * smoothstep(1.5, 0.7, np.abs(value))
-    # lips in this pose are so near each other that the field does not tell them apart
+    # in this pose the lips are too close for the field to separate them
     belongs *= smoothstep(*_GAP_MM, _gap(mean, normals, topology.faces))
     cut = max(boundary_loops(topology.faces), key=len)
     belongs *= smoothstep(*_NECK_MM, cKDTree(mean[cut]).query(mean)[0])
@@ -130,14 +129,14 @@ def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[F
     graph = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), (len(mean), len(mean))).tocsr()
     average = diags(1.0 / np.asarray(graph.sum(axis=1)).ravel()) @ graph
     share = belongs
-    for _ in range(2):  # fades out over two rings, so that the last moved vertex leaves no step
+    for _ in range(2):  # fades out over two rings of vertices, to avoid a step
         share = np.minimum(belongs, 0.5 * (share + average @ share))
     moved = onto_zero_set(field, mean, normals, share)
     return 0.5 * (moved + moved[topology.twin] * [-1.0, 1.0, 1.0]), share
 
 
 def _gap(points: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray:
-    """Width (V,) of the gap between a vertex and a sheet that faces it, by the smallest ball that touches both; mm."""
+    """Width (V,) of the gap between a vertex and a sheet that faces it: the diameter of a ball between them, mm."""
     gap = np.full(len(points), np.inf)
     for radius in np.linspace(0.5 * _GAP_MM[1], 0.5 * _GAP_MM[0], 7):
         squared, face, _ = igl.point_mesh_squared_distance(points + radius * normals, points, faces)
@@ -150,11 +149,11 @@ def _gap(points: FloatArray, normals: FloatArray, faces: IntArray) -> FloatArray
 def _farthest(
     net: HeadModel, codes: Tensor, topology: Topology, mean: FloatArray, vertices_of: Callable[[slice], FloatArray]
 ) -> FloatArray:
-    """(H, 39) the largest distance from a keypoint on any head or its mirror image, in radii of the keypoint's ball.
+    """(H, 39) largest distance of a vertex from a keypoint over all heads and mirror images, in radii of its ball.
 
     Args:
-        codes: (M, 39, 64) of the heads.
-        vertices_of: some of the heads → their vertices (m, V, 3), mm.
+        codes: (M, 39, 64) region codes of the heads.
+        vertices_of: a slice of the heads → their vertices (m, V, 3), mm.
     """
     half, flip = topology.half, np.array([-1.0, 1.0, 1.0], dtype=np.float32)
     twin, mirror = topology.twin[:half], net.mirror.numpy()
@@ -164,8 +163,8 @@ def _farthest(
     near = [np.flatnonzero(column < 1.0) for column in start.T]
     farthest = np.where(start < 1.0, start, np.inf)
     for first in range(0, len(codes), _CHUNK):
-        here = slice(first, first + _CHUNK)
-        y, centers = vertices_of(here).astype(np.float32), keypoints[here]
+        chunk = slice(first, first + _CHUNK)
+        y, centers = vertices_of(chunk).astype(np.float32), keypoints[chunk]
         for points, found in ((y[:, :half], centers), (y[:, twin] * flip, centers[:, mirror] * flip)):
             for region, vertices in enumerate(near):
                 away = np.linalg.norm(points[:, vertices] - found[:, None, region], axis=2).max(axis=0) / radius[region]
@@ -174,11 +173,11 @@ def _farthest(
 
 
 def _pairs(farthest: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
-    """Pairs of vertex and region with a weight, sorted by region; the weights of a vertex add up to 1.
+    """Pairs of vertex and region with their weights, sorted by region; the weights of a vertex sum to 1.
 
-    Every vertex gets a region: where none holds it on all heads, those whose balls it leaves the least.
+    Every vertex has a region: where no ball contains it on all heads, those that it leaves by least.
     """
-    share = farthest / np.maximum(_REACH, _LEAST_LOST * farthest.min(axis=1, keepdims=True))
+    share = farthest / np.maximum(_REACH, _LEAST_EXCESS * farthest.min(axis=1, keepdims=True))
     weight = wendland(torch.from_numpy(np.minimum(share, 1.0))).numpy()
     weight = weight / weight.sum(axis=1, keepdims=True)
     region, vertex = np.nonzero(weight.T > 1e-4)
@@ -187,7 +186,7 @@ def _pairs(farthest: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
 
 @torch.no_grad()
 def _moments(net: HeadModel, z_id: Tensor, topology: Topology, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """ZᵀZ (39·64, 39·64) and ZᵀY (39·64, H·3) over the heads and their mirror images."""
+    """ZᵀZ (39·64, 39·64) and ZᵀY (39·64, H·3), summed over the heads and their mirror images."""
     half = topology.half
     codes = net.decnet(z_id)
     width = codes[0].numel()
@@ -207,7 +206,7 @@ def _moments(net: HeadModel, z_id: Tensor, topology: Topology, offsets: Tensor) 
 def _solve(
     gram: Tensor, moment: Tensor, vertex: IntArray, region: IntArray, weight: FloatArray, size: int
 ) -> FloatArray:
-    """w_ij B_ij (P, size, 3): a ridge regression for each vertex, over the codes of the regions that hold it."""
+    """w_ij B_ij (P, size, 3): one ridge regression for each vertex, on the codes of its regions."""
     blocks = gram.view(REGION_COUNT, size, REGION_COUNT, size)
     sums = moment.double().view(REGION_COUNT, size, -1, 3)
     scale = float(gram.diagonal().mean())
@@ -216,30 +215,30 @@ def _solve(
     bounds = np.searchsorted(vertex[order], np.arange(int(vertex.max()) + 2))
     for row in range(len(bounds) - 1):
         pairs = order[bounds[row] : bounds[row + 1]]
-        held = torch.from_numpy(region[pairs])
+        regions = torch.from_numpy(region[pairs])
         w = torch.from_numpy(weight[pairs]).double()
-        a = blocks[held][:, :, held] * w[:, None, None, None] * w[None, None, :, None]
+        a = blocks[regions][:, :, regions] * w[:, None, None, None] * w[None, None, :, None]
         a = a.reshape(len(pairs) * size, -1)
         a.diagonal().add_(_RIDGE * scale)
-        b = (sums[held, :, row] * w[:, None, None]).reshape(-1, 3)
+        b = (sums[regions, :, row] * w[:, None, None]).reshape(-1, 3)
         found = torch.linalg.solve(a, b).view(len(pairs), size, 3)
         basis[pairs] = (found * w[:, None, None]).float().numpy()
     return basis
 
 
 def write_template(
-    model_path: Path, z_id: Tensor, ict: IctModel, offsets: Tensor, progress: Callable[[str], None] = print
+    model_path: Path, z_id: Tensor, ict: IctModel, offsets: Tensor, progress: Callable[[str], None]
 ) -> Path:
-    """Write the template beside a model file and open it once to check it; its path.
+    """Fit the template of a model file and write it beside the file; its path. The written file is opened as a check.
 
-    It is fitted to the weights as they stand in the file, which are rounded, so that it belongs to them exactly.
+    The fit uses the rounded weights of the file.
 
     Args:
-        z_id: (M, 256) code table of the run that the model came from.
-        offsets: (M, V, 3) of the same training heads, on the common topology, mm.
+        z_id: (M, 256) code table of the model's run.
+        offsets: (M, V, 3) offsets of its training heads, on the common topology, mm.
 
     Raises:
-        InputError: no such model, or another number of codes than of heads.
+        InputError: there is no such model, or the numbers of codes and heads differ.
     """
     if len(z_id) != len(offsets):
         raise InputError(f"{model_path}: {len(z_id)} codes for {len(offsets)} heads; use the heads of its own run")

@@ -1,8 +1,8 @@
-"""A start from a trained model: its networks stay, and the heads of another data set get codes that it can read.
+"""A start from a trained model: its networks are kept, and the heads of another data set get codes that fit them.
 
 heads ──least squares on the model's template──► region codes c (M, 39, 64)
-heads ──PCA, as from nothing──► identity codes z (M, 256), which see what the new heads differ in
-DecNet and what the warp reads of an identity: ridge regressions from z to what they gave before
+heads ──PCA, as without a start──► identity codes z (M, 256)
+DecNet and the warp's identity layer: ridge regressions from z to their former outputs
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from imhead.model.config import ModelConfig
 from imhead.regions import REGION_COUNT
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
-from imhead.template.topology import SKIN, Topology, load_topology
+from imhead.template.topology import SKIN, load_topology
 from imhead.training.codes import identity_codes, ridge
 from imhead.training.learner import Learner
 from imhead.training.samples import sampling_density
 from imhead.types import FloatArray
 
 _RIDGE_MM2 = 0.36
-"""What a region code of size 1 costs, as squared misses of vertices. Heads that the model had learnt came out nearest
-with this: 0.195 mm mean error of the distance (0.198 at 0.09, 0.204 at 1; with the codes of its own training 0.164)."""
+"""Weight of the squared norm of the codes against squared vertex residuals. On the start model's own heads this value
+gave the smallest mean distance error: 0.195 mm (0.198 at 0.09, 0.204 at 1; the trained codes have 0.164)."""
 _CHUNK = 100
 
 
@@ -38,39 +38,37 @@ def warm_start(start: Model, template: TemplateSurface, ict: IctModel, offsets: 
     Args:
         start: a trained model.
         template: its template.
-        offsets: (M, V, 3) of the new training heads, on the common topology, mm.
-        config: what the run asks for.
+        offsets: (M, V, 3) offsets of the new training heads, on the common topology, mm.
+        config: the sizes that the run asks for.
 
     Raises:
-        InputError: the model has another shape than asked for.
+        InputError: the model has other sizes.
     """
     if start.net.config != config:
-        raise InputError(f"model {start.name!r} has other sizes than this run; start from nothing, or use its settings")
+        raise InputError(f"model {start.name!r} has other sizes than this run; leave out --start, or use its settings")
     torch.manual_seed(0)
     net = copy.deepcopy(start.net)
     mean = (ict.mean + ict.canonical_offset).astype(np.float64)
-    codes = region_codes(start, template, mean, offsets)
+    codes = fitted_region_codes(start, template, mean, offsets)
     z, parity = identity_codes(ict, offsets, config.identity_size)
-    seen = torch.cat([z, z * parity])
+    both = torch.cat([z, z * parity])
     unfolded = torch.cat([codes, codes[:, net.mirror] * net.region_parity]).flatten(1)
-    before = unfolded @ torch.linalg.pinv(net.decnet.weight.flatten(1))  # the identity codes of the model as it was
-    net.warp.identity.weight.copy_(ridge(seen, before @ net.warp.identity.weight.T).T)
-    net.decnet.weight.copy_(ridge(seen, unfolded).view_as(net.decnet.weight))
+    before = unfolded @ torch.linalg.pinv(net.decnet.weight.flatten(1))  # identity codes in the start model
+    net.warp.identity.weight.copy_(ridge(both, before @ net.warp.identity.weight.T).T)
+    net.decnet.weight.copy_(ridge(both, unfolded).view_as(net.decnet.weight))
     net.identity_parity.copy_(parity)
     return Learner(net.train().requires_grad_(True), z)
 
 
 @torch.no_grad()
-def region_codes(
-    start: Model, template: TemplateSurface, mean: FloatArray, offsets: Tensor, topology: Topology | None = None
-) -> Tensor:
-    """Region codes (M, 39, 64) that carry the template nearest to heads, by ridge regression.
+def fitted_region_codes(start: Model, template: TemplateSurface, mean: FloatArray, offsets: Tensor) -> Tensor:
+    """Region codes (M, 39, 64) that fit the template to heads, by ridge regression.
 
     Args:
         mean: (V, 3) canonical mean head, mm.
-        offsets: (M, V, 3) of the heads from it, mm.
+        offsets: (M, V, 3) offsets of the heads from it, mm.
     """
-    topology = topology or load_topology()
+    topology = load_topology()
     config, rest = start.net.config, topology.place(mean)
     skin = np.flatnonzero(template.part == SKIN)
     shape = (REGION_COUNT, config.region_code_size)

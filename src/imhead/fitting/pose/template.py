@@ -1,43 +1,38 @@
-"""What the pose finder knows of a head: oriented samples of the mean head, and distances to them."""
+"""The mean head as the pose search sees it: oriented samples of its visible surface, and distances to them.
+
+Shape legend: M samples, K of them drawn for a refinement.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from imhead.conventions import FACE_RADIUS_MM
 from imhead.errors import InputError
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import draw_rows, even_subset, folded, points_on
-from imhead.types import FloatArray, Mesh
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh
+
+__all__ = ["NOSE_RADIUS_MM", "PoseTemplate", "TemplatePoints", "face_points", "face_and_head_points"]
 
 NOSE_RADIUS_MM = 25.0
-"""Ball in which the nose tip stands out most clearly from the rest of a head."""
-
-
+"""Radius of the ball in which the nose tip stands out most clearly from the rest of a head."""
 _SAMPLES = 9000
-
-
 _SPACING_MM = 3.5
-
-
 _SKY_DIRECTIONS = 48
-
-
 _SKY_SHARE = 0.12
-
-
-_SMOOTH_RADIUS_MM = 40.0
-
-
+_SMOOTHING_RADIUS_MM = 40.0
 _FULL_RELIEF_DEG = 45.0
-
-
-_REACH_MM = 40.0
+_MAX_DISTANCE_MM = 40.0
+_ABOVE_JAW_MM = 60.0
+_POINTS_OFF_THE_FACE = 2500
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +43,16 @@ class PoseTemplate:
     """(M, 3)."""
     normals: FloatArray
     """(M, 3) unit, outward."""
-    face: NDArray[np.bool_]
+    face: BoolArray
     """(M,) true within `conventions.FACE_RADIUS_MM` of the nose tip, on the front."""
     smooth_normals: FloatArray
-    """(M, 3) unit normals of the shape without its relief: what a bare skull or an egg would have there."""
+    """(M, 3) unit normals averaged over 40 mm: those of a head without nose, lids and lips."""
     relief: FloatArray
-    """(M,) 0 where the surface is plain, up to 1 where it turns away from `smooth_normals`: nose, lids, lips."""
+    """(M,) 0 where a normal is that of the smooth shape, 1 where they differ by 45° or more: nose, lids, lips."""
     nose_tip_mm: FloatArray
     """(3,)."""
     nose_axis: FloatArray
-    """(3,) unit: from the mean of the surface in a ball of `NOSE_RADIUS_MM` to the nose tip."""
-    nose_height_mm: float
-    """Length of that step: how far the tip stands out."""
+    """(3,) unit: from the mean of the samples in a ball of `NOSE_RADIUS_MM` about the nose tip to the tip."""
     tree: cKDTree
     """Of `points`."""
 
@@ -78,36 +71,35 @@ class PoseTemplate:
             raise InputError("the mean head has no faces; a pose template needs a mesh")
         tip = np.asarray(nose_tip_mm, dtype=np.float64)
         points, normals = _visible_samples(mesh)
-        near = np.linalg.norm(points - tip, axis=1)
-        if near.min() > 10.0:
-            raise InputError(f"the mean head ends {near.min():.0f} mm from the given nose tip; check units")
-        step = tip - points[near < NOSE_RADIUS_MM].mean(0)
-        height = float(np.linalg.norm(step))
-        axis = step / height
-        # the ball around the tip also holds the throat's front; a face looks forward or sideways, never back
-        face = (near < FACE_RADIUS_MM) & (normals @ axis > -0.35)
+        to_tip = np.linalg.norm(points - tip, axis=1)
+        if to_tip.min() > 10.0:
+            raise InputError(f"the mean head ends {to_tip.min():.0f} mm from the given nose tip; check units")
+        step = tip - points[to_tip < NOSE_RADIUS_MM].mean(0)
+        axis = step / float(np.linalg.norm(step))
+        # the ball about the tip also holds the front of the throat; a face looks forward or sideways, never back
+        face = (to_tip < FACE_RADIUS_MM) & (normals @ axis > -0.35)
         smooth = _smooth_normals(points, normals)
         cosine = np.clip(np.einsum("ni,ni->n", smooth, normals), -1, 1)
         relief = np.clip(np.degrees(np.arccos(cosine)) / _FULL_RELIEF_DEG, 0.0, 1.0)
-        return PoseTemplate(points, normals, face, smooth, relief, tip, axis, height, cKDTree(points))
+        return PoseTemplate(points, normals, face, smooth, relief, tip, axis, cKDTree(points))
 
-    def lookup(self, points_mm: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Distance in mm, negative behind the surface, and row of the nearest sample, for points (N, 3).
+    def lookup(self, points_mm: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Distance (N,) in mm, negative behind the surface, and row (N,) of the nearest sample, of points (N, 3).
 
-        Farther away than 40 mm, the distance is 40 mm and the row any.
+        A point farther away than 40 mm gets 40 mm and an arbitrary row.
         """
-        distance, nearest = self.tree.query(points_mm, distance_upper_bound=_REACH_MM)
+        distance, nearest = self.tree.query(points_mm, distance_upper_bound=_MAX_DISTANCE_MM)
         nearest = np.minimum(nearest, len(self.points) - 1)
         side = np.einsum("ni,ni->n", points_mm - self.points[nearest], self.normals[nearest])
-        return np.where(distance < _REACH_MM, np.where(side < 0, -distance, distance), _REACH_MM), nearest
+        return np.where(distance < _MAX_DISTANCE_MM, np.where(side < 0, -distance, distance), _MAX_DISTANCE_MM), nearest
 
 
 def _visible_samples(mesh: Mesh) -> tuple[FloatArray, FloatArray]:
-    """Even samples from which a good part of the sky is seen: no mouth cavity, no backs of eyeballs."""
+    """Points and normals (M, 3) of the surface that is seen from outside: no mouth cavity, no backs of eyeballs."""
     rng = np.random.default_rng(0)
     cross = face_cross(mesh.vertices, mesh.faces)
     area = np.linalg.norm(cross, axis=1)
-    # several times as many as wanted, then thinned to one spacing
+    # several times too many, then thinned to one spacing
     pick = draw_rows(area, 6 * _SAMPLES, rng)
     points = points_on(mesh.vertices, mesh.faces[pick], *folded(*rng.random((len(pick), 2)).T))
     normals = cross[pick] / area[pick, None]
@@ -119,17 +111,49 @@ def _visible_samples(mesh: Mesh) -> tuple[FloatArray, FloatArray]:
     sky /= np.linalg.norm(sky, axis=1, keepdims=True)
     open_sky = np.zeros(len(points))
     for direction in sky:
-        front = np.flatnonzero(normals @ direction > 0.05)
-        rays = np.broadcast_to(direction, (len(front), 3))
-        open_sky[front] += first_hit(caster, points[front] + 0.05 * normals[front], rays) < 0
-    seen = open_sky > _SKY_SHARE * _SKY_DIRECTIONS / 2
-    return points[seen], normals[seen]
+        facing = np.flatnonzero(normals @ direction > 0.05)
+        rays = np.broadcast_to(direction, (len(facing), 3))
+        open_sky[facing] += first_hit(caster, points[facing] + 0.05 * normals[facing], rays) < 0
+    visible = open_sky > _SKY_SHARE * _SKY_DIRECTIONS / 2
+    return points[visible], normals[visible]
 
 
 def _smooth_normals(points: FloatArray, normals: FloatArray) -> FloatArray:
-    pairs = cKDTree(points).query_pairs(_SMOOTH_RADIUS_MM, output_type="ndarray")
+    """(M, 3) unit mean of the normals within `_SMOOTHING_RADIUS_MM`."""
+    pairs = cKDTree(points).query_pairs(_SMOOTHING_RADIUS_MM, output_type="ndarray")
     smooth = normals.copy()
     for here, there in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
         for axis in range(3):
             smooth[:, axis] += np.bincount(here, weights=normals[there, axis], minlength=len(points))
     return smooth / np.linalg.norm(smooth, axis=1, keepdims=True)
+
+
+@dataclass(frozen=True, eq=False)
+class TemplatePoints:
+    """Samples of the template as tensors."""
+
+    points: Tensor
+    """(K, 3) float32, head frame mm."""
+    normals: Tensor
+    """(K, 3) float32 unit."""
+    smooth_normals: Tensor
+    """(K, 3) float32 unit, see `PoseTemplate.smooth_normals`."""
+    relief: Tensor
+    """(K,) float32, see `PoseTemplate.relief`."""
+
+
+def face_points(template: PoseTemplate, count: int, rng: np.random.Generator) -> TemplatePoints:
+    """`count` of the face's samples, drawn at random; all of them where it has fewer."""
+    return _at_rows(template, rng.permutation(np.flatnonzero(template.face))[:count])
+
+
+def face_and_head_points(template: PoseTemplate, rng: np.random.Generator) -> TemplatePoints:
+    """All samples of the face, and some of the head above the jaw: where the scan shows it, it fixes the nod."""
+    above_jaw = template.points[:, 1] > template.nose_tip_mm[1] - _ABOVE_JAW_MM
+    drawn = rng.permutation(np.flatnonzero(~template.face & above_jaw))[:_POINTS_OFF_THE_FACE]
+    return _at_rows(template, np.concatenate([np.flatnonzero(template.face), drawn]))
+
+
+def _at_rows(template: PoseTemplate, rows: IntArray) -> TemplatePoints:
+    fields = (template.points, template.normals, template.smooth_normals, template.relief)
+    return TemplatePoints(*(torch.from_numpy(field[rows].astype(np.float32)) for field in fields))

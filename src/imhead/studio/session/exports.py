@@ -1,18 +1,15 @@
-"""The head that is shown as a file for the browser to save."""
+"""The shown head as a file for the browser to save."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from imhead.api import EditableHead
 from imhead.checkpoint import Model, save_head
 from imhead.errors import InputError
 from imhead.io.mesh_file import MESH_EXTENSIONS, head_notes, write_mesh
-from imhead.isosurface.field import field_change
-from imhead.reports.comparison import compare_meshes
 from imhead.studio.state.document import Document
 from imhead.template.surface import template_of
 
@@ -20,27 +17,29 @@ KINDS: dict[str, str] = {
     "GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "STL": ".stl",
     "head file": ".safetensors", "report": ".html",
 }  # fmt: skip
-"""What can be saved, and the ending of its file."""
+"""Kinds of files, and the suffix of each."""
 RESOLUTION = 256
-"""Cells along the longest side of the bounds, for an STL and a report."""
+"""Cells along the longest side of the bounds, for an STL and for a report."""
 
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file to be saved."""
+    """A file for the browser to save."""
 
     name: str
+    """Name to suggest."""
     content: bytes
+    """The whole file."""
 
 
-def make(kind: str, model: Model, document: Document, selection: tuple[str, ...]) -> ExportedFile:
-    """The head that is shown as a file of one of the `KINDS`.
+def export_head(kind: str, model: Model, document: Document, selection: tuple[str, ...]) -> ExportedFile:
+    """Write the shown head as a file of one of the `KINDS`.
 
     Args:
-        selection: regions that a report tells inside from outside by.
+        selection: regions; a report separates movement inside and outside them.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: the kind is unknown.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be saved; choose one of {', '.join(KINDS)}")
@@ -50,13 +49,7 @@ def make(kind: str, model: Model, document: Document, selection: tuple[str, ...]
         path = Path(folder) / name
         if suffix == ".html":
             before = EditableHead(replace(document.current.origin, z_exp=document.head.z_exp), model)
-            names = list(selection)
-            balls = [ball for one in (before, head) for ball in one.posed_balls(names)] if names else []
-            compare_meshes(
-                before.mesh(resolution=RESOLUTION), head.mesh(resolution=RESOLUTION), out=Path(folder),
-                region_ball=balls or None, region_names=names,
-                change=partial(field_change, before.field(), head.field()),
-            )  # fmt: skip
+            before.compare(head, folder, selection, resolution=RESOLUTION)
             return ExportedFile(name, (Path(folder) / "report.html").read_bytes())
         if suffix not in MESH_EXTENSIONS:
             save_head(head.codes, path)
@@ -66,7 +59,7 @@ def make(kind: str, model: Model, document: Document, selection: tuple[str, ...]
 
 
 def file_name(document: Document, suffix: str) -> str:
-    """A name for a file of the head that is shown."""
+    """Name of a file of the shown head."""
     return "".join(c if c.isalnum() else "_" for c in document.current.name) + suffix
 
 

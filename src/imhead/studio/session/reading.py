@@ -1,7 +1,7 @@
 """Read one uploaded file in a process of its own: `python -m imhead.studio.session.reading KIND FILE MODEL`.
 
-It says one line when it has started, and one at the end: that it is done, and why the file is refused if it is.
-Whatever else happens, out of memory or time or worse, ends this process and nothing more.
+It prints one line when it has started and one at the end, which says why the file is refused if it is.
+Anything worse, such as running out of memory or time, ends this process only.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from imhead.io.scan_file import read_scan
 from imhead.studio.state.project import open_project
 
 DONE = "done:"
-"""What the last line begins with; a refusal follows."""
+"""Start of the last line; the reason of a refusal follows."""
 ARRAYS = "vetted.npz"
-"""The arrays of a scan, beside its file."""
+"""File of a scan's arrays, beside the scan."""
 
 _MAX_MEMORY_BYTES = 3 << 30
 _MAX_CPU_SECONDS = 60
 
 
 def limit_this_process() -> None:
-    """Let this process have so much more memory and time than it has used."""
+    """Limit the memory and time of this process to 3 GB and 60 s beyond what it has used."""
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     used_s = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
     for what, limit in (
@@ -35,21 +35,21 @@ def limit_this_process() -> None:
         (resource.RLIMIT_CPU, used_s + _MAX_CPU_SECONDS),
     ):
         hard = resource.getrlimit(what)[1]
-        least = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(what, (least, least))
+        lower = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(what, (lower, lower))
 
 
 def refusal(kind: str, path: Path, model: str) -> str:
-    """Why a file cannot be used, or nothing; the arrays of a scan are then beside it."""
+    """Why a file cannot be used; empty if it can. A scan's arrays are then saved beside it."""
     try:
         if kind == "scan":
             scan = read_scan(path)
-            none = np.zeros((0, 3))
+            missing = np.zeros((0, 3))
             np.savez(
                 path.with_name(ARRAYS),
                 points=scan.points,
-                normals=none if scan.normals is None else scan.normals,
-                faces=none if scan.faces is None else scan.faces,
+                normals=missing if scan.normals is None else scan.normals,
+                faces=missing if scan.faces is None else scan.faces,
                 warnings=np.array(scan.warnings, dtype=str),
             )
         elif kind == "head":

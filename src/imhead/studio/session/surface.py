@@ -1,4 +1,4 @@
-"""The surface of the head that is shown, quick or exact, and which region is where on it."""
+"""The surface of a head, quick or exact, and where the regions lie on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.template.surface import arkit_weights, template_of
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
-_DOUBT = 0.6  # cosine between a gradient and its triangles from which on only these count
+_LEAST_COSINE = 0.6  # between field and triangle normal; below it, only the triangles count
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,40 +27,34 @@ class RegionMap:
     mesh: Mesh
     """The mesh."""
     influence: FloatArray
-    """(V, 39) how deep a vertex lies in each region's ball: 1 at its centre, 0 outside."""
+    """(V, 39) depth of each vertex in each region's ball: 1 at the centre, 0 outside."""
 
     @property
     def owner(self) -> IntArray:
-        """(V,) row of the region that a vertex belongs to most."""
+        """(V,) row of the region in whose ball a vertex lies deepest."""
         owners: IntArray = self.influence.argmax(axis=1)
         return owners
 
-    def faces_of(self, region: Region) -> IntArray:
-        """(K, 3) faces with a corner that belongs to the region."""
+    def region_faces(self, region: Region) -> IntArray:
+        """(K, 3) faces with at least one corner in the region."""
         faces: IntArray = self.mesh.faces[(self.owner[self.mesh.faces] == region.index).any(axis=1)]
-        return faces
-
-    def faces_within(self, regions: tuple[Region, ...], depth: float) -> IntArray:
-        """(K, 3) faces whose corners all lie deeper than `depth` in one of the regions' balls."""
-        deep = self.influence[:, [region.index for region in regions]].max(axis=1, initial=0.0) > depth
-        faces: IntArray = self.mesh.faces[deep[self.mesh.faces].all(axis=1)]
         return faces
 
 
 def map_regions(model: Model, head: Head, mesh: Mesh) -> RegionMap:
-    """Where the regions lie on the mesh of a head."""
+    """Locate the regions on the mesh of a head."""
     field = HeadField(model, head)
     canonical = field.canonical(mesh.vertices) / MODEL_UNIT_MM
     centers = field.regional.keypoints[0].cpu().numpy()
     radius = model.net.radius.cpu().numpy()
-    # |x|² - 2 x·k + |k|², because (V, 39, 3) would be large
+    # |x|² - 2 x·k + |k|² avoids an array of (V, 39, 3)
     squared = (canonical**2).sum(axis=1)[:, None] - 2.0 * canonical @ centers.T + (centers**2).sum(axis=1)
     depth = 1.0 - np.sqrt(np.maximum(squared, 0.0)) / radius
     return RegionMap(mesh, np.maximum(depth, 0.0).astype(np.float32))
 
 
-class Picker:
-    """Says which region of a mesh a ray meets first."""
+class RegionPicker:
+    """Finds the region of a mesh that a ray hits."""
 
     def __init__(self, regions: RegionMap) -> None:
         self._regions = regions
@@ -68,7 +62,12 @@ class Picker:
         self._caster = ray_caster(regions.mesh)
 
     def region(self, origin_mm: FloatArray, direction: FloatArray) -> Region | None:
-        """The region of the first hit of a ray (3,), (3,); None beside the head."""
+        """The region that a ray hits first; None if it misses the head.
+
+        Args:
+            origin_mm: (3,) start of the ray.
+            direction: (3,) of any length.
+        """
         face = int(first_hit(self._caster, np.float64(origin_mm)[None], np.float64(direction)[None])[0])
         if face < 0:
             return None
@@ -77,7 +76,7 @@ class Picker:
 
 
 def pointer_ray(wxyz: FloatArray, fov: float, aspect: float, x: float, y: float) -> FloatArray:
-    """Direction (3,) from a camera through a place on its picture.
+    """(3,) unit direction from a camera through a point of its image.
 
     Args:
         wxyz: (4,) rotation camera → world; the camera looks along +z, its y points down.
@@ -86,76 +85,76 @@ def pointer_ray(wxyz: FloatArray, fov: float, aspect: float, x: float, y: float)
         x: 0 at the left edge, 1 at the right one.
         y: 0 at the top, 1 at the bottom.
     """
-    up = np.tan(fov / 2.0)
-    through = np.array([(2.0 * x - 1.0) * up * aspect, (2.0 * y - 1.0) * up, 1.0])
-    turned: FloatArray = Rotation.from_quat(np.roll(wxyz, -1)).apply(through / np.linalg.norm(through))
-    return turned
+    half_height = np.tan(fov / 2.0)
+    ray = np.array([(2.0 * x - 1.0) * half_height * aspect, (2.0 * y - 1.0) * half_height, 1.0])
+    rotated: FloatArray = Rotation.from_quat(np.roll(wxyz, -1)).apply(ray / np.linalg.norm(ray))
+    return rotated
 
 
 @dataclass(frozen=True, eq=False)
-class FineSurface:
-    """A mesh as it is looked at."""
+class ExactSurface:
+    """The template of a head on its zero set."""
 
     mesh: Mesh
-    """The template, its vertices on the zero set."""
+    """The template's mesh, its vertices on the zero set."""
     normals: FloatArray
-    """(V, 3) unit normals, of the field rather than of the triangles."""
+    """(V, 3) unit normals, from the field's gradient where it is reliable."""
 
 
-class StillSurface:
-    """The template of heads that are looked at, on their zero sets; the last two are kept: a head and what it was."""
+class SurfaceCache:
+    """Exact surfaces of heads. The last two are kept: usually a head now and before."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._kept: list[tuple[Head, FineSurface]] = []
+        self._recent: list[tuple[Head, ExactSurface]] = []
 
-    def of(self, head: Head) -> FineSurface:
-        """The surface of a head, as it is looked at."""
-        for row, (known, surface) in enumerate(self._kept):
-            if known is head or same_codes(known, head):
-                self._kept.append(self._kept.pop(row))
+    def of(self, head: Head) -> ExactSurface:
+        """The exact surface of a head."""
+        for row, (known, surface) in enumerate(self._recent):
+            if known is head or same_surface(known, head):
+                self._recent.append(self._recent.pop(row))
                 return surface
         mesh = template_of(self.model).mesh(self.model, head)
-        surface = FineSurface(mesh, smooth_normals(mesh, HeadField(self.model, head).gradient(mesh.vertices)))
-        self._kept = [*self._kept[-1:], (head, surface)]
+        surface = ExactSurface(mesh, smooth_normals(mesh, HeadField(self.model, head).gradient(mesh.vertices)))
+        self._recent = [*self._recent[-1:], (head, surface)]
         return surface
 
-    def knows(self, head: Head) -> bool:
-        """Whether `of` has its answer at hand."""
-        return any(known is head or same_codes(known, head) for known, _ in self._kept)
+    def holds(self, head: Head) -> bool:
+        """Whether the surface of a head is in the cache."""
+        return any(known is head or same_surface(known, head) for known, _ in self._recent)
 
-    def free(self) -> None:
-        """Let the surfaces go."""
-        self._kept = []
+    def clear(self) -> None:
+        """Free the surfaces."""
+        self._recent = []
 
 
-def same_codes(one: Head, other: Head) -> bool:
-    """Whether two heads have the same surface."""
+def same_surface(one: Head, other: Head) -> bool:
+    """Whether two heads have equal codes, and so the same surface."""
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("z_id", "z_exp", "offsets"))
 
 
 def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
-    """(V, 3) unit normals: the field's where its gradient is sure, the triangles' where they say something else."""
+    """(V, 3) unit normals: the field's, blended towards the triangles' where the two disagree."""
     flat = vertex_normals(mesh.vertices, mesh.faces)[0]
     size = np.linalg.norm(gradients, axis=1, keepdims=True)
     normals = gradients / np.maximum(size, LEAST_SLOPE)
     agree = (normals * flat).sum(axis=1, keepdims=True)
-    share = np.clip((agree - _DOUBT) / (1.0 - _DOUBT), 0.0, 1.0)
-    mixed = share * normals + (1.0 - share) * flat
+    weight = np.clip((agree - _LEAST_COSINE) / (1.0 - _LEAST_COSINE), 0.0, 1.0)
+    mixed = weight * normals + (1.0 - weight) * flat
     unit: FloatArray = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     return unit
 
 
 def used_rows(faces: IntArray, vertices: int) -> tuple[IntArray, IntArray]:
-    """The rows (U,) that faces use of so many vertices, and the faces over these."""
+    """Rows (U,) of the V vertices that the faces use, and the faces renumbered to these rows."""
     used: BoolArray = np.zeros(vertices, dtype=bool)
     used[faces] = True
-    number = np.cumsum(used) - 1
-    return np.flatnonzero(used), number[faces]
+    new_index = np.cumsum(used) - 1
+    return np.flatnonzero(used), new_index[faces]
 
 
 def quick_mesh(model: Model, head: Head) -> Mesh:
-    """A head's template in a few milliseconds, its vertices not yet on the exact surface."""
+    """A head's template in a few milliseconds; its vertices lie near the exact surface, not on it."""
     template = template_of(model)
     jaw = ARKIT_NAMES.index("jawOpen")
     weights = arkit_weights(model, head.z_exp)

@@ -1,4 +1,4 @@
-"""What one browser tab works on: its state, its mesh and the thread that changes them. It outlives a reload."""
+"""The session of one browser tab: its state, its surface and the thread that changes them. A reload keeps it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 
@@ -18,95 +17,44 @@ from imhead.fitting.fit import fit_scan
 from imhead.regions import Region
 from imhead.rendering.figures import heat_colors, round_limit
 from imhead.studio.session import exports, uploads
-from imhead.studio.session.memory import hand_back_memory
-from imhead.studio.session.surface import Picker, RegionMap, StillSurface, map_regions, quick_mesh
+from imhead.studio.session.memory import trim_heap
+from imhead.studio.session.page_protocol import DisplayMode, FittedScan, Page, ShownSurface
+from imhead.studio.session.surface import RegionPicker, SurfaceCache, map_regions, quick_mesh
 from imhead.studio.session.worker import Worker
-from imhead.studio.state.commands import AddHead, Command, Draft
+from imhead.studio.state.commands.command import Command, Draft
+from imhead.studio.state.commands.library import AddHead
 from imhead.studio.state.project import PROJECT_SUFFIX, open_project, project_bytes
 from imhead.studio.state.studio import Studio
 from imhead.surfaces.distances import signed_distance
-from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
+from imhead.types import BoolArray, FloatArray, Head, Mesh
 
 log = logging.getLogger("imhead.studio")
 
-Comparison = Literal["after", "before", "movement"]
-SORRY = "Something went wrong inside the studio. Your heads and steps are kept; undo the last step or try again."
-
-
-@dataclass(frozen=True, eq=False)
-class FittedScan:
-    """A scan that was uploaded, and how its head explains it."""
-
-    name: str
-    """Name of its head in the library."""
-    points_mm: FloatArray
-    """(N, 3) in the head's frame."""
-    faces: IntArray | None
-    """(F, 3), None for points."""
-    median_mm: float
-    """Median distance of the points that the head explains."""
-    explained: float
-    """Share of the points that it explains, 0 to 1."""
-    warnings: tuple[str, ...]
-    """In words."""
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """What the view shows."""
-
-    mesh: Mesh
-    regions: RegionMap
-    normals: FloatArray
-    """(V, 3)."""
-    picker: Picker
-
-
-class Page(Protocol):
-    """What a session needs of the page that shows it."""
-
-    def show(self, mesh: Mesh) -> None:
-        """Show a mesh that will change again in a moment."""
-
-    def show_whole(self, shown: Shown, colors: FloatArray | None, limit_mm: float) -> None:
-        """Show a mesh with its regions, or in colours."""
-
-    def sync(self) -> None:
-        """Make the widgets say what the state says."""
-
-    def progress(self, stage: str, part: float | None) -> None:
-        """Tell how far a fit is; None when it is over."""
-
-    def download(self, name: str, content: bytes) -> None:
-        """Hand a file to the browser."""
-
-    def tell(self, sentence: str, *, error: bool = False) -> None:
-        """Say something to the person."""
+INTERNAL_ERROR = "Something went wrong in the studio. Your heads and steps are kept; undo the last step or try again."
 
 
 class TabSession:
-    """One tab's work. Its methods may be called from any thread; all changes happen on its own.
+    """The session of one tab. Its methods may be called from any thread; its own thread makes all changes.
 
     Args:
-        fit_turn: held while a scan is fitted, so that one fit at a time runs in the whole studio.
+        model: the model of its heads.
+        fit_lock: held while a scan is fitted, so that the whole studio runs one fit at a time.
     """
 
-    def __init__(self, model: Model, fit_turn: threading.Lock) -> None:
+    def __init__(self, model: Model, fit_lock: threading.Lock) -> None:
         self.model = model
         self.studio = Studio(model)
-        self.comparison: Comparison = "after"
+        self.display: DisplayMode = "now"
         self.fitted: dict[str, FittedScan] = {}
         self.overlay = False
         self.page: Page | None = None
-        self.shown: Shown | None = None
-        self._surface = StillSurface(model)
-        self._fit_turn = fit_turn
-        self._worker = Worker(self._failed, self._rested)
-
-    # what a page asks for
+        self.shown: ShownSurface | None = None
+        self._surfaces = SurfaceCache(model)
+        self._fit_lock = fit_lock
+        self._worker = Worker(self._report_error, self._settle)
 
     def attach(self, make: Callable[[], Page]) -> None:
-        """Show the session on a page from now on."""
+        """Show the session on a page, which the session's thread makes."""
 
         def action() -> None:
             self.page = make()
@@ -115,14 +63,14 @@ class TabSession:
         self._worker.do(action)
 
     def detach(self) -> None:
-        """The page is gone: keep the state, let the mesh go."""
-        self.page = None  # at once, so that what is still queued draws nothing for nobody
+        """Forget the page: keep the state, free the surfaces."""
+        self.page = None  # at once, so that queued actions draw nothing
 
         def action() -> None:
-            self.page = self.shown = None  # a page that went before it was made came after the line above
-            self._surface.free()
-            gc.collect()  # widgets and their callbacks go in circles
-            hand_back_memory()
+            self.page = self.shown = None  # again: a queued `attach` may have set the page meanwhile
+            self._surfaces.clear()
+            gc.collect()  # widgets and their callbacks refer to each other
+            trim_heap()
 
         self._worker.do(action)
 
@@ -135,48 +83,47 @@ class TabSession:
         self._worker.join()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
-        """Wait until nothing is left to do; whether that came to be in time."""
+        """Wait until nothing is left to do; returns whether that was in time."""
         return self._worker.wait(timeout_s)
 
     def change(self, action: Callable[[Studio], None]) -> None:
         """Change the state, then show it."""
 
-        def whole() -> None:
+        def change_and_refresh() -> None:
             try:
                 action(self.studio)
-            finally:  # a refused change leaves widgets that must be put back
+            finally:  # after a refused change the widgets must be reset
                 self._refresh()
 
-        self._worker.do(whole, shows=True)
+        self._worker.do(change_and_refresh, refreshes=True)
 
     def do(self, command: Command) -> None:
-        """Carry out a command."""
+        """Apply a command and show the result."""
         self.change(lambda studio: studio.do(command))
 
     def draft(self, make: Callable[[Studio], Draft]) -> None:
-        """Show the command of a control that moves; only the newest place counts."""
-
+        """Preview the command of a moving control; only its latest value is computed."""
         command = make(self.studio)
 
         def action() -> None:
             self.studio.draft(command)
-            self.comparison = "after"
+            self.display = "now"
             page = self.page
             if page is not None:
-                page.show(quick_mesh(self.model, self.studio.head))
+                page.show_moving(quick_mesh(self.model, self.studio.head))
 
         self._worker.draft(command.control, action)
 
-    def compare(self, comparison: Comparison) -> None:
-        """Show the head, the one before, or how far it moved."""
+    def set_display(self, mode: DisplayMode) -> None:
+        """Choose what the view shows: the head now, the head before, or its movement."""
 
         def action(_: Studio) -> None:
-            self.comparison = comparison
+            self.display = mode
 
         self.change(action)
 
-    def show_overlay(self, on: bool) -> None:
-        """Lay the scan over its head, or take it away."""
+    def set_overlay(self, on: bool) -> None:
+        """Show or hide the scan over its head."""
 
         def action(_: Studio) -> None:
             self.overlay = on
@@ -184,55 +131,53 @@ class TabSession:
         self.change(action)
 
     def preview(self, head: Head) -> None:
-        """Show a head for a moment, in place of nothing: an expression that plays."""
+        """Show a head without changing the state, as one frame of an animation."""
 
         def action() -> None:
             page = self.page
             if page is not None:
-                page.show(quick_mesh(self.model, head))
+                page.show_moving(quick_mesh(self.model, head))
 
         self._worker.draft("preview", action)
 
     def pick(self, origin_mm: FloatArray, direction: FloatArray) -> Region | None:
-        """The region that a ray meets first on what is shown."""
+        """The region that a ray hits first on the shown surface; None if it hits nothing."""
         shown = self.shown
         return None if shown is None else shown.picker.region(origin_mm, direction)
 
     def upload(self, name: str, content: bytes) -> None:
-        """Take in a scan, a head file or a project, on a thread of its own."""
-        threading.Thread(target=self._guarded, args=(lambda: self._take_in(name, content),), daemon=True).start()
+        """Read a scan, a head file or a project on a thread of its own."""
+        self._start_thread(lambda: self._read_upload(name, content))
 
     def export(self, kind: str) -> None:
-        """Hand out the head that is shown as a file, made on a thread of its own."""
+        """Send the shown head as a file, written on a thread of its own."""
 
-        def begin() -> None:
+        def start() -> None:
             self.studio.settle()
             model, document, selection = self.model, self.studio.document, self.studio.settings.selection
 
-            def make() -> None:
-                self._hand_out(exports.make(kind, model, document, selection))
+            def write() -> None:
+                self._send(exports.export_head(kind, model, document, selection))
 
-            threading.Thread(target=self._guarded, args=(make,), daemon=True).start()
+            self._start_thread(write)
 
-        self._worker.do(begin)
+        self._worker.do(start)
 
     def save_project(self) -> None:
-        """Hand out the whole session as a file."""
+        """Send the whole session as a project file."""
 
         def action() -> None:
             content = project_bytes(self.studio)
-            self._hand_out(exports.ExportedFile(exports.file_name(self.studio.document, PROJECT_SUFFIX), content))
+            self._send(exports.ExportedFile(exports.file_name(self.studio.document, PROJECT_SUFFIX), content))
 
         self._worker.do(action)
 
-    # how it is done
-
-    def _hand_out(self, file: exports.ExportedFile) -> None:
+    def _send(self, file: exports.ExportedFile) -> None:
         page = self.page
         if page is not None:
             page.download(file.name, file.content)
 
-    def _rested(self) -> None:
+    def _settle(self) -> None:
         self.studio.settle()
         self._refresh()
 
@@ -241,88 +186,90 @@ class TabSession:
         if page is None:
             return
         page.sync()
-        head, before = self.studio.head, self._before()
-        wanted = before if self.comparison == "before" else head
-        if not self._surface.knows(wanted):
-            page.show(quick_mesh(self.model, wanted))
+        before = self._before()
+        wanted = before if self.display == "before" else self.studio.head
+        if not self._surfaces.holds(wanted):
+            page.show_moving(quick_mesh(self.model, wanted))
         if self._worker.overtaken:
             return
-        fine = self._surface.of(wanted)
+        exact = self._surfaces.of(wanted)
         colors, limit_mm = None, 0.0
-        if self.comparison == "movement":
-            colors, limit_mm = self._heat(self._surface.of(before).mesh, fine.mesh)
+        if self.display == "movement":
+            colors, limit_mm = self._movement_colors(self._surfaces.of(before).mesh, exact.mesh)
         if self._worker.overtaken:
             return
-        if self.shown is None or self.shown.mesh is not fine.mesh:
-            regions = map_regions(self.model, wanted, fine.mesh)
-            self.shown = Shown(fine.mesh, regions, fine.normals, Picker(regions))
+        if self.shown is None or self.shown.mesh is not exact.mesh:
+            regions = map_regions(self.model, wanted, exact.mesh)
+            self.shown = ShownSurface(exact.mesh, regions, exact.normals, RegionPicker(regions))
         if not self._worker.overtaken:
-            page.show_whole(self.shown, colors, limit_mm)
+            page.show_still(self.shown, colors, limit_mm)
 
-    def _heat(self, before: Mesh, now: Mesh) -> tuple[FloatArray, float]:
+    def _movement_colors(self, before: Mesh, now: Mesh) -> tuple[FloatArray, float]:
         moved = signed_distance(now.vertices, before)
-        # the scale is for what moved; most of a head has not
+        # scale to the vertices that moved; most have not
         limit_mm = round_limit(moved[np.abs(moved) >= 0.05 * np.quantile(np.abs(moved), 0.999)])
         return heat_colors(moved, limit_mm).astype(np.float64), limit_mm
 
     def _before(self) -> Head:
-        # with the expression of now: what is compared is the person, not the face that is made
+        # with the current expression, so that only the identity is compared
         return replace(self.studio.before, z_exp=self.studio.head.z_exp)
 
-    def _take_in(self, name: str, content: bytes) -> None:
-        label = uploads.plain_name(name)
-        self._tell_progress(f"{label}: reading", 0.0)
+    def _read_upload(self, name: str, content: bytes) -> None:
+        label = uploads.display_name(name)
+        self._show_progress(f"{label}: reading", 0.0)
         try:
             with uploads.stored(name, content) as path:
                 kind = uploads.vet(path, label, self.model)
                 if kind == "project":
                     opened = open_project(path, self.model)
-                    self.change(lambda _: self._replace(opened))
+                    self.change(lambda _: self._open(opened))
                 elif kind == "head":
                     self.do(AddHead(Path(label).stem, uploads.read_head(path, label, self.model)))
                 else:
                     self._fit(path, label)
         finally:
-            self._tell_progress("", None)
+            self._show_progress("", None)
 
-    def _replace(self, opened: Studio) -> None:
-        self.studio, self.fitted, self.comparison = opened, {}, "after"
+    def _open(self, opened: Studio) -> None:
+        self.studio, self.fitted, self.display = opened, {}, "now"
 
     def _fit(self, path: Path, label: str) -> None:
         scan = uploads.vetted_scan(path, label)
-        self._tell_progress(f"{label}: waiting for another fit", 0.0)
-        with self._fit_turn:
+        self._show_progress(f"{label}: waiting for another fit to end", 0.0)
+        with self._fit_lock:
             result = fit_scan(
-                scan, self.model, progress=lambda stage, part: self._tell_progress(f"{label}: {stage}", part)
+                scan, self.model, progress=lambda stage, part: self._show_progress(f"{label}: {stage}", part)
             )
-        trusted: BoolArray = result.explained
+        explained: BoolArray = result.explained
         name = Path(label).stem
 
         def action(studio: Studio) -> None:
             studio.do(AddHead(name, result.head))
-            named = studio.document.current.name
-            median = float(np.median(result.distance_mm[trusted])) if trusted.any() else float("nan")
-            self.fitted[named] = FittedScan(
-                named, result.points_mm, scan.faces, median, float(trusted.mean()), result.warnings
+            median = float(np.median(result.distance_mm[explained])) if explained.any() else float("nan")
+            self.fitted[studio.document.current.name] = FittedScan(
+                result.points_mm, scan.faces, median, float(explained.mean()), result.warnings
             )
             self.overlay = True
 
         self.change(action)
 
-    def _tell_progress(self, stage: str, part: float | None) -> None:
+    def _show_progress(self, stage: str, part: float | None) -> None:
         page = self.page
         if page is not None:
-            page.progress(stage, part)
+            page.show_progress(stage, part)
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except Exception as error:  # on a thread of its own nobody else would tell the person
-            self._failed(error)
+    def _start_thread(self, action: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                action()
+            except Exception as error:  # nothing else reports errors of this thread
+                self._report_error(error)
 
-    def _failed(self, error: Exception) -> None:
+        threading.Thread(target=run, daemon=True).start()
+
+    def _report_error(self, error: Exception) -> None:
         if not isinstance(error, InputError):
             log.exception("a session's command failed", exc_info=error)
         page = self.page
         if page is not None:
-            page.tell(str(error) if isinstance(error, InputError) else SORRY, error=True)
+            page.show_error(str(error) if isinstance(error, InputError) else INTERNAL_ERROR)

@@ -1,4 +1,4 @@
-"""One thread for each session: what a person does is carried out in order, and of a moving slider only the newest."""
+"""A session's thread: it runs actions in order, and only the latest one of a moving slider."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ Action = Callable[[], None]
 
 
 class Worker:
-    """Carries out actions one after the other on a thread of its own.
+    """Runs actions one after another on a thread of its own.
 
     Args:
-        failed: told of every exception; the thread goes on.
-        rested: called once when nothing has come for a while after a draft.
-        rest_s: that while, seconds.
+        on_error: called with every exception; the thread goes on.
+        on_rest: called once when nothing has come for `rest_s` after a draft.
+        rest_s: seconds of rest.
     """
 
-    def __init__(self, failed: Callable[[Exception], None], rested: Action, rest_s: float = 0.35) -> None:
-        self._failed, self._rested, self._rest_s = failed, rested, rest_s
+    def __init__(self, on_error: Callable[[Exception], None], on_rest: Action, rest_s: float = 0.35) -> None:
+        self._on_error, self._on_rest, self._rest_s = on_error, on_rest, rest_s
         self._wake = threading.Condition()
         self._queue: deque[tuple[Action, bool]] = deque()
         self._draft: tuple[str, Action] | None = None
-        self._restless = False
+        self._rest_due = False
         self._closed = False
         self._idle = True
         self._thread = threading.Thread(target=self._run, name="imhead-studio", daemon=True)
         self._thread.start()
 
-    def do(self, action: Action, *, shows: bool = False) -> None:
-        """Carry out an action after all that came before. A draft that has not begun is carried out first.
+    def do(self, action: Action, *, refreshes: bool = False) -> None:
+        """Run an action after all earlier ones; a pending draft runs first.
 
         Args:
-            shows: it ends with showing the state, so what came before it need not.
+            refreshes: the action ends by showing the state, so earlier actions need not.
         """
         with self._wake:
             if self._closed:
                 return
             self._queue_draft()
-            self._queue.append((action, shows))
+            self._queue.append((action, refreshes))
             self._wake.notify_all()
 
     def draft(self, control: str, action: Action) -> None:
-        """Carry out an action unless a newer one of the same control comes first.
+        """Run an action unless a newer one of the same control replaces it first.
 
-        So of a slider that moves no stale place is ever shown, and the last place of a slider is never lost.
+        So a moving slider never shows a stale value, and its last value is never lost.
         """
         with self._wake:
             if self._closed:
@@ -56,18 +56,18 @@ class Worker:
             self._wake.notify_all()
 
     def wait(self, timeout_s: float = 60.0) -> bool:
-        """Wait until nothing is left to do, rest included. Whether that came to be in time."""
+        """Wait until nothing is left to do, rest included; returns whether that was in time."""
         with self._wake:
             return self._wake.wait_for(lambda: self._closed or self._settled(), timeout_s)
 
     @property
     def overtaken(self) -> bool:
-        """Whether something has come that will show the state anew: what is being made for a long look can be left."""
-        with self._wake:  # after a draft comes a rest, and that shows
-            return self._draft is not None or any(shows for _, shows in self._queue)
+        """Whether a later action will show the state again, so that the current one need not."""
+        with self._wake:  # a draft is followed by a rest, which shows the state
+            return self._draft is not None or any(refreshes for _, refreshes in self._queue)
 
     def close(self) -> None:
-        """Drop what has not begun, and end the thread when its action is done."""
+        """Drop all pending actions, and end the thread after the current one."""
         with self._wake:
             self._closed = True
             self._queue.clear()
@@ -81,18 +81,18 @@ class Worker:
     def _queue_draft(self) -> None:
         if self._draft is not None:
             self._queue.append((self._draft[1], False))
-            self._draft, self._restless = None, True
+            self._draft, self._rest_due = None, True
 
     def _settled(self) -> bool:
-        return self._idle and not self._queue and self._draft is None and not self._restless
+        return self._idle and not self._queue and self._draft is None and not self._rest_due
 
     def _run(self) -> None:
         while (action := self._next()) is not None:
             try:
                 action()
-            except Exception as error:  # whatever goes wrong, a person reads a sentence and goes on
-                self._failed(error)
-            del action  # it may hold a page, and the wait for the next one is long
+            except Exception as error:  # the person reads a message and goes on
+                self._on_error(error)
+            del action  # it may refer to a page, and the wait for the next one is long
             with self._wake:
                 self._idle = True
                 self._wake.notify_all()
@@ -105,10 +105,10 @@ class Worker:
                     return self._queue.popleft()[0]
                 if self._draft is not None:
                     action, self._draft = self._draft[1], None
-                    self._idle, self._restless = False, True
+                    self._idle, self._rest_due = False, True
                     return action
-                came = self._wake.wait(self._rest_s if self._restless else None)
-                if self._restless and not came:
-                    self._idle, self._restless = False, False
-                    return self._rested
+                woken = self._wake.wait(self._rest_s if self._rest_due else None)
+                if self._rest_due and not woken:
+                    self._idle, self._rest_due = False, False
+                    return self._on_rest
             return None

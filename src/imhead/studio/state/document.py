@@ -1,4 +1,4 @@
-"""What a person works on, as one immutable value: the heads of a session, and which of them is shown."""
+"""The document, an immutable value: the heads of a session, and which one is shown."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from imhead.errors import InputError
 from imhead.types import Head
 
 LONGEST_NAME = 60
+"""Characters of a head's name, before a number is appended."""
 
 
 @dataclass(frozen=True, eq=False)
 class NamedHead:
-    """A head of the library."""
+    """A head of the session."""
 
     name: str
-    """What the list calls it; unique in its document."""
+    """Its name in the list; unique in its document."""
     codes: Head
     """Its codes."""
     origin: Head
-    """Its codes when it came into the library; what `reset` and `before` mean."""
+    """Its codes when it was added; reset restores them, and *before* shows them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """The library of heads and the one that is being edited. A change makes a new document."""
+    """The heads of a session and which one is shown. A change makes a new document."""
 
     heads: tuple[NamedHead, ...]
     """At least one."""
     active: int
-    """Row of the head that is shown."""
+    """Row of the shown head."""
 
     @property
     def current(self) -> NamedHead:
-        """The head that is shown."""
+        """The shown head."""
         return self.heads[self.active]
 
     @property
     def head(self) -> Head:
-        """Its codes."""
+        """Codes of the shown head."""
         return self.current.codes
 
     def names(self) -> tuple[str, ...]:
-        """Names of the library, in its order."""
+        """Names of the heads, in order."""
         return tuple(named.name for named in self.heads)
 
     def named(self, name: str) -> NamedHead:
-        """A head of the library.
+        """The head of a name.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: no head has it.
         """
         for named in self.heads:
             if named.name == name:
@@ -57,23 +58,23 @@ class Document:
         raise InputError(f"no head of this session is named {name!r}; it has {', '.join(self.names())}")
 
     def with_head(self, head: Head) -> Document:
-        """The same library with other codes for the head that is shown."""
+        """The document with new codes for the shown head."""
         changed = replace(self.current, codes=head)
         return replace(self, heads=(*self.heads[: self.active], changed, *self.heads[self.active + 1 :]))
 
     def with_added(self, name: str, head: Head) -> Document:
-        """The library with one more head, which is shown; a name that is taken gets a number."""
+        """The document with one more head, which is shown; a number is appended to a name already in use."""
         return Document((*self.heads, NamedHead(self._free_name(name), head, head)), len(self.heads))
 
     def _free_name(self, name: str) -> str:
-        # a name comes from a file that anyone may have made
+        # the name may come from an untrusted file
         plain = "".join(c for c in " ".join(name.split()) if c.isprintable())[:LONGEST_NAME] or "head"
-        taken, free, number = set(self.names()), plain, 2
-        while free in taken:
+        used, free, number = set(self.names()), plain, 2
+        while free in used:
             free, number = f"{plain} {number}", number + 1
         return free
 
 
-def first_document(head: Head, name: str = "mean head") -> Document:
-    """A library of one head."""
-    return Document((NamedHead(name, head, head),), 0)
+def first_document(mean: Head) -> Document:
+    """A document that holds the mean head only."""
+    return Document((NamedHead("mean head", mean, mean),), 0)

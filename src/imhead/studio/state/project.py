@@ -1,4 +1,4 @@
-"""A session as a file: every step of its history, branches included, as safetensors."""
+"""A session as a safetensors file: every step of its history, on all branches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imhead.checkpoint import Model, check_tensors, read_tensors
 from imhead.errors import InputError
 from imhead.regions import REGION_COUNT, REGIONS
 from imhead.studio.state.document import LONGEST_NAME, Document, NamedHead
-from imhead.studio.state.history import History, Step
+from imhead.studio.state.history import History, HistoryStep
 from imhead.studio.state.studio import Settings, Studio
 from imhead.types import Head
 
@@ -23,7 +23,7 @@ _CODES = ("z_id", "z_exp", "offsets")
 
 
 def project_bytes(studio: Studio) -> bytes:
-    """The session as the content of a project file. A draft is settled first."""
+    """Content of the session's project file. A draft becomes a step first."""
     studio.settle()
     rows: dict[int, int] = {}
     heads: list[Head] = []
@@ -58,18 +58,16 @@ def project_bytes(studio: Studio) -> bytes:
 
 
 def open_project(path: Path, model: Model) -> Studio:
-    """A session from its file.
+    """Read a session from its file.
 
     Raises:
-        InputError: not a project, damaged, or of another model.
+        InputError: the file is not a project, is damaged, or belongs to another model.
     """
-    tensors, metadata = read_tensors(path, "project")
-    if metadata.get("format") != PROJECT_FORMAT:
-        raise InputError(f"{path.name}: is not a project of the studio; choose a {PROJECT_SUFFIX} file")
+    tensors, metadata = read_tensors(path, "project", PROJECT_FORMAT)
     if metadata.get("model_hash") != model.hash:
         raise InputError(
             f"{path.name}: was saved with model {metadata.get('model_hash')}, this session uses {model.hash}; "
-            "start the studio with --model"
+            "start the studio with that --model"
         )
     config, count = model.net.config, len(tensors.get("z_id", ()))
     sizes = ((config.identity_size,), (config.expression_size,), (REGION_COUNT, config.region_code_size))
@@ -98,9 +96,11 @@ def _studio(body: dict[str, Any], codes: dict[str, Any], count: int, model: Mode
         named = tuple(NamedHead(str(n)[: LONGEST_NAME + 8], head(now), head(first)) for n, now, first in item["heads"])
         active = int(item["active"])
         if not 0 <= active < len(named) or len({one.name for one in named}) < len(named):
-            raise InputError("a step shows a head that it does not have; the project is damaged")
+            raise InputError("a step shows a head that it does not hold; the project is damaged")
         parent = item["parent"]
-        steps.append(Step(None if parent is None else int(parent), str(item["label"])[:200], Document(named, active)))
+        steps.append(
+            HistoryStep(None if parent is None else int(parent), str(item["label"])[:200], Document(named, active))
+        )
     history = History(steps[0], *steps[1:], at=int(body["at"]))
     known = {region.name for region in REGIONS}
     chosen, locked = set(body["selection"]) & known, frozenset(body["locked"]) & known
@@ -109,7 +109,7 @@ def _studio(body: dict[str, Any], codes: dict[str, Any], count: int, model: Mode
 
 
 def _packed(provenance: list[tuple[str, ...]]) -> list[list[Any]]:
-    """Each head's lines as (how many it shares with the head before it in the list, the others)."""
+    """Each head's lines as (number of leading lines shared with the head before it, remaining lines)."""
     packed: list[list[Any]] = []
     last: tuple[str, ...] = ()
     for lines in provenance:

@@ -1,4 +1,4 @@
-"""One person's session without a browser: a history of documents, a selection, locks. Panels only call this."""
+"""The state of one session, without a browser: a history of documents, a selection and locks."""
 
 from __future__ import annotations
 
@@ -7,78 +7,80 @@ from dataclasses import dataclass, field, replace
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.regions import REGIONS, resolve
-from imhead.studio.state.commands import Command, Draft, Scope
+from imhead.studio.state.commands.command import Command, Draft, Scope
 from imhead.studio.state.document import Document, first_document
-from imhead.studio.state.history import History, Step
+from imhead.studio.state.history import History, HistoryStep
 from imhead.types import Head
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person has set, which no undo changes."""
+    """What a person has set; undo does not change it."""
 
     selection: tuple[str, ...] = ()
     """Names of the selected regions, in region order."""
     symmetric: bool = True
     """Whether edits are mirrored to the other side."""
     locked: frozenset[str] = field(default=frozenset())
-    """Regions that no edit may change."""
+    """Names of the regions that no edit may change."""
 
 
 class Studio:
-    """The state of a session. Not for several threads at once.
+    """The state of a session. Not thread-safe.
 
     Args:
-        history: of a project that is opened; by default the session starts with the mean head.
+        model: the model of its heads.
+        history: the steps of an opened project; by default the session starts with the mean head.
+        settings: the selection and the locks.
     """
 
     def __init__(self, model: Model, history: History | None = None, settings: Settings = Settings()) -> None:
         self.model = model
-        self.history = history or History(Step(None, "start", first_document(model.neutral())))
+        self.history = history or History(HistoryStep(None, "start", first_document(model.neutral())))
         self.settings = settings
         self._draft: tuple[Draft, Document] | None = None
 
     @property
     def document(self) -> Document:
-        """What is shown: the draft where there is one, else the step that the history is at."""
+        """The shown document: the draft's if there is one, else that of the shown step."""
         return self._draft[1] if self._draft else self.history.document
 
     @property
     def head(self) -> Head:
-        """The head that is shown."""
+        """The shown head."""
         return self.document.head
 
     @property
     def scope(self) -> Scope:
-        """What an edit may touch now."""
+        """The regions an edit may change now."""
         return Scope(self.settings.selection, self.settings.symmetric, self.settings.locked)
 
     @property
     def before(self) -> Head:
-        """The head that is shown, as it was when it came into the library."""
+        """The shown head as it was when it was added to the session."""
         return self.document.current.origin
 
     def do(self, command: Command) -> None:
-        """Carry out a command and add it to the history; a draft is settled first.
+        """Apply a command and add it to the history. A draft becomes a step first.
 
         Raises:
-            InputError: it cannot be done; nothing has changed then, but a draft is settled.
+            InputError: the command cannot be applied; then the document stays as it is.
         """
         self.settle()
         self.history.add(command.label, command.apply(self.model, self.history.document))
 
     def draft(self, command: Draft) -> None:
-        """Show what a command would do, in place of an earlier draft of the same control; another one's is settled.
+        """Show the effect of a command without a step. A draft of another control becomes a step first.
 
         Raises:
-            InputError: it cannot be done; the earlier draft stands.
+            InputError: the command cannot be applied; an earlier draft of the control stays.
         """
         if self._draft is not None and self._draft[0].control != command.control:
             self.settle()
         self._draft = (command, command.apply(self.model, self.history.document))
 
     def settle(self) -> bool:
-        """Make the draft a step of the history. Whether there was one."""
+        """Turn the draft into a step of the history; returns whether there was one."""
         if self._draft is None:
             return False
         command, document = self._draft
@@ -87,25 +89,29 @@ class Studio:
         return True
 
     def undo(self) -> None:
-        """One step back; a draft counts as one."""
+        """Go one step back; a draft counts as a step."""
         self.settle()
         self.history.undo()
 
     def redo(self) -> None:
-        """One step on."""
+        """Go one step forward."""
         self.settle()
         self.history.redo()
 
     def jump(self, number: int) -> None:
-        """To any step of the history."""
+        """Go to any step of the history.
+
+        Raises:
+            InputError: there is no such step.
+        """
         self.settle()
         self.history.jump(number)
 
     def select(self, names: str | tuple[str, ...], *, add: bool = False) -> None:
-        """Select regions or groups; with `add`, put them to the selection, or take them out if all are in it.
+        """Select regions or groups; with `add`, add them to the selection, or remove them if all are in it.
 
         Raises:
-            InputError: an unknown name.
+            InputError: a name is unknown.
         """
         wanted = {region.name for region in resolve(names)} if names else set()
         chosen = set(self.settings.selection)
@@ -115,17 +121,17 @@ class Studio:
         self.settings = replace(self.settings, selection=ordered)
 
     def set_symmetric(self, symmetric: bool) -> None:
-        """Whether the other side follows every edit."""
+        """Set whether edits are mirrored to the other side."""
         self.settings = replace(self.settings, symmetric=symmetric)
 
     def set_locked(self, names: tuple[str, ...], locked: bool) -> None:
-        """Lock regions against every edit, or take the lock off.
+        """Lock or unlock regions.
 
         Raises:
-            InputError: no name, or an unknown one.
+            InputError: no name is given, or one is unknown.
         """
         if not names:
             raise InputError("no region is selected; click one on the head first")
         chosen = frozenset(region.name for region in resolve(names))
-        kept = self.settings.locked | chosen if locked else self.settings.locked - chosen
-        self.settings = replace(self.settings, locked=kept)
+        all_locked = self.settings.locked | chosen if locked else self.settings.locked - chosen
+        self.settings = replace(self.settings, locked=all_locked)

@@ -1,7 +1,7 @@
-"""Who may talk to the studio: only a page that was opened with this start's token, and only from its own origin.
+"""Access control: only a page opened with the current token, and from the studio's own origin, may connect.
 
-viser answers any page on the machine. Its web server is built by one call, and into that call goes a check of every
-request, of pages and of WebSockets, before viser sees it.
+viser itself answers any page on the machine. It starts its web server with a single call; the studio adds to that call
+a check of every request, for pages and WebSockets, which runs before viser sees the request.
 """
 
 from __future__ import annotations
@@ -26,110 +26,110 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 TAB: ContextVar[str] = ContextVar("tab")
-"""Whose connection is being served: the name of a browser tab, a dot, and that of one loading of its page."""
+"""Name of the connection being served: the name of a browser tab, a dot, and the name of one loading of its page."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _TAB_NAME = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}")
-_CLOSED = "This address needs the key of the studio that is running: open the address that `imhead studio` printed.\n"
-# everything the page needs comes with it: it may ask nobody else for anything
+_REFUSAL = "The key is missing or out of date: open the address that `imhead studio` printed.\n"
+# the page needs nothing from other machines, and may not contact them
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
     "style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; frame-ancestors 'none'; form-action 'none'"
 )
 
 Pointer = Callable[[str, float, float], str | None]
-"""(tab, x, y) → what is under the pointer: (0, 0) is the top left of the view, (1, 1) its bottom right."""
+"""(tab, x, y) → name of the region under the pointer, from (0, 0) at the top left of the view to (1, 1)."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """The check of every request."""
+    """Checks every request."""
 
     token: str
-    """Drawn at random when the studio starts."""
+    """Random, drawn at each start."""
     host: str
-    """What it is bound to."""
+    """Address the server is bound to."""
     pointer: Pointer
-    """Answers where the pointer is."""
+    """Answers which region is under the pointer."""
 
     def check(self, request: Request) -> Response | None:
-        """An answer for pages and refusals; None for a WebSocket that may go on to viser."""
+        """The response to a page request or a refusal; None lets a WebSocket through to viser."""
         address = urlsplit(request.path)
         query = parse_qs(address.query)
         hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
         if len(hosts) != 1 or len(origins) > 1:
-            return _answer(http.HTTPStatus.FORBIDDEN, _CLOSED)
+            return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         host = hosts[0]
-        # a foreign name that was made to point here would share our origin
+        # DNS rebinding: a foreign name that points here would share our origin
         if self.host in ("127.0.0.1", "::1", "localhost") and host.rpartition(":")[0] not in _LOOPBACK:
-            return _answer(http.HTTPStatus.FORBIDDEN, _CLOSED)
+            return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         given = query.get("token", [""])[0]
         if not hmac.compare_digest(given.encode(), self.token.encode()):
-            return _answer(http.HTTPStatus.FORBIDDEN, _CLOSED)
+            return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             if origins not in ([f"http://{host}"], [f"https://{host}"]) or not _TAB_NAME.fullmatch(tab_of(request)):
-                return _answer(http.HTTPStatus.FORBIDDEN, _CLOSED)
+                return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
             return None
         if address.path == "/":
-            return _page(self.token)
+            return _index_page(self.token)
         if address.path == "/pointer":
             return self._pointer(request, query)
-        return _answer(http.HTTPStatus.NOT_FOUND, "There is nothing here.\n")
+        return _response(http.HTTPStatus.NOT_FOUND, "There is nothing at this address.\n")
 
     def _pointer(self, request: Request, query: dict[str, list[str]]) -> Response:
         try:
             x, y = float(query["x"][0]), float(query["y"][0])
         except (KeyError, ValueError):
-            return _answer(http.HTTPStatus.BAD_REQUEST, "x and y are numbers from 0 to 1.\n")
+            return _response(http.HTTPStatus.BAD_REQUEST, "x and y must be numbers.\n")
         found = self.pointer(tab_of(request), x, y)
-        return _answer(http.HTTPStatus.OK, json.dumps({"region": found}), "application/json")
+        return _response(http.HTTPStatus.OK, json.dumps({"region": found}), "application/json")
 
 
 def tab_of(request: Request) -> str:
-    """The name that a tab gives itself; empty where it gives none."""
+    """Name of the tab that sent a request; empty if it sent none."""
     return parse_qs(urlsplit(request.path).query).get("tab", [""])[0]
 
 
 @contextmanager
 def guarded(access: Access) -> Iterator[None]:
-    """A viser server that is started inside lets nobody in whom `access` refuses.
+    """Apply `access` to a viser server that is started inside this context.
 
     Raises:
-        RuntimeError: viser did not build its web server with the call that is guarded.
+        RuntimeError: viser did not start its web server with the guarded call.
     """
-    plain = websockets.asyncio.server.serve
-    built = 0
+    original = websockets.asyncio.server.serve
+    calls = 0
 
     def serve(handler: Callable[[ServerConnection], Any], *args: Any, **kwargs: Any) -> Any:
-        nonlocal built
-        built += 1
+        nonlocal calls
+        calls += 1
 
-        async def known_tab(connection: ServerConnection) -> None:
+        async def serve_tab(connection: ServerConnection) -> None:
             assert connection.request is not None
             TAB.set(tab_of(connection.request))
             await handler(connection)
 
         kwargs["process_request"] = lambda _, request: access.check(request)
-        return plain(known_tab, *args, **kwargs)
+        return original(serve_tab, *args, **kwargs)
 
     websockets.asyncio.server.serve = serve  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        websockets.asyncio.server.serve = plain  # type: ignore[misc]
-    if not built:
+        websockets.asyncio.server.serve = original  # type: ignore[misc]
+    if not calls:
         raise RuntimeError("viser started its web server unguarded; install the version that constraints.txt names")
 
 
-def _page(token: str) -> Response:
-    """viser's page with our script in front of its own."""
+def _index_page(token: str) -> Response:
+    """viser's page, with the studio's script before viser's."""
     page = (Path(viser.__file__).parent / "client" / "build" / "index.html").read_text(encoding="utf-8")
     script = (resources.files("imhead.studio.web") / "page.js").read_text(encoding="utf-8")
     ours = f"<title>imhead studio</title><script>const STUDIO_TOKEN = {json.dumps(token)};\n{script}</script>"
-    return _answer(http.HTTPStatus.OK, page.replace("<title>Viser</title>", ours, 1), "text/html; charset=utf-8")
+    return _response(http.HTTPStatus.OK, page.replace("<title>Viser</title>", ours, 1), "text/html; charset=utf-8")
 
 
-def _answer(status: http.HTTPStatus, text: str, kind: str = "text/plain; charset=utf-8") -> Response:
+def _response(status: http.HTTPStatus, text: str, kind: str = "text/plain; charset=utf-8") -> Response:
     body = text.encode()
     headers = Headers(
         [

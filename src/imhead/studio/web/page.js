@@ -1,6 +1,6 @@
 "use strict";
-// Each tab has a name of its own, which a reload keeps: with it comes back what was being worked on. Behind it stands the
-// name of this loading of the page, which tells a connection that broke from a tab that was duplicated.
+// Each tab has its own name, which survives a reload, so that the tab finds its session again. A second name is new
+// each time the page loads; it tells a broken connection from a duplicated tab.
 const STUDIO_TAB = (() => {
   const draw = () =>
     Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -13,16 +13,16 @@ const STUDIO_TAB = (() => {
 })();
 const STUDIO_QUERY = `token=${encodeURIComponent(STUDIO_TOKEN)}&tab=${STUDIO_TAB}`;
 
-// viser connects from a worker, to the address of the page without its query: the token has to be given along.
-const plainPost = Worker.prototype.postMessage;
+// viser connects from a worker to the page's address without its query; the token must be added.
+const originalPost = Worker.prototype.postMessage;
 Worker.prototype.postMessage = function (message, ...rest) {
   if (message && message.type === "set_server") {
     message = { ...message, server: `${message.server.split("?")[0].replace(/\/$/, "")}/?${STUDIO_QUERY}` };
   }
-  return plainPost.call(this, message, ...rest);
+  return originalPost.call(this, message, ...rest);
 };
 
-// The region under the pointer: asked for one place at a time, the newest; nothing is asked while a button is down.
+// The name of the region under the pointer: one request at a time, for the latest position, none while a button is down
 (() => {
   let place = null;
   let asking = false;

@@ -1,4 +1,4 @@
-"""The studio's server: viser behind our own door, and a session for each browser tab."""
+"""The studio's server: viser behind access control, and one session per browser tab."""
 
 from __future__ import annotations
 
@@ -21,36 +21,41 @@ from imhead.studio.web.page import StudioPage
 from imhead.studio.web.stage import light_scene
 from imhead.template.surface import template_of
 
-_RELOAD_S = 1.0  # a reloaded page may come before its old connection is known to have ended
+_RELOAD_S = 1.0  # a reloaded page may connect before the server notices that its old connection ended
 
 
 @dataclass(frozen=True)
 class StudioConfig:
-    """How the studio is served."""
+    """Settings of the server."""
 
     host: str = "127.0.0.1"
-    """Address to bind to. Others than this machine can reach it only where this says so."""
+    """Address to bind to; the default is reachable from this machine only."""
     port: int = 8080
-    """First port that is tried."""
+    """First port to try."""
     keep_s: float = 900.0
-    """A closed tab's work is kept for so long, seconds: a reload brings it back."""
+    """Seconds for which a closed tab's session is kept, so that a reload finds it."""
     most_sessions: int = 64
-    """Tabs whose work is kept at once."""
+    """Largest number of sessions kept at once."""
 
 
 @dataclass
 class _OpenPage:
-    """A page that is connected."""
+    """A connected page."""
 
     client_id: int
+    """viser's number of its connection."""
     key: str
-    """Of its session."""
+    """Key of its session."""
     page: StudioPage | None = None
-    """None until its session has made it."""
+    """None until the session's thread has made it."""
 
 
 class StudioServer:
     """A running studio.
+
+    Args:
+        model: the model of all heads; it needs a template.
+        config: where and how to serve.
 
     Raises:
         InputError: the address cannot be bound.
@@ -61,11 +66,11 @@ class StudioServer:
         self.token = secrets.token_urlsafe(24)
         self._sessions: dict[str, TabSession] = {}
         self._pages: dict[str, _OpenPage] = {}
-        self._left: dict[str, float] = {}
+        self._closed_at: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._fit_turn = threading.Lock()
-        # viser prints an address that lets nobody in
-        with guarded(Access(self.token, config.host, self._point)), redirect_stdout(StringIO()):
+        self._fit_lock = threading.Lock()
+        # viser would print an address without the token
+        with guarded(Access(self.token, config.host, self._region_at)), redirect_stdout(StringIO()):
             self._server = viser.ViserServer(config.host, config.port, label="imhead studio", verbose=False)
         self._server.gui.configure_theme(
             show_logo=False, show_share_button=False, brand_color=(24, 110, 160), control_width="medium"
@@ -78,23 +83,23 @@ class StudioServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port it listens on."""
         return self._server.get_port()
 
     @property
     def address(self) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser, with the token."""
         host = self.config.host
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self.port}/?token={self.token}"
 
     def sessions(self) -> dict[str, TabSession]:
-        """The sessions that are kept, by tab."""
+        """The kept sessions by key."""
         with self._lock:
             return dict(self._sessions)
 
     def stop(self) -> None:
-        """End every session and the server."""
+        """Stop every session and the server."""
         with self._lock:
             sessions = list(self._sessions.values())
             self._sessions = {}
@@ -111,33 +116,33 @@ class StudioServer:
 
     async def _connected(self, client: viser.ClientHandle) -> None:
         name = TAB.get()
-        until = time.monotonic() + _RELOAD_S
-        while self._in_use_by_another(name) and time.monotonic() < until:
+        deadline = time.monotonic() + _RELOAD_S
+        while self._in_use_by_another(name) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         with self._lock:
-            self._forget_old()
-            broken, key = self._pages.pop(name, None), name.partition(".")[0]
-            if broken is not None:
-                # the same page again: its connection broke, and nobody has noticed yet
-                key = broken.key
-                self._leave(broken)
+            self._drop_expired()
+            stale, key = self._pages.pop(name, None), name.partition(".")[0]
+            if stale is not None:
+                # the same page reconnects: its old connection broke unnoticed
+                key = stale.key
+                self._leave(stale)
             elif any(page.key == key for page in self._pages.values()):
-                # a tab that was duplicated carries the name of the first one: its work is its own
+                # a duplicated tab has the name of the original: it gets a session of its own
                 key = name
             if key not in self._sessions and len(self._sessions) >= self.config.most_sessions:
-                client.add_notification("The studio is full", "Close another tab of it, then reload this one.")
+                client.add_notification("The studio is full", "Close another tab of the studio, then reload this one.")
                 return
             if key not in self._sessions:
-                self._sessions[key] = TabSession(self.model, self._fit_turn)
+                self._sessions[key] = TabSession(self.model, self._fit_lock)
             session = self._sessions[key]
             opened = self._pages[name] = _OpenPage(client.client_id, key)
-            self._left.pop(key, None)
+            self._closed_at.pop(key, None)
 
-        def make() -> StudioPage:
+        def make_page() -> StudioPage:
             opened.page = StudioPage(client, session)
             return opened.page
 
-        session.attach(make)
+        session.attach(make_page)
 
     def _in_use_by_another(self, name: str) -> bool:
         with self._lock:
@@ -150,35 +155,35 @@ class StudioServer:
                 if opened.client_id == client.client_id:
                     del self._pages[name]
                     self._leave(opened)
-            self._forget_old()
+            self._drop_expired()
 
     def _leave(self, opened: _OpenPage) -> None:
         if opened.page is not None:
             opened.page.close()
         if opened.key in self._sessions:  # not while the server stops
             self._sessions[opened.key].detach()
-            self._left[opened.key] = time.monotonic()
+            self._closed_at[opened.key] = time.monotonic()
 
-    def _forget_old(self) -> None:
-        for tab, since in list(self._left.items()):
+    def _drop_expired(self) -> None:
+        for key, since in list(self._closed_at.items()):
             if time.monotonic() - since >= self.config.keep_s:
-                self._sessions.pop(tab).close()
-                del self._left[tab]
+                self._sessions.pop(key).close()
+                del self._closed_at[key]
 
-    def _point(self, name: str, x: float, y: float) -> str | None:
+    def _region_at(self, name: str, x: float, y: float) -> str | None:
         with self._lock:
             opened = self._pages.get(name)
-        return None if opened is None or opened.page is None else opened.page.point(x, y)
+        return None if opened is None or opened.page is None else opened.page.hover(x, y)
 
 
 def start(model: Model, config: StudioConfig = StudioConfig()) -> StudioServer:
     """Start a studio.
 
     Raises:
-        InputError: a setting that cannot be, or a model without a template.
+        InputError: a setting is invalid, or the model has no template.
     """
     if not 0 <= config.port <= 65535:
         raise InputError(f"port {config.port} is outside 0 to 65535; choose another --port")
-    template_of(model)  # what the view shows
+    template_of(model)  # the view shows it; fail early
     return_large_blocks()
     return StudioServer(model, config)

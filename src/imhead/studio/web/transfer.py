@@ -1,4 +1,4 @@
-"""A bound on what a browser may send: viser gathers an upload in memory, of any size, before it hands it over."""
+"""A limit on uploads: viser itself collects an upload of any size in memory before it passes it on."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from viser.infra import ClientId
 _MOST_PARTS = 4096
 
 
-def bound_uploads(client: viser.ClientHandle, most_bytes: int, refuse: Callable[[str, int], None]) -> None:
-    """Let a client send one file at a time, of at most so many bytes, and no more of it than it announced.
+def limit_uploads(client: viser.ClientHandle, max_bytes: int, refuse: Callable[[str, int], None]) -> None:
+    """Let a client send one file at a time, of at most `max_bytes`, and no larger than it announced.
 
     Args:
-        refuse: told the name and size of a file that is turned away.
+        refuse: called with the name and size of a refused file.
     """
     gui, connection = client.gui, client._websock_connection
     sizes = gui._current_file_upload_states
 
     def begin(client_id: ClientId, message: _messages.FileTransferStartUpload) -> None:
-        if 0 <= message.size_bytes <= most_bytes and 0 <= message.part_count <= _MOST_PARTS and not sizes:
+        if 0 <= message.size_bytes <= max_bytes and 0 <= message.part_count <= _MOST_PARTS and not sizes:
             gui._handle_file_transfer_start(client_id, message)
         else:
             refuse(message.filename, message.size_bytes)
 
-    def take(client_id: ClientId, message: _messages.FileTransferPart) -> None:
+    def receive(client_id: ClientId, message: _messages.FileTransferPart) -> None:
         state = sizes.get(message.transfer_uuid)
         if state is None:
             return
@@ -39,4 +39,4 @@ def bound_uploads(client: viser.ClientHandle, most_bytes: int, refuse: Callable[
     connection.unregister_handler(_messages.FileTransferStartUpload, gui._handle_file_transfer_start)
     connection.unregister_handler(_messages.FileTransferPart, gui._handle_file_transfer_part)
     connection.register_handler(_messages.FileTransferStartUpload, begin)
-    connection.register_handler(_messages.FileTransferPart, take)
+    connection.register_handler(_messages.FileTransferPart, receive)

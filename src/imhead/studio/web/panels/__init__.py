@@ -1,1 +1,1 @@
-"""The panels beside the view: widgets that turn into commands, and say what the state says. No logic of their own."""
+"""The panels beside the view. Their widgets turn input into commands and show the state; they hold no logic."""

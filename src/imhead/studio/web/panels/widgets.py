@@ -6,5 +6,5 @@ from typing import Any
 
 
 def put(widget: Any, value: object) -> None:
-    """Set a widget's value. viser's setter stands apart from its getter, and type checkers take it for read-only."""
+    """Set a widget's value. viser defines setter and getter apart, so type checkers see a read-only property."""
     widget.value = value

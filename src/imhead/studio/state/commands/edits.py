@@ -1,0 +1,213 @@
+"""Commands that change regions of the shown head. Locked regions keep their codes, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from imhead import editing
+from imhead.checkpoint import Model
+from imhead.editing.steps import stepped
+from imhead.errors import InputError
+from imhead.measure.carrier import landmark_points
+from imhead.measure.table import measurement, values
+from imhead.regions import REGIONS
+from imhead.studio.state.commands.command import Scope
+from imhead.studio.state.document import Document
+from imhead.studio.state.labels import readable_name, regions_label
+from imhead.studio.state.scores import direction_step, leading, named_directions, region_scores, word_score, word_step
+from imhead.types import Head
+
+MOST_SIGMA = 4.0
+"""Largest distance of a slider from the mean, in standard deviations."""
+MOST_BLENDED = 6
+"""Heads that can be blended at once."""
+
+
+@dataclass(frozen=True)
+class MoveAlong:
+    """Move the regions along one of their principal directions to a given score."""
+
+    scope: Scope
+    direction: int
+    """Row of the direction; the first explains the most variance."""
+    sigma: float
+    """Score to reach, in standard deviations from the population mean."""
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: shape {self.direction + 1} at {self.sigma:+.2f} σ"
+
+    @property
+    def control(self) -> str:
+        return f"{self.scope} {self.direction}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        _check_sigma(self.sigma)
+        regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
+        scores = region_scores(model, head, regions, mirror)
+        if not 0 <= self.direction < len(scores):
+            raise InputError(
+                f"{regions_label(self.scope.regions)} has shapes 1 to {len(scores)}, not {self.direction + 1}"
+            )
+        step = direction_step(model, regions, mirror, self.direction)
+        delta = (self.sigma - float(scores[self.direction])) * step
+        after = stepped(model, head, leading(regions, mirror), delta, mirror, f"shape {self.direction + 1}")
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+@dataclass(frozen=True)
+class MoveByWord:
+    """Move the regions along a named direction to a given score."""
+
+    scope: Scope
+    word: str
+    """Name of the direction, such as `wider`; one of the regions' `named_directions`."""
+    sigma: float
+    """Score to reach, in standard deviations from the population mean."""
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: {self.word} at {self.sigma:+.2f} σ"
+
+    @property
+    def control(self) -> str:
+        return f"{self.scope} {self.word}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        _check_sigma(self.sigma)
+        regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
+        known = named_directions(model, regions, mirror)
+        if self.word not in known:
+            remedy = f"choose one of {', '.join(known)}" if known else "use the shape sliders"
+            raise InputError(f"{regions_label(self.scope.regions)} has no direction {self.word!r}; {remedy}")
+        change = self.sigma - word_score(model, head, regions, mirror, self.word)
+        delta = change * word_step(model, regions, mirror, self.word)
+        after = stepped(model, head, leading(regions, mirror), delta, mirror, f"{self.word} at {self.sigma:g} sigma")
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+@dataclass(frozen=True)
+class SampleRegions:
+    """Replace the regions by a random sample."""
+
+    scope: Scope
+    seed: int
+    """Seed of the sample."""
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: sampled"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        regions, head = self.scope.resolve(), document.head
+        after = editing.sample(model, head, regions, self.seed, 1.0, self.scope.mirror)
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+@dataclass(frozen=True)
+class CopyRegions:
+    """Copy the regions from another head of the session."""
+
+    scope: Scope
+    other: str
+    """Name of the other head."""
+    strength: float = 1.0
+    """1 copies the regions, 0.5 goes half way."""
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: from {self.other}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        regions, head = self.scope.resolve(), document.head
+        other = document.named(self.other).codes
+        after = editing.from_other(model, head, other, regions, self.strength, self.scope.mirror)
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+@dataclass(frozen=True)
+class BlendHeads:
+    """Replace the regions by a weighted mean over several heads of the session."""
+
+    scope: Scope
+    shares: tuple[tuple[str, float], ...]
+    """(name, weight) of two to six heads; the weights are normalized to sum to 1."""
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: blend of {', '.join(name for name, _ in self.shares)}"
+
+    @property
+    def control(self) -> str:
+        return f"blend {self.scope}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        if not 2 <= len(self.shares) <= MOST_BLENDED:
+            raise InputError(f"a blend needs 2 to {MOST_BLENDED} heads, not {len(self.shares)}")
+        total = sum(share for _, share in self.shares)
+        if min(share for _, share in self.shares) < 0.0 or not total > 0.0:
+            raise InputError("the shares of a blend must be 0 or more, and not all 0; raise one of them")
+        regions, head = self.scope.resolve(), document.head
+        others = [(document.named(name).codes, share / total) for name, share in self.shares]
+        after = editing.blend(model, head, others, regions, self.scope.mirror)
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+@dataclass(frozen=True)
+class SetMeasurement:
+    """Change the regions so that a measurement of the face reaches a value, in the most plausible way."""
+
+    scope: Scope
+    name: str
+    """Name of the measurement, as in the table of measurements."""
+    value: float
+    """Target value, mm or degrees."""
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: {readable_name(self.name)} to {self.value:.1f}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        regions, head = self.scope.resolve(), document.head
+        change = self.value - face_measurements(model, head)[measurement(self.name).name]
+        after, _ = editing.reach_targets(model, head, regions, {self.name: change}, self.scope.mirror)
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+@dataclass(frozen=True)
+class ResetRegions:
+    """Restore the regions to what they were when the head was added to the session."""
+
+    scope: Scope
+
+    @property
+    def label(self) -> str:
+        return f"{regions_label(self.scope.regions)}: reset"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        head = document.head
+        rows = [region.index for region in self.scope.resolve()]
+        if self.scope.mirror:
+            rows += [REGIONS[row].mirror for row in rows]
+        offsets = np.array(head.offsets)
+        offsets[rows] = document.current.origin.offsets[rows]
+        after = replace(head, offsets=offsets, provenance=(*head.provenance, self.label))
+        return document.with_head(self.scope.keep_locked(head, after))
+
+
+def face_measurements(model: Model, head: Head) -> dict[str, float]:
+    """Every measurement of a head's neutral face by name, mm or degrees.
+
+    Raises:
+        InputError: the model has no template, on which the landmarks lie.
+    """
+    return values(landmark_points(model).on_head(model, head))
+
+
+def _check_sigma(sigma: float) -> None:
+    if not abs(sigma) <= MOST_SIGMA:
+        raise InputError(
+            f"{sigma:g} standard deviations is outside -{MOST_SIGMA:g} to {MOST_SIGMA:g}; choose a value inside"
+        )

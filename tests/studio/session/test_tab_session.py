@@ -1,0 +1,260 @@
+"""A tab's session, seen by a page that records every call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from imhead.api import EditableHead
+from imhead.checkpoint import Model
+from imhead.errors import InputError
+from imhead.studio.session import tab_session as session_module
+from imhead.studio.session.exports import KINDS
+from imhead.studio.session.page_protocol import ShownSurface
+from imhead.studio.session.tab_session import INTERNAL_ERROR, TabSession
+from imhead.studio.state.commands.edits import MoveAlong, SampleRegions
+from imhead.studio.state.commands.expression import SetExpression
+from imhead.studio.state.commands.library import RandomHead, ShowHead
+from imhead.studio.state.studio import Studio
+from imhead.types import FloatArray, Mesh
+
+
+class RecordingPage:
+    """A page that shows nothing and records every call."""
+
+    def __init__(self) -> None:
+        self.meshes: list[Mesh] = []
+        self.still: list[ShownSurface] = []
+        self.colors: list[FloatArray | None] = []
+        self.errors: list[str] = []
+        self.files: dict[str, bytes] = {}
+        self.stages: list[tuple[str, float | None]] = []
+        self.over = threading.Event()
+
+    def show_moving(self, mesh: Mesh) -> None:
+        self.meshes.append(mesh)
+
+    def show_still(self, shown: ShownSurface, colors: FloatArray | None, limit_mm: float) -> None:
+        self.still.append(shown)
+        self.colors.append(colors)
+
+    def sync(self) -> None:
+        pass
+
+    def show_progress(self, stage: str, part: float | None) -> None:
+        self.stages.append((stage, part))
+        if part is None:
+            self.over.set()
+
+    def download(self, name: str, content: bytes) -> None:
+        self.files[name] = content
+        self.over.set()
+
+    def show_error(self, sentence: str) -> None:
+        self.errors.append(sentence)
+        self.over.set()
+
+
+Opened = tuple[TabSession, RecordingPage]
+
+
+@pytest.fixture
+def opened(model: Model) -> Iterator[Opened]:
+    session, page = TabSession(model, threading.Lock()), RecordingPage()
+    session.attach(lambda: page)
+    assert session.wait()
+    yield session, page
+    session.close()
+    session.join()
+
+
+def test_the_page_shows_the_surface_of_the_edited_head(opened: Opened) -> None:
+    session, page = opened
+    session.do(RandomHead(3))
+    session.change(lambda studio: studio.select("nose"))
+    session.do(SampleRegions(session.studio.scope, 1))
+    session.change(lambda studio: studio.do(SampleRegions(studio.scope, 2)))
+    assert session.wait()
+    assert page.errors == ["no region is selected; click one on the head first"]
+    exact = EditableHead(session.studio.head, session.model).mesh(surface="template")
+    np.testing.assert_array_equal(page.still[-1].mesh.vertices, exact.vertices)
+
+
+def test_a_drag_is_shown_as_it_moves_and_becomes_one_step(opened: Opened) -> None:
+    session, page = opened
+    session.change(lambda studio: studio.select("nose"))
+    assert session.wait()
+    steps = len(session.studio.history.steps)
+    for sigma in np.linspace(0.0, 2.0, 12):
+        session.draft(lambda studio, s=float(sigma): MoveAlong(studio.scope, 0, s))  # type: ignore[misc]
+        time.sleep(0.01)
+    assert session.wait()
+    assert len(session.studio.history.steps) == steps + 1
+    assert "+2.00" in session.studio.history.steps[-1].label
+    assert page.meshes
+    np.testing.assert_array_equal(page.still[-1].mesh.faces, page.meshes[-1].faces)
+
+
+def test_a_moving_slider_does_not_wait_for_the_exact_surface(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, page = opened
+    session.change(lambda studio: studio.select("nose"))
+    assert session.wait()
+    surfaces = len(page.still)
+    original = session_module.map_regions
+
+    def moved_on(*arguments: object) -> object:  # while regions are mapped, the slider moves again
+        monkeypatch.setattr(session_module, "map_regions", original)
+        session.draft(lambda studio: MoveAlong(studio.scope, 0, 2.0))
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session_module, "map_regions", moved_on)
+    session.draft(lambda studio: MoveAlong(studio.scope, 0, 1.0))
+    assert session.wait()
+    assert len(page.still) == surfaces + 1, "only the last value gets its exact surface"
+    assert "+2.00" in session.studio.history.steps[-1].label
+
+
+def test_undo_shows_the_first_surface_again(opened: Opened) -> None:
+    session, page = opened
+    session.do(RandomHead(3))
+    session.change(lambda studio: studio.select("mouth"))
+    assert session.wait()
+    before = page.still[-1].mesh
+    session.change(lambda studio: studio.do(SampleRegions(studio.scope, 5)))
+    session.change(Studio.undo)
+    assert session.wait()
+    after = page.still[-1].mesh
+    np.testing.assert_allclose(np.sort(after.vertices, axis=0), np.sort(before.vertices, axis=0), atol=1e-4)
+
+
+def test_a_ray_at_a_region_picks_it_and_a_ray_that_misses_the_head_picks_nothing(opened: Opened) -> None:
+    session, page = opened
+    shown = page.still[-1]
+    owner = shown.regions.owner
+    front = shown.mesh.vertices[:, 2].argmax()
+    place = shown.mesh.vertices[front] - 0.01 * shown.normals[front]
+    found = session.pick(place + np.array([0.0, 0.0, 500.0]), np.array([0.0, 0.0, -1.0]))
+    assert found is not None
+    near = np.linalg.norm(shown.mesh.vertices - place, axis=1) < 30.0
+    assert found.index in set(owner[near])
+    assert session.pick(np.array([0.0, 2000.0, 500.0]), np.array([0.0, 0.0, -1.0])) is None
+
+
+def test_the_heat_map_is_white_where_nothing_moved(opened: Opened) -> None:
+    session, page = opened
+    session.change(lambda studio: studio.select("chin"))
+    session.change(lambda studio: studio.do(MoveAlong(studio.scope, 0, 4.0)))
+    session.set_display("movement")
+    assert session.wait()
+    shown, colors = page.still[-1], page.colors[-1]
+    assert colors is not None and len(colors) == len(shown.mesh.vertices)
+    ball = EditableHead(session.studio.head, session.model).posed_balls("chin")[0]
+    far = np.linalg.norm(shown.mesh.vertices - ball.center_mm, axis=1) > 2.0 * ball.radius_mm
+    assert (np.ptp(colors[far], axis=0) <= 2).all()
+    session.set_display("now")
+    assert session.wait()
+    assert page.colors[-1] is None
+
+
+def test_an_error_is_shown_and_the_session_goes_on(opened: Opened) -> None:
+    session, page = opened
+    session.do(ShowHead("nobody"))
+
+    def broken(_: Studio) -> None:
+        raise ZeroDivisionError("inside")
+
+    session.change(broken)
+    session.do(RandomHead(1))
+    assert session.wait()
+    assert page.errors[0].startswith("no head of this session is named 'nobody'")
+    assert page.errors[1] == INTERNAL_ERROR
+    assert session.studio.document.names() == ("mean head", "random 1")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "report"])
+def test_every_saved_file_can_be_read_back(
+    opened: Opened, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imhead.checkpoint import load_head
+    from imhead.io.mesh_file import read_mesh
+    from imhead.studio.session import exports
+
+    monkeypatch.setattr(exports, "RESOLUTION", 32)
+    session, page = opened
+    session.do(RandomHead(2))
+    session.do(SetExpression((("jawOpen", 0.4),)))
+    session.export(kind)
+    assert page.over.wait(60.0)
+    (name, content), = page.files.items()  # fmt: skip
+    assert name == "random_2" + KINDS[kind]
+    path = tmp_path / name
+    path.write_bytes(content)
+    if kind == "head file":
+        assert load_head(path, session.model).z_exp.tobytes() == session.studio.head.z_exp.tobytes()
+    else:
+        scale = 1000.0 if kind == "GLB" else 1.0
+        head = EditableHead(session.studio.head, session.model)
+        # a GLB is neutral and holds expressions as shapes; an STL is closed
+        shown = head.animated()[0] if kind == "GLB" else head.mesh(surface="template")
+        exact = head.mesh(resolution=32) if kind == "STL" else shown
+        np.testing.assert_allclose(
+            np.ptp(read_mesh(path).vertices * scale, axis=0), np.ptp(exact.vertices, axis=0), rtol=1e-4
+        )
+
+
+def test_a_saved_project_opens_in_another_tab(opened: Opened, model: Model) -> None:
+    session, page = opened
+    session.do(RandomHead(2))
+    session.save_project()
+    assert session.wait()
+    (name, content), = page.files.items()  # fmt: skip
+    assert name == "random_2.imhead"
+    other, other_page = TabSession(model, threading.Lock()), RecordingPage()
+    other.attach(lambda: other_page)
+    other.upload(name, content)
+    assert other_page.over.wait(100.0) and other.wait()
+    assert other_page.errors == []
+    assert other.studio.document.names() == session.studio.document.names()
+    other.close()
+    other.join()
+
+
+def test_an_upload_that_is_not_a_scan_is_refused_and_the_progress_bar_closes(opened: Opened) -> None:
+    session, page = opened
+    session.upload("../face.ply", b"ply\nnonsense")
+    deadline = time.monotonic() + 100.0
+    while not (page.errors and page.stages and page.stages[-1][1] is None) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert page.errors and page.errors[0].startswith("face.ply: ")
+    assert page.stages[-1] == ("", None)
+    assert session.studio.document.names() == ("mean head",)
+
+
+def test_a_scan_without_a_face_is_refused_in_words(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_face(*_: object, **__: object) -> None:
+        raise InputError("ball: no face was found; crop the scan to the head")
+
+    monkeypatch.setattr(session_module, "fit_scan", no_face)
+    session, page = opened
+    session.upload("ball.ply", trimesh.creation.icosphere(3, radius=90.0).export(file_type="ply"))
+    deadline = time.monotonic() + 100.0
+    while not page.errors and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert page.errors == ["ball: no face was found; crop the scan to the head"]
+
+
+def test_a_session_without_its_page_keeps_its_state(opened: Opened) -> None:
+    session, _ = opened
+    session.do(RandomHead(7))
+    session.detach()
+    again = RecordingPage()
+    session.attach(lambda: again)
+    assert session.wait()
+    assert session.studio.document.current.name == "random 7"
+    assert len(again.still) == 1

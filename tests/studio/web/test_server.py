@@ -1,0 +1,293 @@
+"""Several pages at once over real WebSockets: each has its own heads, and none can harm another."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("viser")
+from imhead.checkpoint import Model
+from imhead.errors import InputError
+from imhead.regions import groups
+from imhead.studio.state.commands.library import RandomHead
+from imhead.studio.state.studio import Studio
+from imhead.studio.web.server import StudioConfig, StudioServer, start
+
+CLIENT_TOOL = Path(__file__).resolve().parents[3] / "tools" / "studio.py"
+
+
+def _clients() -> Any:
+    spec = importlib.util.spec_from_file_location("studio_clients", CLIENT_TOOL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CLIENTS = _clients()
+Open = Callable[[int], Any]
+
+
+@pytest.fixture(scope="module")
+def server(model: Model) -> Iterator[StudioServer]:
+    made = start(model, StudioConfig(port=0))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def open_tab(server: StudioServer) -> Iterator[Open]:
+    opened: list[Any] = []
+
+    def make(number: int) -> Any:
+        tab = CLIENTS.Tab(server.address, f"{number:032x}")
+        opened.append(tab)
+        assert tab.wait_for(lambda: tab.meshes > 0)
+        assert session(server, number).wait()
+        tab.quiet(0.3)
+        return tab
+
+    yield make
+    for tab in opened:
+        tab.close()
+
+
+def session(server: StudioServer, number: int) -> Any:
+    return server.sessions()[f"{number:032x}"]
+
+
+def test_a_click_on_a_group_and_a_drag_of_a_slider_change_the_head(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(1)
+    mine = session(server, 1)
+    tab.set(tab.find("GuiButtonGroupMessage", "nose"), "nose")
+    assert tab.wait_for(lambda: mine.studio.settings.selection == groups()["nose"])
+    assert mine.wait()
+    seen = tab.meshes
+    tab.set(tab.find("GuiSliderMessage", "shape 1"), 1.5)
+    assert tab.wait_for(lambda: tab.meshes > seen)
+    assert mine.wait()
+    assert "+1.50" in mine.studio.history.steps[-1].label
+    tab.set(tab.find("GuiButtonGroupMessage", "undo"), "undo")
+    assert tab.wait_for(lambda: mine.studio.history.at == 0)
+
+
+def test_the_region_under_the_pointer_is_named_and_highlighted(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(11)
+    page = session(server, 11).page
+    lit: list[str] = []
+    page._stage.show_hover = lambda regions, region, normals: lit.append(region.name)
+    named = [page.hover(0.5, float(y)) for y in (0.35, 0.5, 0.65)]
+    assert [name.replace("_", " ") for name in lit] == [name for name in dict.fromkeys(named) if name]
+    assert page.hover(-1.0, -1.0) is None and page.hover(float("nan"), 0.5) is None
+    assert tab.messages == []
+
+
+def test_no_tab_sees_what_another_one_does(server: StudioServer, open_tab: Open) -> None:
+    first, second = open_tab(2), open_tab(3)
+    second.quiet(3.0)  # on a busy machine its own first surface takes long
+    seen = second.meshes
+    first.set(first.find("GuiButtonMessage", "new random head"), True)
+    assert first.wait_for(lambda: len(session(server, 2).studio.document.heads) == 2)
+    second.quiet(0.5)
+    assert len(session(server, 3).studio.document.heads) == 1
+    assert second.meshes == seen
+
+
+def test_a_reload_returns_to_the_same_session(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(4)
+    mine = session(server, 4)
+    mine.do(RandomHead(12))
+    assert mine.wait()
+    tab.close()
+    again = open_tab(4)
+    assert session(server, 4) is mine
+    assert again.wait_for(lambda: again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 12")
+
+
+def test_a_reload_returns_even_before_its_old_connection_has_ended(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(15)
+    mine = session(server, 15)
+    mine.do(RandomHead(15))
+    assert mine.wait()
+    late = threading.Timer(0.3, tab.close)
+    late.start()
+    again = open_tab(15)
+    late.join()
+    assert again.widgets[again.find("GuiDropdownMessage", "mean head")]["value"] == "random 15"
+
+
+def test_a_duplicated_tab_gets_a_session_of_its_own(server: StudioServer, open_tab: Open) -> None:
+    open_tab(5)
+    session(server, 5).do(RandomHead(13))
+    assert session(server, 5).wait()
+    copy = open_tab(5)
+    assert copy.widgets[copy.find("GuiDropdownMessage", "mean head")]["value"] == "mean head"
+
+
+def test_a_page_returns_after_its_connection_broke_unnoticed(server: StudioServer, open_tab: Open) -> None:
+    page = "f" * 32
+    first = CLIENTS.Tab(server.address, f"{10:032x}", page)
+    assert first.wait_for(lambda: first.meshes > 0)
+    mine = session(server, 10)
+    mine.do(RandomHead(14))
+    assert mine.wait()
+    second = CLIENTS.Tab(server.address, f"{10:032x}", page)
+    assert second.wait_for(lambda: second.meshes > 0)
+    assert second.widgets[second.find("GuiDropdownMessage", "mean head")]["value"] == "random 14"
+    first.close()
+    seen = second.meshes
+    second.set(second.find("GuiButtonMessage", "new random head"), True)
+    assert second.wait_for(lambda: second.meshes > seen), "the end of the old connection must not close the new page"
+    second.close()
+
+
+def test_an_error_in_one_session_does_not_affect_the_others(
+    server: StudioServer, open_tab: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing, other = open_tab(6), open_tab(7)
+
+    def fail(_: Studio) -> None:
+        raise ZeroDivisionError("inside")
+
+    with caplog.at_level(logging.CRITICAL):
+        session(server, 6).change(fail)
+        assert failing.wait_for(lambda: any("Something went wrong" in line for line in failing.messages))
+    other.set(other.find("GuiButtonMessage", "new random head"), True)
+    assert other.wait_for(lambda: len(session(server, 7).studio.document.heads) == 2)
+    assert other.messages == []
+
+
+def test_an_upload_over_the_limit_is_refused_before_it_is_sent(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(8)
+    button = tab.find("GuiUploadButtonMessage", "open scan")
+    tab._send(
+        "FileTransferStartUpload", source_component_uuid=button, transfer_uuid="t", filename="../big.ply",
+        mime_type="", part_count=4000, size_bytes=2 << 30,
+    )  # fmt: skip
+    assert tab.wait_for(lambda: bool(tab.messages))
+    assert tab.messages[0].startswith("big.ply: has 2048 MB")
+    for k in range(4):
+        tab._send(
+            "FileTransferPart", source_component_uuid=button, transfer_uuid="t", part_index=k, content=bytes(1 << 20)
+        )
+    tab.quiet(0.3)
+    assert session(server, 8).page._client.gui._current_file_upload_states == {}
+
+
+def test_an_upload_larger_than_announced_is_not_collected(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(9)
+    button = tab.find("GuiUploadButtonMessage", "open scan")
+    tab._send(
+        "FileTransferStartUpload", source_component_uuid=button, transfer_uuid="t", filename="x.ply", mime_type="",
+        part_count=3, size_bytes=10,
+    )  # fmt: skip
+    tab._send("FileTransferPart", source_component_uuid=button, transfer_uuid="t", part_index=0, content=bytes(5000))
+    assert tab.wait_for(lambda: bool(tab.messages))
+    assert session(server, 9).page._client.gui._current_file_upload_states == {}
+
+
+def test_the_session_of_a_closed_tab_expires(model: Model) -> None:
+    server = start(model, StudioConfig(port=0, keep_s=0.0))
+    try:
+        tab = CLIENTS.Tab(server.address, f"{1:032x}")
+        assert tab.wait_for(lambda: tab.meshes > 0)
+        (mine,) = server.sessions().values()
+        assert mine.wait()
+        work = {"session": weakref.ref(mine), "state": weakref.ref(mine.studio), **large_parts(mine)}
+        del mine
+        tab.close()
+        until = time.monotonic() + 30.0
+        while server.sessions() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert server.sessions() == {}
+        assert still_alive(work) == []
+    finally:
+        server.stop()
+
+
+def large_parts(mine: Any) -> dict[str, weakref.ref[Any]]:
+    """The large objects of an open tab."""
+    parts = {
+        "page": mine.page,
+        "client": mine.page._client,
+        "messages": mine.page._client._websock_connection._state.message_buffer,
+        "view": mine.shown,
+        "search tree": mine.shown.picker,
+        "mesh": mine.shown.mesh,
+        "surface": mine._surfaces._recent[-1][1],
+    }
+    return {name: weakref.ref(part) for name, part in parts.items()}
+
+
+def still_alive(parts: dict[str, weakref.ref[Any]], seconds: float = 30.0) -> list[str]:
+    until = time.monotonic() + seconds
+    while (left := [name for name, part in parts.items() if part() is not None]) and time.monotonic() < until:
+        time.sleep(0.1)
+        gc.collect()
+    return left
+
+
+def test_a_closed_tab_keeps_only_its_state(server: StudioServer, open_tab: Open) -> None:
+    tab = open_tab(40)
+    mine = session(server, 40)
+    CLIENTS.use_random_widgets(tab, 40, 12, pause_s=0.0)
+    mine.set_display("movement")
+    assert mine.wait()
+    parts, steps = large_parts(mine), len(mine.studio.history.steps)
+    tab.close()
+    assert still_alive(parts) == []
+    assert session(server, 40) is mine and len(mine.studio.history.steps) == steps
+
+
+def test_a_tab_that_closes_before_its_first_surface_keeps_nothing_large(server: StudioServer) -> None:
+    tab = CLIENTS.Tab(server.address, f"{41:032x}")
+    assert tab.wait_for(lambda: f"{41:032x}" in server.sessions())
+    mine = session(server, 41)
+    tab.close()
+    until = time.monotonic() + 30.0
+    while f"{41:032x}" not in server._closed_at:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert mine.wait()
+    assert mine.page is None and mine.shown is None and not mine._surfaces._recent
+
+
+def test_a_full_studio_says_so(model: Model) -> None:
+    server = start(model, StudioConfig(port=0, most_sessions=1))
+    try:
+        first = CLIENTS.Tab(server.address, f"{1:032x}")
+        assert first.wait_for(lambda: first.meshes > 0)
+        second = CLIENTS.Tab(server.address, f"{2:032x}")
+        assert second.wait_for(lambda: bool(second.messages))
+        assert "Close another tab" in second.messages[0]
+        first.close()
+        second.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("config", [StudioConfig(port=70000), StudioConfig(port=-1)])
+def test_an_invalid_setting_is_refused(model: Model, config: StudioConfig) -> None:
+    with pytest.raises(InputError):
+        start(model, config)
+
+
+def test_random_commands_in_several_tabs_cause_no_errors(server: StudioServer, open_tab: Open) -> None:
+    numbers = (20, 21, 22)
+    made = [open_tab(number) for number in numbers]
+    for number, tab in zip(numbers, made):
+        CLIENTS.use_random_widgets(tab, number, 15, pause_s=0.0)
+    for number, tab in zip(numbers, made):
+        assert session(server, number).wait(60.0)
+        assert not any("Something went wrong" in line for line in tab.messages)
+    names = [set(session(server, number).studio.document.names()) - {"mean head"} for number in numbers]
+    assert not names[0] & names[1] and not names[1] & names[2]

@@ -1,0 +1,44 @@
+"""The examples in the docstrings of the Python verbs run as they stand."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imhead
+from imhead import api
+
+DEMO_SCAN = Path(imhead.__file__).parent / "assets" / "demo_scan.ply"
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+EXAMPLES = [test for test in doctest.DocTestFinder(exclude_empty=True).find(api, "imhead") if test.examples]
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the examples take for granted."""
+    model = imhead.load(device="cpu")
+    fitted = model.fit(DEMO_SCAN, config=imhead.FitConfig(resolution=96))
+    return {
+        "imhead": imhead, "np": np, "model": model, "head": model.sample(seed=7)[0], "fitted": fitted,
+        "demo_scan": DEMO_SCAN,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_does_what_it_says(example: doctest.DocTest, names: dict[str, Any], tmp_path: Path) -> None:
+    example.globs = {**names, "out": tmp_path}
+    told: list[str] = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=told.append)
+    assert not told, "".join(told)
+
+
+@pytest.mark.parametrize("kind", [api.EditableHead, api.FittedHead, api.MorphableModel])
+def test_every_public_method_has_an_example(kind: type) -> None:
+    shown = {test.name for test in EXAMPLES}
+    methods = {f"imhead.{kind.__name__}.{name}" for name, value in vars(kind).items()
+               if callable(value) and not name.startswith("_")}  # fmt: skip
+    assert methods <= shown
