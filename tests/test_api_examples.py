@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import imhead
-from imhead import api
+from imhead.api import heads, models
 
 DEMO_SCAN = Path(imhead.__file__).parent / "assets" / "demo_scan.ply"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-EXAMPLES = [test for test in doctest.DocTestFinder(exclude_empty=True).find(api, "imhead") if test.examples]
+EXAMPLES = [
+    test for module in (heads, models) for test in doctest.DocTestFinder().find(module, "imhead") if test.examples
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def test_an_example_does_what_it_says(example: doctest.DocTest, names: dict[str,
     assert not told, "".join(told)
 
 
-@pytest.mark.parametrize("kind", [api.EditableHead, api.FittedHead, api.MorphableModel])
+@pytest.mark.parametrize("kind", [imhead.EditableHead, imhead.FittedHead, imhead.MorphableModel])
 def test_every_public_method_has_an_example(kind: type) -> None:
     shown = {test.name for test in EXAMPLES}
     methods = {f"imhead.{kind.__name__}.{name}" for name, value in vars(kind).items()

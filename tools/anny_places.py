@@ -1,9 +1,9 @@
-"""Find the places of ICT-FaceKit's vertices on Anny, the asset of `imhead.sources.anny_to_ict`, and draw them.
+"""Compute the correspondence from ICT-FaceKit to Anny, the asset of `imhead.sources.anny_to_ict`, and draw it.
 
     python tools/anny_places.py ICT_FACEKIT src/imhead/assets/anny_to_ict.safetensors picture.png
 
-The two mean heads are brought together once: landmarks first, then a non-rigid registration of ICT's skin onto Anny's,
-whose displacement stays smooth (its Laplacian's square is paid for) less and less strictly.
+The two mean heads are registered: landmarks first, then non-rigidly, ICT's skin onto Anny's. The squared Laplacian of
+the displacement is penalised with a weight that decreases from stage to stage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from imhead.surfaces.properties import face_cross
 from imhead.surfaces.sampling import draw_points
 from imhead.types import FloatArray, IntArray, Mesh
 
-# name, on ICT's mean head, on Anny's: mm, head frame, picked in pictures of the left side and the midline
+# name, place on ICT's and on Anny's mean head: mm, head frame, picked in pictures of the left side and the midline
 LANDMARKS = (
     ("helix top", (88.2, 28.8, -11.8), (86.1, 32.6, -10.6)),
     ("helix upper back", (90.9, 23.8, -21.2), (86.8, 26.4, -21.6)),
@@ -65,16 +65,16 @@ LANDMARKS = (
 )
 JAW_OPEN = ARKIT_NAMES.index("jawOpen")
 MIRROR = np.array([-1.0, 1.0, 1.0])
-NORMAL_MM, JAW_MM = 12.0, 0.3  # a turned normal, and a mm of movement with the jaw, count for as much distance
+NORMAL_MM, JAW_MM = 12.0, 0.3  # distances equivalent to a unit of normal, and to 1 mm of movement with the jaw
 SCHEDULE = ((3000.0, 8, 50.0, 0.3, 25.0), (600.0, 8, 40.0, 0.2, 15.0), (100.0, 8, 20.0, 0.1, 10.0),
             (20.0, 8, 10.0, 0.1, 8.0), (4.0, 6, 5.0, 0.1, 6.0))  # fmt: skip
-"""Stiffness, rounds, weight of a landmark, share of the sideways pull, farthest match in mm."""
+"""Stiffness, iterations, weight of a landmark, share of the tangential residual, largest distance of a match in mm."""
 
 
 class Surface:
-    """A surface as a dense cloud of points, to be asked for the nearest that is alike in more than its place.
+    """A surface as a dense point cloud, for nearest-neighbour search by position and traits.
 
-    `traits` (V, k) are what must be alike, in mm: how much of a distance a difference in them counts for.
+    A difference in `traits` (V, k), in mm, counts like a distance.
     """
 
     def __init__(self, vertices: FloatArray, faces: IntArray, traits: FloatArray, count: int = 400_000) -> None:
@@ -82,7 +82,7 @@ class Surface:
         rng = np.random.default_rng(0)
         corner = vertices[faces]
         area = np.linalg.norm(face_cross(vertices, faces), axis=1)
-        # small faces are where the detail is
+        # the square root favours small faces, which carry the detail
         self.face = rng.choice(len(faces), size=count, p=np.sqrt(area) / np.sqrt(area).sum())
         share = rng.dirichlet([1.0, 1.0, 1.0], size=count)
         self.points = np.einsum("nk,nkc->nc", share, corner[self.face])
@@ -90,11 +90,11 @@ class Surface:
         self._tree = cKDTree(np.c_[self.points, self.traits])
 
     def nearest(self, points: FloatArray, traits: FloatArray, count: int = 1) -> IntArray:
-        """(N,) or (N, count) rows of the cloud."""
+        """Indices (N,) or (N, count) of the nearest points of the cloud."""
         return self._tree.query(np.c_[points, traits], k=count)[1]
 
     def places(self, points: FloatArray, traits: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Corners (N, 3) and barycentric shares (N, 3) of the nearest place of each point."""
+        """Corners (N, 3) and barycentric coordinates (N, 3) of the nearest place to each point."""
         best = np.full(len(points), np.inf)
         corners, shares = np.zeros((len(points), 3), np.int64), np.zeros((len(points), 3))
         for row in self.nearest(points, traits, 12).T:
@@ -108,7 +108,7 @@ class Surface:
 
 
 def traits(vertices: FloatArray, faces: IntArray, jaw: FloatArray) -> FloatArray:
-    """(V, 4): where a surface faces, and how far it moves with the jaw, which tells one lip from the other."""
+    """(V, 4) scaled normals, and the movement with the jaw, which distinguishes the lips."""
     return np.c_[NORMAL_MM * vertex_normals(vertices, faces)[0], JAW_MM * np.linalg.norm(jaw, axis=1)]
 
 
@@ -122,7 +122,7 @@ def _closest_in_triangle(points: FloatArray, corner: FloatArray) -> FloatArray:
 
 
 def outline(vertices: FloatArray, loop: IntArray, count: int = 13) -> FloatArray:
-    """(2 · count - 2, 3) points evenly along the upper and the lower edge of an opening, from corner to corner."""
+    """(2 · count - 2, 3) evenly spaced points along the upper and the lower edge of an opening."""
     ring = np.roll(loop, -int(vertices[loop, 0].argmin()))
     turn = int(vertices[ring, 0].argmax())
     edges = [vertices[ring[: turn + 1]], vertices[np.r_[ring[turn:], ring[:1]]][::-1]]
@@ -135,7 +135,7 @@ def outline(vertices: FloatArray, loop: IntArray, count: int = 13) -> FloatArray
 
 
 def landmarks(ict: IctModel, anny: AnnyModel) -> tuple[FloatArray, FloatArray]:
-    """Landmarks of both mean heads: those picked, and the outlines of eyes and mouth."""
+    """Landmarks of both mean heads: the picked ones, and the outlines of eyes and mouth."""
     pairs = []
     for vertices, faces, column in ((ict.mean, ict.skin_open_faces, 1), (anny.mean, anny.skin_open_faces, 2)):
         vertices = vertices.astype(np.float64)
@@ -150,7 +150,7 @@ def landmarks(ict: IctModel, anny: AnnyModel) -> tuple[FloatArray, FloatArray]:
 
 
 def register(ict: IctModel, anny: AnnyModel) -> FloatArray:
-    """ICT's vertices (V, 3) laid onto Anny's mean head; the mouth socket follows the lips, the rest stays."""
+    """ICT's vertices (V, 3), registered to Anny's mean head; the mouth socket follows the lips, eyeballs stay."""
     start = ict.mean.astype(np.float64)
     used = np.unique(ict.skin_open_faces)
     row = np.full(len(start), -1)
@@ -199,7 +199,7 @@ def _stiffness(vertices: FloatArray, faces: IntArray) -> tuple[sp.csc_matrix, Fl
 
 
 def _socket_follows(ict: IctModel, start: FloatArray, laid: FloatArray, fixed: IntArray) -> FloatArray:
-    # the displacement of the skin runs on smoothly into the mouth
+    # the displacement of the skin is extended smoothly into the mouth
     faces = ict.skin_faces[(ict.skin_faces < len(ict.mean) - 3).all(axis=1)]
     smooth, _ = _stiffness(start[: faces.max() + 1], faces)
     free = np.setdiff1d(np.unique(faces), fixed)
@@ -210,7 +210,7 @@ def _socket_follows(ict: IctModel, start: FloatArray, laid: FloatArray, fixed: I
 
 
 def nostrils(ict: IctModel) -> IntArray:
-    """ICT's vertices inside the nostrils: near the nose, with most of the sky hidden."""
+    """ICT's vertices inside the nostrils: near the nose, with an ambient occlusion above 0.6."""
     mean = ict.mean.astype(np.float64)
     skin = np.unique(ict.skin_open_faces)
     x, y, z = mean[skin].T
@@ -220,7 +220,7 @@ def nostrils(ict: IctModel) -> IntArray:
 
 
 def _across_nostrils(ict: IctModel, laid: FloatArray) -> FloatArray:
-    # Anny has shallow pits where ICT has tunnels: what is inside is spread like a skin across their openings
+    # Anny's nostrils are shallow pits, ICT's are tunnels: their vertices are spread across the openings
     inside = nostrils(ict)
     ends = ict.skin_faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     links = sp.csr_matrix((np.ones(len(ends)), ends.T), shape=(len(laid), len(laid)))
@@ -232,7 +232,7 @@ def _across_nostrils(ict: IctModel, laid: FloatArray) -> FloatArray:
 
 
 def find_places(ict: IctModel, anny: AnnyModel) -> AnnyToIct:
-    """The place on Anny of each of ICT's vertices: skin on skin, mouth socket on mouth cavity, eyeball on eyeball."""
+    """The point on Anny for each vertex of ICT: skin to skin, mouth socket to mouth cavity, eyeball to eyeball."""
     laid, mean = register(ict, anny), anny.mean.astype(np.float64)
     corners, shares = np.zeros((len(laid), 3), np.int64), np.zeros((len(laid), 3))
     skin, solid = np.unique(ict.skin_open_faces), np.unique(ict.skin_faces)
@@ -260,7 +260,7 @@ def find_places(ict: IctModel, anny: AnnyModel) -> AnnyToIct:
 
 
 def _cap_middles(anny: AnnyModel) -> list[int]:
-    # the middles of the caps belong to no face of the open skin nor of the mouth, and close its three openings
+    # the centres of the caps that close the three openings belong to no face of the open skin or the mouth
     loops = [loop for loop in boundary_loops(anny.skin_open_faces) if np.abs(anny.mean[loop, 0].mean()) > 15.0]
     loops.append(min(boundary_loops(anny.skin_open_faces), key=lambda loop: anny.mean[loop, 1].mean()))
     middles = []
@@ -278,7 +278,7 @@ def _ball(vertices: FloatArray, faces: IntArray, side: int) -> IntArray:
 
 
 def measure(ict: IctModel, anny: AnnyModel, places: AnnyToIct, count: int = 40) -> None:
-    """Print how far ICT's faces, carried, stray from Anny's surface."""
+    """Print the distances from ICT's faces on heads of Anny to Anny's surface."""
     rng = np.random.default_rng(0)
     away = []
     for seed in range(count):
@@ -288,13 +288,13 @@ def measure(ict: IctModel, anny: AnnyModel, places: AnnyToIct, count: int = 40) 
         away.append(np.sqrt(igl.point_mesh_squared_distance(points, head, anny.skin_faces)[0]))
     values = np.concatenate(away)
     print(
-        f"carried faces to Anny's surface, {count} people: mean {values.mean():.3f} mm, median "
+        f"ICT's faces to Anny's surface, {count} people: mean {values.mean():.3f} mm, median "
         f"{np.median(values):.3f}, 99 % {np.quantile(values, 0.99):.3f}, largest {values.max():.2f}"
     )
 
 
 def picture(ict: IctModel, anny: AnnyModel, places: AnnyToIct) -> Image.Image:
-    """Four people of Anny, above ICT's topology on them."""
+    """Four people of Anny, and below them the same people on ICT's topology."""
     ours = np.concatenate([ict.skin_faces, ict.eye_faces])
     theirs = np.concatenate([anny.skin_faces, anny.eye_faces])
     cells = []

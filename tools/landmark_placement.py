@@ -1,6 +1,8 @@
-"""Find the landmarks of the table, and the patches between them, on the template's topology.
+"""Place the landmarks, and the patches between them, on the template's topology.
 
-Run it as `python tools/landmark_placement.py ICT` whenever the topology or the table has changed.
+    python tools/landmark_placement.py ICT_FACEKIT
+
+Run it when the topology or the table of landmarks has changed.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ from imhead.sources.ict import read_ict
 from imhead.template.topology import SKIN, Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
-_FURTHEST_MM = 1.5  # a place of the table that lies further off the mean surface is a mistake
+_LARGEST_MM = 1.5  # largest distance of a landmark of the table from the mean surface
 
 
 def place_landmarks(topology: Topology, mean: FloatArray) -> SurfacePlaces:
-    """Find every landmark on the neutral mean head's vertices (V, 3), the left and the right one alike."""
+    """Place every landmark on the neutral mean head's vertices (V, 3); the right one of a pair mirrors the left."""
     skin = topology.faces[(topology.part[topology.faces] == SKIN).all(axis=1)]
     corners: list[IntArray] = []
     weights: list[FloatArray] = []
     for landmark in LANDMARKS:
         point = np.array(landmark.mean_mm)[None]
         squared, face, closest = igl.point_mesh_squared_distance(point, mean, skin)
-        if squared[0] > _FURTHEST_MM**2:
-            raise RuntimeError(f"{landmark.name} lies {squared[0] ** 0.5:.1f} mm off the mean surface")
+        if squared[0] > _LARGEST_MM**2:
+            raise RuntimeError(f"{landmark.name} lies {squared[0] ** 0.5:.1f} mm from the mean surface")
         corner = skin[face[0]]
         a, b, c = (np.ascontiguousarray(mean[corner[k]][None]) for k in range(3))
         weight = np.clip(igl.barycentric_coordinates(np.ascontiguousarray(closest), a, b, c), 0.0, 1.0)[0]
@@ -43,7 +45,7 @@ def place_landmarks(topology: Topology, mean: FloatArray) -> SurfacePlaces:
 
 
 def nose_patch(topology: Topology, mean: FloatArray, places: SurfacePlaces) -> IntArray:
-    """(F, 3) the faces of the nose on the neutral mean head (V, 3): in front of the plane through nasion and both alar
+    """Faces (F, 3) of the nose on the neutral mean head (V, 3): in front of the plane through nasion and both alar
     curvatures, from nasion down to subnasale.
     """
     at = dict(zip(landmark_names(), places.of(mean)))
@@ -62,7 +64,7 @@ def nose_patch(topology: Topology, mean: FloatArray, places: SurfacePlaces) -> I
 
 
 def main(source: Path) -> None:
-    """Write places and patches, from the registered source that the topology lies on."""
+    """Write the landmarks and patches, from the registered source of the topology."""
     topology = load_topology()
     mean = topology.place(read_ict(source).mean.astype(np.float64))
     places = place_landmarks(topology, mean)

@@ -1,10 +1,12 @@
-"""Make the template's topology: our own triangles and UVs over the mean of the registered heads.
+"""Make the template's topology: triangles and UVs on the mean of the registered heads.
 
-The left half of the mean skin is remeshed with a size for each place (finer at lids, lips, nostrils and ears) while
-the lips are apart, mirrored, and cut open at the back to be laid flat. Two eyeballs are rings around the pupil. What is
-kept of the source is, for each vertex, the place inside one of its faces.
+The left half of the mean skin, lips apart, is remeshed with a size field (finer at lids, lips, nostrils and ears),
+mirrored, and cut at the back for the UVs. Two eyeballs are rings around the pupil. Each vertex is stored as a point on
+a face of the source.
 
-Run it as `python tools/template_topology.py ICT OUT`, with the extra `imhead[template]`.
+    python tools/template_topology.py ICT_FACEKIT OUT
+
+needs the extra `imhead[template]`.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from imhead.sources.ict import IctModel, boundary_loops, read_ict
 from imhead.template.topology import LEFT_EYE, MOUTH, RIGHT_EYE, SKIN, Topology, save_topology
 from imhead.types import BoolArray, FloatArray, IntArray
 
-_JAW_OPEN = 0.35  # far enough that no face of one lip is nearest to a point of the other
-_SIZE = 0.95  # over all lengths below
+_JAW_OPEN = 0.35  # wide enough that the nearest face to a point of one lip is never on the other
+_SIZE = 0.95  # scales all lengths below
 _LARGEST_MM, _FACE_MM, _FACE_REACH_MM = 16.0, 4.2, 80.0
 _EYE_RINGS, _EYE_SEGMENTS = 16, 28
 _MIDLINE_MM = 0.6
@@ -36,7 +38,7 @@ _SLIM_STEPS = 60
 
 @dataclass(frozen=True, eq=False)
 class _Sheet:
-    """A triangle mesh with a part for each face."""
+    """A triangle mesh with the number of a part for each face."""
 
     vertices: FloatArray
     faces: IntArray
@@ -44,7 +46,7 @@ class _Sheet:
 
 
 def make_topology(ict: IctModel) -> Topology:
-    """The topology over a registered source."""
+    """The topology, for a registered source."""
     posed = (ict.mean + _JAW_OPEN * ict.expressions[ARKIT_NAMES.index("jawOpen")]).astype(np.float64)
     source = _open_skin(ict)
     half = _remeshed_half(ict, posed, source)
@@ -61,7 +63,7 @@ def make_topology(ict: IctModel) -> Topology:
     eye_faces, eye_uv, eye_uv_faces, directions = _eyeball()
     eye_corners, eye_weights = _eye_places(ict, directions)
     count, first = len(directions), len(ours)
-    # left half first, so that the left eye goes before the mirrored skin
+    # left half first: the left eye comes before the mirrored skin
     order = np.concatenate(
         [np.arange(len(half.vertices)), first + np.arange(count), mirrored, first + count + np.arange(count)]
     )
@@ -110,7 +112,7 @@ def _remeshed_half(ict: IctModel, posed: FloatArray, source: _Sheet) -> _Sheet:
 
 
 def _sizes(neutral: FloatArray, vertices: FloatArray, faces: IntArray, part: IntArray) -> FloatArray:
-    """Wanted edge length at each vertex, mm."""
+    """Target edge length at each vertex, mm."""
     rim = min(boundary_loops(faces), key=len)
     lip = np.intersect1d(faces[part == SKIN], faces[part == MOUTH])
     from_lid, from_lip = (cKDTree(vertices[rows]).query(vertices)[0] for rows in (rim, lip))
@@ -150,7 +152,7 @@ def _mirrored(half: _Sheet) -> tuple[_Sheet, IntArray]:
 
 
 def _places(source: FloatArray, faces: IntArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
-    """The source's face under each point: its corners (N, 3), and barycentric weights (N, 3)."""
+    """The nearest face of the source to each point: corners (N, 3) and barycentric coordinates (N, 3)."""
     _, face, closest = igl.point_mesh_squared_distance(points, source, faces)
     corners = faces[face]
     a, b, c = (np.ascontiguousarray(source[corners[:, k]]) for k in range(3))
@@ -159,7 +161,7 @@ def _places(source: FloatArray, faces: IntArray, points: FloatArray) -> tuple[In
 
 
 def _flat(skin: _Sheet) -> tuple[FloatArray, IntArray]:
-    """UVs of skin and mouth socket: two charts, the face upright and symmetric in the large one."""
+    """UVs of skin and mouth socket in two charts; the large one shows the face upright and symmetric."""
     vertices = skin.vertices
     middle = np.abs(vertices[:, 0]) < 1e-9
     seam = middle & (vertices[:, 2] < _SEAM_BEHIND_MM)
@@ -180,7 +182,7 @@ def _flat(skin: _Sheet) -> tuple[FloatArray, IntArray]:
 
 
 def _unwrapped(vertices: FloatArray, faces: IntArray, seam: BoolArray) -> tuple[FloatArray, IntArray, IntArray]:
-    """A chart without flips and with little stretch: UVs (T, 2), faces (F, 3) into them, vertex (T,) of each."""
+    """A chart without flips and with little distortion: UVs (T, 2), faces (F, 3) of them, vertex (T,) of each."""
     used, chart = np.unique(faces, return_inverse=True)
     chart = np.ascontiguousarray(chart.reshape(-1, 3))
     cut = np.stack([seam[used][chart[:, k]] & seam[used][chart[:, (k + 1) % 3]] for k in range(3)], axis=1)
@@ -188,7 +190,7 @@ def _unwrapped(vertices: FloatArray, faces: IntArray, seam: BoolArray) -> tuple[
     loops = boundary_loops(chart)
     lengths = [np.linalg.norm(points[loop] - points[np.roll(loop, 1)], axis=1).sum() for loop in loops]
     outer = loops[int(np.argmax(lengths))]
-    # the openings are closed by fans while the chart is laid flat
+    # fans close the openings while the chart is flattened
     holes = [loop for loop in loops if loop is not outer]
     filled = np.concatenate([points, *[points[loop].mean(axis=0)[None] for loop in holes]])
     fans = [
@@ -222,14 +224,14 @@ def _on_a_disc(points: FloatArray, faces: IntArray, outer: IntArray) -> FloatArr
 
 
 def _upright(uv: FloatArray, faces: IntArray, points: FloatArray, midline: IntArray) -> FloatArray:
-    """Turn a chart so that the midline runs up, and make its two sides mirror images."""
+    """Turn a chart so that the midline points up, and make its sides mirror images."""
     line = uv[midline] - uv[midline].mean(axis=0)
     axis = np.linalg.svd(line, full_matrices=False)[2][0]
     axis *= np.sign(np.corrcoef(line @ axis, points[midline, 1])[0, 1])
     turned = (uv - uv[midline].mean(axis=0)) @ np.array([[axis[1], axis[0]], [-axis[0], axis[1]]])
     if not np.isfinite(turned).all():
         raise RuntimeError("the chart could not be laid flat")
-    # both copies of a seam vertex lie at the same place in space: the chart's own side tells them apart
+    # the copies of a seam vertex have the same position; their side in the chart distinguishes them
     side = np.sign(turned[:, 0:1])
     key = np.concatenate([points, 1e3 * side * (np.abs(points[:, :1]) < 1e-9) * (np.abs(turned[:, :1]) > 5.0)], axis=1)
     _, twin = cKDTree(key).query(key * [-1.0, 1.0, 1.0, -1.0])

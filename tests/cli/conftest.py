@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
 from imhead.cli import main
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Call `imhead` with some words: exit status, stdout, stderr."""
+class Outcome(NamedTuple):
+    """What one call of the command left."""
 
-    def call(*words: object) -> tuple[int, str, str]:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call `imhead` with some words."""
+
+    def call(*words: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["imhead", *map(str, words)])
         capsys.readouterr()
         try:
@@ -21,7 +30,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             code = 0
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return Outcome(code, printed.out, printed.err)
 
     return call

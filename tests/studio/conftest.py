@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from imhead.checkpoint import Model, load_model, save_model
+from imhead.studio.state.commands.library import RandomHead
+from imhead.studio.state.studio import Studio
 from imhead.template.surface import save_template, template_of, template_path
 
 
@@ -21,3 +23,18 @@ def model(random_model: Callable[..., Model], tmp_path_factory: pytest.TempPathF
     size = opened.net.config.region_code_size
     save_template(replace(shipped, model_hash=opened.hash, basis=shipped.basis[:, :size]), template_path(path))
     return opened
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Model:
+    """The model that ships. No test may change it."""
+    return load_model()
+
+
+@pytest.fixture
+def opened(shipped: Model) -> Studio:
+    """A studio of the model that ships: a drawn head, its nose selected."""
+    made = Studio(shipped)
+    made.do(RandomHead(3))
+    made.select("nose")
+    return made

@@ -1,11 +1,11 @@
-"""Train and test every variant alike, in the canonical pose, and print the table as JSON.
+"""Train and test every variant under the same conditions, in the canonical pose, and print the table as JSON.
 
     python -m tools.ablation.run ICT_FACEKIT DATA_SET RUN_FOLDER --steps 1500 --heads 20 > ablation.json
 
-RUN_FOLDER is shared with `imhead train`: the samples that it holds are used, or drawn once. Every variant sees the
-same samples in the same order, and at the end the same 5 000 points of the same held-out heads, whose codes are found
-by the same number of Adam steps from zero, pose known. Linear models see those points too. A variant that was trained
-before is read from the folder.
+RUN_FOLDER may be that of `imhead train`: its samples are used, or drawn once. Every variant is trained on the same
+samples in the same order. The codes of held-out heads are fitted to the same 5 000 points of each by the same number of
+Adam steps from zero, pose known; linear models are fitted to those points, too. A variant that was trained before is
+read from the folder.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ GRADIENT_FRACTION = 0.25
 
 
 def say(text: str) -> None:
-    """Progress, for a person."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def batch(population: Population, config: TrainConfig, step: int) -> tuple[Tensor, Tensor]:
-    """Rows of heads (B,) and their canonical samples (B, n, 11) in a step, the same for every variant."""
+    """Heads (B,) of a step and their canonical samples (B, n, 11), the same for every variant."""
     rng = np.random.default_rng([config.seed, 0xAB, step])
     heads = rng.choice(len(population.canonical), size=config.batch_heads, replace=False)
     chosen = rng.integers(population.canonical.shape[1], size=(config.batch_heads, config.batch_points))
@@ -62,7 +62,7 @@ def batch(population: Population, config: TrainConfig, step: int) -> tuple[Tenso
 
 
 def train_variant(net: Net, codes: Tensor, population: Population, config: TrainConfig) -> float:
-    """Train a network and its codes (M, K) in place; the seconds it took."""
+    """Train a network and its codes (M, K) in place; returns the time in seconds."""
     table = torch.nn.Parameter(codes)
     started = [p for n, p in net.named_parameters() if n in ("base.decnet.weight", "base.keypoint_net.weight")]
     known = {id(p) for p in started}
@@ -120,7 +120,7 @@ def fit_code(net: Net, points_mm: FloatArray, scale: Tensor, steps: int, prior: 
 
 
 def scored(mesh: Mesh, truth: Mesh, visible: np.ndarray, tip: FloatArray) -> dict[str, float]:
-    """Figures of the whole head and of the face."""
+    """Metrics of the whole head and of the face."""
     seen = visible_faces(mesh)
     figures: dict[str, float] = {}
     for area, region in (("head", None), ("face", lambda p: np.linalg.norm(p - tip, axis=1) < FACE_RADIUS_MM)):
@@ -146,7 +146,7 @@ class HeldOutHeads:
             self.tips.append(head.registered(head.canonical)[tip].astype(np.float64))
 
     def mean_row(self, name: str, code_size: int, meshes: list[Mesh]) -> dict[str, Any]:
-        """One line of the table."""
+        """A row of the table: means over the heads."""
         cases = [scored(*case) for case in zip(meshes, self.truths, self.visible, self.tips)]
         row = {key: float(np.mean([case[key] for case in cases])) for key in cases[0]}
         return {"suite": "ablation", "model": name, "code_size": code_size, "heads": len(cases), **row}
@@ -161,7 +161,7 @@ def run_variant(
     folder: Path,
     fit_steps: int,
 ) -> dict[str, Any]:
-    """Train (or read) a variant, fit the held-out heads, score them."""
+    """Train a variant, or read it, and score its fits of the held-out heads."""
     torch.manual_seed(config.seed)
     net = build(variant, config.model)
     codes = net.start(start)
@@ -196,7 +196,7 @@ def run_variant(
 
 
 def run_linear(heads: LinearHeads, held_out: HeldOutHeads) -> dict[str, Any]:
-    """The same for a PCA of the registered heads."""
+    """A row of the table for a PCA of the registered heads."""
     meshes = []
     for points in held_out.points:
         vertices, motion = match_linear(points, np.ones(len(points), dtype=bool), heads, FitConfig())
@@ -206,7 +206,7 @@ def run_linear(heads: LinearHeads, held_out: HeldOutHeads) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Every variant, then the linear models."""
+    """Run every variant, then the linear models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("data", type=Path)

@@ -1,4 +1,4 @@
-"""The variants: one network each, on the parts of the model that they keep.
+"""The variants of the ablation, each a network made of parts of the model.
 
 x (B, N, 3) canonical points, code (B, K) → signed distance (B, N), model units
 """
@@ -21,7 +21,7 @@ from imhead.regions import NET_COUNT, REGION_COUNT
 from imhead.training.codes import CodeStart, apply_start
 
 CODE_SIZE = 32
-"""Numbers of a region's code, half of what ships."""
+"""Size of a region's code, half of the shipped model's."""
 _GLOBAL_PART = 64
 _DEEPSDF_WIDTH = 320
 _DEEPSDF_HIDDEN = 6
@@ -30,18 +30,19 @@ _DEEPSDF_OCTAVES = 5
 
 @dataclass(frozen=True)
 class Variant:
-    """What a variant keeps of the model."""
+    """The settings of a variant."""
 
     name: str
-    """As in the table."""
+    """Its name in the table."""
     codes: Literal["compact", "local", "local_and_global", "global"] = "compact"
-    """One code that unfolds; one code for each region; those and a global one; one code and one network."""
+    """`compact`: an identity code that DecNet maps to region codes; `local`: independent region codes;
+    `local_and_global`: those and a global code; `global`: one code and one network."""
     region_code_size: int = CODE_SIZE
-    """Numbers for each region."""
+    """Size of a region's code."""
     fusion: bool = True
-    """Whether blended features go through FusionNet, or the blended numbers are the distance itself."""
+    """Blended features go through FusionNet; if false, the blended value is the distance."""
     frames: bool = True
-    """Whether a region's network sees places from its own keypoint, or from the origin of the head."""
+    """A region's network has coordinates relative to its keypoint; if false, to the origin of the head."""
     blend: Blend = "local"
     """`local` or `paper`."""
 
@@ -59,7 +60,7 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 class VariantNet(nn.Module):
-    """A variant's network; `code_size` numbers describe an identity."""
+    """The network of a variant; an identity has a code of `code_size` numbers."""
 
     def __init__(self, variant: Variant, config: ModelConfig) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class VariantNet(nn.Module):
             self.coarse = FusionNet(self.base.config)
 
     def start(self, start: CodeStart) -> Tensor:
-        """Write the PCA start into the network; each training head's first code (M, code_size)."""
+        """Write the PCA start into the network; returns the first code of each training head (M, code_size)."""
         size = self.variant.region_code_size
         if self.variant.codes == "compact":
             apply_start(self.base, start)
@@ -127,7 +128,7 @@ class VariantNet(nn.Module):
         blended = weighted.new_zeros(total, weighted.shape[1]).index_add(0, pairs.point, weighted)
         if self.variant.fusion:
             sdf = base.fusion_net(flat, blended)
-        else:  # far from every ball, as in the full model, a coarse field that knows no code
+        else:  # far from every ball, as in the full model, a coarse field that depends on no code
             sdf = self.coarse(flat, torch.zeros_like(blended)) + blended[:, 0]
         return sdf.view(batch, count)
 
@@ -143,7 +144,7 @@ class DeepSdf(nn.Module):
         self.codes = nn.ModuleList([nn.Linear(self.code_size, _DEEPSDF_WIDTH, bias=False) for _ in range(2)])
 
     def start(self, start: CodeStart) -> Tensor:
-        """Each training head's first code (M, code_size)."""
+        """The first code of each training head (M, code_size)."""
         return start.z_id.clone()
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
@@ -158,7 +159,7 @@ class DeepSdf(nn.Module):
 
 
 def build(variant: Variant, config: ModelConfig) -> VariantNet | DeepSdf:
-    """The network of a variant; `config` gives the sizes that it shares with the full model."""
+    """The network of a variant; `config` has the sizes that it shares with the full model."""
     return DeepSdf(config) if variant.codes == "global" else VariantNet(variant, config)
 
 

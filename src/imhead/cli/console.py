@@ -1,4 +1,4 @@
-"""What every command shares: options, what is said to a person, what is printed for a program, and paths."""
+"""What the commands share: options, messages to a person, JSON for a program, and paths."""
 
 from __future__ import annotations
 

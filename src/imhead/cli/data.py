@@ -1,4 +1,4 @@
-"""Data sets: building them, and saying what is in them."""
+"""Data sets: build one, or describe one."""
 
 from __future__ import annotations
 

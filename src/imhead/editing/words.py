@@ -1,7 +1,7 @@
-"""Named directions: wider, longer, rounder. What they mean is read off the identities that the model knows.
+"""Named directions: wider, longer, rounder. Their meaning comes from the model's identities.
 
-For each word a measurement of each of some hundred drawn identities is regressed onto the region's codes: the step of
-one standard deviation is how the whole region differs between people whose measurement differs by that much.
+For each word, the measurement of some hundred drawn identities is regressed onto the codes of the region. A step of one
+standard deviation changes the region as it differs between people whose measurement differs by one standard deviation.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ WORDS: dict[str, dict[str, dict[str, float]]] = {
     "scalp": {"wider": {"head_width": 1.0}},
     "occiput": {"longer": {"head_length": 1.0}},
 }
-"""Group → word → measurements and their signs; a `*` stands for the sides that are chosen."""
+"""Group → word → measurements and their signs; `*` stands for the chosen sides."""
 OPPOSITES = {
     "narrower": "wider", "shorter": "longer", "receding": "projecting", "downturned": "upturned", "thinner": "fuller",
     "slimmer": "rounder",
 }  # fmt: skip
-"""Words that are others backwards."""
+"""Words that mean the opposite of another."""
 
 
 def words_for(regions: Regions) -> tuple[str, ...]:
-    """The words that some regions have, backward ones included."""
+    """The words of the regions, opposites included."""
     own = {word for group in _stems(regions) for word in WORDS.get(group, {})}
     return tuple(sorted(own | {k for k, forward in OPPOSITES.items() if forward in own}))
 
 
 def along_word(model: Model, head: Head, regions: Regions, word: str, strength: float, mirror: bool) -> Head:
-    """Step `strength` standard deviations of what a word measures.
+    """Step `strength` standard deviations along a word.
 
     Raises:
         InputError: these regions have no such word; the message lists those that they have.
@@ -78,7 +78,7 @@ def along_word(model: Model, head: Head, regions: Regions, word: str, strength: 
 
 @lru_cache(maxsize=64)
 def named_step(model: Model, regions: Regions, word: str) -> FloatArray:
-    """(n, 64) the regions' codes for one standard deviation of what a forward word measures."""
+    """(n, 64) step of the regions' codes for one standard deviation of a word that is no opposite."""
     terms = [
         (measurement(name), sign)
         for group in _stems(regions)
@@ -102,12 +102,12 @@ def named_step(model: Model, regions: Regions, word: str) -> FloatArray:
 
 
 def _stems(regions: Regions) -> tuple[str, ...]:
-    """Groups of some regions without their side, each once."""
+    """Groups of the regions without their side, each once."""
     return tuple(sorted({r.group.removeprefix("left_").removeprefix("right_") for r in regions}))
 
 
 def _of_sides(pattern: str, regions: Regions) -> tuple[str, ...]:
-    """The measurements that a pattern stands for, on the sides of the regions that have any."""
+    """The measurements that a pattern stands for, on the sides of the chosen regions."""
     stem = pattern.removeprefix("*")
     if stem == pattern:
         return (pattern,)

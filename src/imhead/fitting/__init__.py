@@ -1,0 +1,1 @@
+"""Scan → head: pose search, then Gauss-Newton on codes and region offsets."""

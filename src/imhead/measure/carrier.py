@@ -1,7 +1,7 @@
-"""Places of the template surface carried to a head, without carrying all of the surface.
+"""A few points of the template carried to a head, without the rest of the template.
 
-A few hundred points are blended and put on the zero set in milliseconds, so that a measurement can be solved for. Each
-lies on the surface itself, not on the chord of the face that holds it.
+Some hundred points are blended and projected onto the zero set in milliseconds, fast enough to solve for a measurement.
+Each point lies on the surface itself, not in the plane of the triangle that holds it.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _NEUTRAL = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
 
 @dataclass(frozen=True, eq=False)
 class SurfacePoints:
-    """Points that ride on a template. L points."""
+    """Points that move with a template. L points."""
 
     mean: FloatArray
     """(L, 3) on the mean head, canonical pose, mm."""
     basis: FloatArray
     """(39, 64, L, 3) mm that one unit of a region's code moves each point."""
     share: FloatArray
-    """(L,) how much a point belongs to the zero set."""
+    """(L,) 1 for points on the zero set, 0 for those that the template alone places."""
     shut: FloatArray
-    """(L, 3) from the canonical pose to the neutral face, mm."""
+    """(L, 3) step from the canonical pose to the neutral face, mm."""
     canonical_normals: FloatArray
     """(L, 3) unit normals of the mean head in the canonical pose."""
     neutral_normals: FloatArray
     """(L, 3) the same for the neutral face."""
 
     def blend(self, z: FloatArray) -> FloatArray:
-        """Canonical points (L, 3) of region codes (39, 64): linear, no field is asked."""
+        """Canonical points (L, 3) of region codes (39, 64): linear, without the field."""
         return self.mean + np.tensordot(z, self.basis, axes=2)
 
     def chosen(self, rows: IntArray) -> SurfacePoints:
-        """Some of the points."""
+        """The points of some rows."""
         return SurfacePoints(
             self.mean[rows], self.basis[:, :, rows], self.share[rows], self.shut[rows], self.canonical_normals[rows],
             self.neutral_normals[rows],
@@ -60,8 +60,8 @@ class SurfacePoints:
         return onto_zero_set(field.sdf, canonical + self.shut, self.neutral_normals, self.share, _NEUTRAL)
 
 
-def carry(template: TemplateSurface, model: Model, places: SurfacePlaces) -> SurfacePoints:
-    """The points at some places of a template."""
+def surface_points(template: TemplateSurface, model: Model, places: SurfacePlaces) -> SurfacePoints:
+    """The points at given places of a template."""
     used, corners = np.unique(places.corners, return_inverse=True)
     local = SurfacePlaces(corners.reshape(places.corners.shape), places.weights)
     shut = -CANONICAL_JAW_OPEN * template.shapes[ARKIT_NAMES.index("jawOpen")]
@@ -76,7 +76,7 @@ def carry(template: TemplateSurface, model: Model, places: SurfacePlaces) -> Sur
 
 
 def _basis(template: TemplateSurface, model: Model, vertices: IntArray) -> FloatArray:
-    """(n, 39, 64, 3) what `TemplateSurface.blend` does to some vertices, as one linear map."""
+    """(n, 39, 64, 3) the linear map of `TemplateSurface.blend` for some vertices."""
     parity = model.net.region_parity.cpu().numpy()
     mirror = model.net.mirror.cpu().numpy()
     twin = template.twin[vertices]
@@ -86,7 +86,7 @@ def _basis(template: TemplateSurface, model: Model, vertices: IntArray) -> Float
             if stored >= template.half:
                 continue
             pairs = np.flatnonzero(template.pair_vertex == stored)
-            # on the midline both halves speak, each with half a voice
+            # on the midline both halves contribute, so each counts half
             share = 0.5 if template.twin[stored] == stored else 1.0
             for region, matrix in zip(template.pair_region[pairs], share * template.basis[pairs].astype(np.float64)):
                 if flip:
@@ -108,7 +108,7 @@ def landmark_points(model: Model) -> SurfacePoints:
     Raises:
         InputError: the model has no template.
     """
-    return carry(template_of(model), model, landmark_places())
+    return surface_points(template_of(model), model, landmark_places())
 
 
 @lru_cache(maxsize=4)
@@ -120,4 +120,4 @@ def patch_points(model: Model, name: str) -> tuple[SurfacePoints, IntArray]:
     """
     used, faces = np.unique(patch_faces(name), return_inverse=True)
     places = SurfacePlaces(np.repeat(used[:, None], 3, axis=1), np.tile([1.0, 0.0, 0.0], (len(used), 1)))
-    return carry(template_of(model), model, places), faces.reshape(-1, 3)
+    return surface_points(template_of(model), model, places), faces.reshape(-1, 3)

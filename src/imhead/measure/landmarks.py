@@ -1,7 +1,7 @@
 """Named anthropometric landmarks and patches, and where each lies on the template's topology.
 
-The table says where a landmark lies on the mean head. `placement` has found once in which face of the topology that is,
-so that it is the same anatomical point on every head.
+The table gives each landmark's place on the mean head. `tools/landmark_placement.py` found the triangle that holds it,
+once, so that it is the same anatomical point on every head.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Landmark:
     """One anthropometric landmark of the midline, or of both sides."""
 
     name: str
-    """Standard name; those of a pair carry `left_` or `right_` in front."""
+    """Standard name; a pair has `left_` or `right_` in front."""
     symbol: str
     """The usual abbreviation."""
     paired: bool
     """Whether there is one on each side."""
     mean_mm: tuple[float, float, float]
-    """Place on the mean neutral head, of the left one of a pair; head frame, mm."""
+    """Place on the mean neutral head, head frame, mm; of a pair the left one."""
     definition: str
     """Where it is."""
 
@@ -86,9 +86,9 @@ class SurfacePlaces:
     """Places inside faces of the topology. L places."""
 
     corners: IntArray
-    """(L, 3) vertices of the face that holds each."""
+    """(L, 3) vertices of the triangle that holds each place."""
     weights: FloatArray
-    """(L, 3) barycentric weights of those."""
+    """(L, 3) barycentric weights of these vertices."""
 
     def of(self, vertices: FloatArray) -> FloatArray:
         """Values (L, …) at the places, from values (V, …) at the topology's vertices."""

@@ -23,20 +23,20 @@ class Measurement:
     """One measurement."""
 
     name: str
-    """What a command and a JSON file call it."""
+    """Its name in commands and JSON files."""
     kind: str
     """`distance` of two landmarks, `angle` at the middle one of three, or `forward`: how far the second of two lies in
     front of the first, along the Frankfort plane; or `volume` of a patch."""
     landmarks: tuple[str, ...]
     """Names of the landmarks, in the order of the kind; of the patch for a volume."""
     group: str
-    """Group of regions that it describes and that moves it most; `face` where that is several."""
+    """Group of regions that it describes and that changes it most; `face` for several."""
     definition: str
     """What is measured."""
     source: str
     """Who defined it."""
     tied: tuple[str, ...] = ()
-    """Measurements that cannot stay while this one changes: the same landmarks make them up."""
+    """Measurements that change with this one, because they share landmarks."""
 
     @property
     def unit(self) -> str:
@@ -148,7 +148,7 @@ def measurement(name: str) -> Measurement:
     """A measurement by name.
 
     Raises:
-        InputError: there is none of this name; the message lists the nearest ones.
+        InputError: no measurement has this name; the message lists the nearest ones.
     """
     by_name = {m.name: m for m in (*MEASUREMENTS, *VOLUMES)}
     if name not in by_name:
@@ -158,7 +158,7 @@ def measurement(name: str) -> Measurement:
 
 
 def landmark_rows(kind: Measurement) -> list[int]:
-    """Rows of all landmarks that a distance or an angle depends on."""
+    """Rows of the landmarks that a distance or an angle depends on."""
     names = list(kind.landmarks)
     if kind.kind == "forward":
         names += ["left_tragion", "right_tragion", "left_orbitale", "right_orbitale"]
@@ -186,7 +186,7 @@ def values(landmarks: FloatArray) -> dict[str, float]:
 
 
 def slope(kind: Measurement, landmarks: FloatArray, step_mm: float = 1e-3) -> FloatArray:
-    """(L, 3) how a measurement changes with each landmark, in its unit for one mm."""
+    """(L, 3) gradient of a measurement by the landmarks, in its unit per mm."""
     result = np.zeros(landmarks.shape)
     for row in landmark_rows(kind):
         for axis in range(3):

@@ -1,4 +1,4 @@
-"""Volumes: of a patch, and what an edit adds and takes in each region."""
+"""Volumes: of a patch, and the change that an edit makes in each region."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def volumes(model: Model, head: Head) -> dict[str, float]:
 
 
 def swept_volumes(before: FloatArray, after: FloatArray, faces: IntArray) -> FloatArray:
-    """(V,) ml that each vertex's share of the surface sweeps on its straight way; positive is outwards.
+    """(V,) ml that each vertex's share of the surface sweeps as vertices move straight; positive is outwards.
 
-    Exact for the triangles: their sum is the change in volume of a closed surface.
+    Exact for the triangles: the sum is the change in volume of a closed surface.
     """
     moved = (after - before)[faces]
     sides, changes = (k[:, 1:] - k[:, :1] for k in (before[faces], moved))
-    # the mean of the area vector on the way, a polynomial in how far it has come
+    # the area vector, a polynomial of the path, averaged over it
     area = np.cross(sides[:, 0], sides[:, 1]) + np.cross(changes[:, 0], changes[:, 1]) / 3.0
     area += 0.5 * (np.cross(sides[:, 0], changes[:, 1]) + np.cross(changes[:, 0], sides[:, 1]))
     share = np.einsum("fkc,fc->fk", moved, area) / 6.0 * _ML
@@ -51,8 +51,9 @@ def swept_volumes(before: FloatArray, after: FloatArray, faces: IntArray) -> Flo
 
 
 def volume_changes(template: TemplateSurface, model: Model, before: FloatArray, after: FloatArray) -> dict[str, float]:
-    """ml that the skin gains in each region, from template vertices (V, 3) before and after; regions share a vertex as
-    they do in the model.
+    """ml that the skin gains in each region, from template vertices (V, 3) before and after.
+
+    Regions share each vertex by the blend weights of the model.
     """
     skin = template.faces[(template.part[template.faces] == SKIN).all(axis=1)]
     centers = model.net.keypoint_net.mean.cpu().numpy() * MODEL_UNIT_MM

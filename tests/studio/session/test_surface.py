@@ -9,7 +9,6 @@ import pytest
 from scipy.spatial import cKDTree
 
 from imhead.api import EditableHead
-from imhead.checkpoint import Model, load_model
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
 from imhead.studio.session.surface import SurfaceCache, map_regions, quick_mesh
@@ -48,55 +47,45 @@ class LimitPage:
         raise AssertionError(sentence)
 
 
-@pytest.fixture(scope="module")
-def shipped() -> Model:
-    return load_model()
-
-
-@pytest.fixture
-def studio(shipped: Model) -> Studio:
-    made = Studio(shipped)
-    made.do(RandomHead(3))
-    made.select("nose")
-    return made
-
-
-def test_the_exact_surface_lies_on_the_zero_set(studio: Studio) -> None:
-    quick, fine = quick_mesh(studio.model, studio.head), SurfaceCache(studio.model).of(studio.head)
-    skin = template_of(studio.model).on_surface == 1.0
+def test_the_exact_surface_lies_on_the_zero_set(opened: Studio) -> None:
+    quick, fine = (
+        quick_mesh(opened.model, opened.head),
+        SurfaceCache(opened.model).of(opened.head),
+    )
+    skin = template_of(opened.model).on_surface == 1.0
     quick_off, fine_off = (
-        np.abs(HeadField(studio.model, studio.head).sdf(mesh.vertices[skin])) for mesh in (quick, fine.mesh)
+        np.abs(HeadField(opened.model, opened.head).sdf(mesh.vertices[skin])) for mesh in (quick, fine.mesh)
     )
     assert np.quantile(fine_off, 0.9) < 0.2 * np.quantile(quick_off, 0.9)
     np.testing.assert_array_equal(fine.mesh.faces, quick.faces)
     np.testing.assert_allclose(np.linalg.norm(fine.normals, axis=1), 1.0, atol=1e-9)
 
 
-def test_the_cache_keeps_a_head_now_and_before(studio: Studio) -> None:
-    surface, before = SurfaceCache(studio.model), studio.head
+def test_the_cache_keeps_a_head_now_and_before(opened: Studio) -> None:
+    surface, before = SurfaceCache(opened.model), opened.head
     first = surface.of(before)
-    studio.do(MoveByWord(studio.scope, "wider", 2.0))
-    assert not surface.holds(studio.head)
-    assert surface.of(studio.head) is not first and surface.of(before) is first
+    opened.do(MoveByWord(opened.scope, "wider", 2.0))
+    assert not surface.holds(opened.head)
+    assert surface.of(opened.head) is not first and surface.of(before) is first
     surface.clear()
     assert not surface.holds(before)
 
 
-def test_an_edit_of_the_nose_moves_the_exact_surface_nowhere_else(studio: Studio) -> None:
-    surface, before = SurfaceCache(studio.model), studio.head
+def test_an_edit_of_the_nose_moves_the_exact_surface_nowhere_else(opened: Studio) -> None:
+    surface, before = SurfaceCache(opened.model), opened.head
     first = surface.of(before)
-    studio.do(MoveByWord(studio.scope, "wider", 2.0))
-    moved = np.linalg.norm(surface.of(studio.head).mesh.vertices - first.mesh.vertices, axis=1)
+    opened.do(MoveByWord(opened.scope, "wider", 2.0))
+    moved = np.linalg.norm(surface.of(opened.head).mesh.vertices - first.mesh.vertices, axis=1)
     nose = [region.index for region in resolve("nose")]
-    reached = map_regions(studio.model, before, first.mesh).influence[:, nose].max(axis=1) > 0.0
-    reached |= map_regions(studio.model, studio.head, first.mesh).influence[:, nose].max(axis=1) > 0.0
+    reached = map_regions(opened.model, before, first.mesh).influence[:, nose].max(axis=1) > 0.0
+    reached |= map_regions(opened.model, opened.head, first.mesh).influence[:, nose].max(axis=1) > 0.0
     assert moved[reached].max() > 1.0
     far = cKDTree(first.mesh.vertices[reached]).query(first.mesh.vertices)[0] > 8.0  # beyond the reach of a Newton step
     assert far.sum() > 1000 and not moved[far].any()
 
 
-def test_the_movement_of_a_head_is_measured_from_when_it_was_added(studio: Studio) -> None:
-    session = TabSession(studio.model, threading.Lock())
+def test_the_movement_of_a_head_is_measured_from_when_it_was_added(opened: Studio) -> None:
+    session = TabSession(opened.model, threading.Lock())
     limits: list[float] = []
     session.attach(lambda: LimitPage(limits))
     for seed in (3, 14):
@@ -108,8 +97,8 @@ def test_the_movement_of_a_head_is_measured_from_when_it_was_added(studio: Studi
     session.join()
 
 
-def test_a_slider_moves_the_quick_surface(studio: Studio) -> None:
-    session = TabSession(studio.model, threading.Lock())
+def test_a_slider_moves_the_quick_surface(opened: Studio) -> None:
+    session = TabSession(opened.model, threading.Lock())
     page = LimitPage([])
     session.attach(lambda: page)
     session.change(lambda state: state.select("jaw"))
@@ -117,24 +106,24 @@ def test_a_slider_moves_the_quick_surface(studio: Studio) -> None:
     for sigma in (0.5, 1.0):
         session.draft(lambda state, s=sigma: MoveByWord(state.scope, "wider", s))  # type: ignore[misc]
         assert session.wait()
-    quick = quick_mesh(studio.model, session.studio.head)
+    quick = quick_mesh(opened.model, session.studio.head)
     np.testing.assert_array_equal(page.moving[-1].vertices, quick.vertices)
     assert session.shown is not None and not np.array_equal(session.shown.mesh.vertices, quick.vertices)
     session.close()
     session.join()
 
 
-def test_the_quick_surface_lies_near_the_exact_one(studio: Studio) -> None:
-    studio.do(SetExpression((("mouthSmileLeft", 0.6), ("mouthSmileRight", 0.6))))
-    quick = quick_mesh(studio.model, studio.head)
-    skin = template_of(studio.model).on_surface == 1.0
-    away = np.abs(HeadField(studio.model, studio.head).sdf(quick.vertices[skin]))
+def test_the_quick_surface_lies_near_the_exact_one(opened: Studio) -> None:
+    opened.do(SetExpression((("mouthSmileLeft", 0.6), ("mouthSmileRight", 0.6))))
+    quick = quick_mesh(opened.model, opened.head)
+    skin = template_of(opened.model).on_surface == 1.0
+    away = np.abs(HeadField(opened.model, opened.head).sdf(quick.vertices[skin]))
     assert np.median(away) < 0.7 and np.quantile(away, 0.99) < 4.0
 
 
-def test_the_tip_of_the_nose_belongs_to_the_nose(studio: Studio) -> None:
-    mesh = EditableHead(studio.head, studio.model).mesh(resolution=64)
-    regions = map_regions(studio.model, studio.head, mesh)
+def test_the_tip_of_the_nose_belongs_to_the_nose(opened: Studio) -> None:
+    mesh = EditableHead(opened.head, opened.model).mesh(resolution=64)
+    regions = map_regions(opened.model, opened.head, mesh)
     near = np.abs(mesh.vertices[:, 0]) < 15.0
     tip = np.flatnonzero(near)[mesh.vertices[near, 2].argmax()]
     assert resolve("nose_tip")[0].index == regions.owner[tip]

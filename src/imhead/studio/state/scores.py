@@ -11,7 +11,7 @@ from imhead import editing
 from imhead.checkpoint import Model
 from imhead.editing.steps import symmetric, unfolding
 from imhead.editing.words import OPPOSITES, named_step, words_for
-from imhead.measure.carrier import carry
+from imhead.measure.carrier import surface_points
 from imhead.measure.landmarks import SurfacePlaces
 from imhead.regions import Region
 from imhead.template.surface import template_of
@@ -116,4 +116,4 @@ def _surface_basis(model: Model) -> FloatArray:
     template = template_of(model)
     spread = np.arange(0, len(template.mean), _VERTEX_STRIDE)
     places = SurfacePlaces(np.repeat(spread[:, None], 3, axis=1), np.tile([1.0, 0.0, 0.0], (len(spread), 1)))
-    return carry(template, model, places).basis
+    return surface_points(template, model, places).basis

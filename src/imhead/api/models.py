@@ -1,0 +1,161 @@
+"""Where heads come from: load a model, then sample, open and fit.
+
+The examples run as they stand, after `import imhead`, `model = imhead.load()` and `head = model.sample(seed=7)[0]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from imhead import checkpoint
+from imhead.api.heads import EditableHead, FittedHead
+from imhead.checkpoint import Model
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import fit_scan
+from imhead.fitting.landmarks import Landmarks, landmark_pairs, read_landmarks
+from imhead.fitting.pose import Units
+from imhead.io.scan_file import read_scan
+from imhead.template.surface import TemplateSurface, template_of, template_path
+from imhead.types import Scan
+
+Progress = Callable[[str, float], None]
+"""Called with the stage of a fit and the part done, 0 to 1."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MorphableModel:
+    """A trained model, which draws, opens and fits heads."""
+
+    model: Model
+    """Networks, name, hash and card."""
+
+    def __repr__(self) -> str:
+        """
+        >>> model
+        MorphableModel(default ..., identity code of 256 numbers, 39 region codes of 64, on cpu)
+        """
+        config = self.model.net.config
+        return (
+            f"MorphableModel({self.model.name} {self.model.hash}, identity code of {config.identity_size} numbers, "
+            f"{len(self.model.net.radius)} region codes of {config.region_code_size}, on {self.model.device})"
+        )
+
+    @property
+    def template(self) -> TemplateSurface:
+        """The template surface: one topology with UVs for every head.
+
+        Raises:
+            InputError: the model has none beside its file.
+        """
+        return template_of(self.model)
+
+    @property
+    def has_template(self) -> bool:
+        """Whether a template lies beside the model's file; without one there are no measurements."""
+        return self.model.path is not None and template_path(self.model.path).is_file()
+
+    def neutral(self) -> EditableHead:
+        """The mean head.
+
+        >>> model.neutral()
+        EditableHead(default, mean head; no edits)
+        """
+        return EditableHead(self.model.neutral(), self.model)
+
+    def sample(self, count: int = 1, seed: int = 0, spread: float = 0.8) -> list[EditableHead]:
+        """New neutral heads.
+
+        Args:
+            count: how many.
+            seed: the same seed draws the same heads.
+            spread: standard deviation of the identity codes; below 1 heads stay nearer to the mean.
+
+        >>> len(model.sample(3, seed=1))
+        3
+        """
+        size = self.model.net.config.identity_size
+        drawn = np.random.default_rng(seed).normal(0.0, spread, (count, size))
+        return [
+            EditableHead(
+                replace(self.model.neutral(), z_id=z, provenance=(f"sample {k} of seed {seed}, spread {spread:g}",)),
+                self.model,
+            )
+            for k, z in enumerate(drawn)
+        ]
+
+    def open(self, path: str | Path) -> EditableHead:
+        """A head from its file.
+
+        Raises:
+            InputError: no such file, a damaged one, or a head of another model.
+
+        >>> head.save(out / "again.safetensors")
+        >>> model.open(out / "again.safetensors")
+        EditableHead(default, sample 0 of seed 7, spread 0.8; no edits)
+        """
+        return EditableHead(checkpoint.load_head(Path(path), self.model), self.model)
+
+    def fit(
+        self,
+        scan: Scan | str | Path,
+        units: Units = "auto",
+        config: FitConfig = FitConfig(),
+        *,
+        landmarks: Landmarks | str | Path | None = None,
+        progress: Progress = lambda stage, part: None,
+    ) -> FittedHead:
+        """Find the head in a scan: any pose, mesh or points, whole or partial.
+
+        Args:
+            scan: a scan, or the path of one: .ply, .obj, .stl, .glb or .off.
+            units: what the numbers of the scan mean, if you know it.
+            config: settings of the fit.
+            landmarks: region name → place (3,) in the scan's own frame, three or more, or the path of a JSON file that
+                holds them; they replace the search for the pose.
+            progress: called with the stage and the part done, 0 to 1.
+
+        Raises:
+            InputError: the file cannot be read, or no face was found; the message says what to do.
+
+        >>> fitted = model.fit(demo_scan)
+        >>> fitted.report()["scan_to_head_mm"]["median"] < 0.3
+        True
+        """
+        found = scan if isinstance(scan, Scan) else read_scan(Path(scan))
+        places = read_landmarks(Path(landmarks)) if isinstance(landmarks, str | Path) else landmarks
+        pairs = None if places is None else landmark_pairs(places, self.model)
+        result = fit_scan(found, self.model, config, units=units, landmarks=pairs, progress=progress)
+        return FittedHead(result.head, self.model, found, result)
+
+
+def load(model: str | Path = "default", device: str = "auto") -> MorphableModel:
+    """Open a model by name or path, on `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: no such model, a damaged file, or no such device.
+
+    >>> imhead.load("default", device="cpu").model.name
+    'default'
+    """
+    return MorphableModel(checkpoint.load_model(model, checkpoint.device_named(device)))
+
+
+def fit(
+    scan: Scan | str | Path,
+    units: Units = "auto",
+    model: str | Path = "default",
+    config: FitConfig = FitConfig(),
+    *,
+    landmarks: Landmarks | str | Path | None = None,
+    progress: Progress = lambda stage, part: None,
+) -> FittedHead:
+    """Find the head in a scan: `load(model).fit(scan, …)`.
+
+    >>> imhead.fit(demo_scan).report()["units"]
+    'cm'
+    """
+    return load(model).fit(scan, units, config, landmarks=landmarks, progress=progress)
