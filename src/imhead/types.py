@@ -174,11 +174,11 @@ class Ball:
     """A ball in the head frame. A region has exactly no influence outside its ball."""
 
     center_mm: FloatArray
-    """(3,) float64."""
+    """(3,)."""
     radius_mm: float
     """Above 0."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "center_mm", _frozen(self.center_mm, np.float64, (3,), "Ball.center_mm"))
+        object.__setattr__(self, "center_mm", _frozen(self.center_mm, None, (3,), "Ball.center_mm"))
         if not self.radius_mm > 0:
             raise InputError(f"Ball.radius_mm is {self.radius_mm}; give a radius above 0")
