@@ -43,8 +43,8 @@ def bumped(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     out = tmp_path_factory.mktemp("compare") / "new" / "folder"
     before = ball()
     result = report.compare_meshes(
-        before, with_bump(before, 5.0), region_balls=[Ball(np.array(BUMP_MM), 32.0)], out=out, labels=("Ann", "Ann <2>"),
-        region_names=("nose_tip",), volume_by_region_ml={"nose_tip": 2.25, "chin": 0.0},
+        before, with_bump(before, 5.0), region_balls=[Ball(np.array(BUMP_MM), 32.0)], out=out,
+        labels=("Ann", "Ann <2>"), region_names=("nose_tip",), volume_by_region_ml={"nose_tip": 2.25, "chin": 0.0},
         measurements=[report.MeasuredChange("tip_projection", "mm", 21.0, 26.0),
                       report.MeasuredChange("nasal_length", "mm", 45.0, 45.0)],
     )  # fmt: skip
