@@ -65,7 +65,7 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig) -> FitRes
     face = np.linalg.norm(placed - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
     named = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, unknown["weights"].tolist()) if w > 0.005}
     return FitResult(
-        head, mesh, pose, scan_to_head, placed, distance, distance < 3.0, face, named, "mean head", None, steps,
+        head, mesh, pose, scan_to_head, placed, distance, distance < 3.0, face, named, "mean head", None, 0, steps,
         time.perf_counter() - began, (*scan.warnings, *pose.warnings),
     )  # fmt: skip
 

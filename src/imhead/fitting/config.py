@@ -41,6 +41,14 @@ class FitConfig:
     offset_prior: float = 0.15
     """Weight of the L1 norm of the offsets of a region that the scan shows whole, divided by the squared share that the
     scan shows: unseen parts would follow the seen ones."""
+    wall_weight: float = 15.0
+    """Weight of the squared depth, mm², that a held middle of a thin wall lacks; 0 checks and holds no wall."""
+    wall_share: float = 0.3
+    """Depth that a held middle of a wall keeps, over the thickness of the wall; in its very middle it is half."""
+    wall_depth_mm: float = 0.5
+    """Largest depth that a held middle of a wall keeps."""
+    lip_depth_mm: float = 0.05
+    """Depth that a held middle between two shut lips keeps."""
     settled: float = 2.0
     """A stage (the wide scales, the narrowest, the offsets) ends after a step at its narrowest scale that is predicted
     to lower the negative log posterior by less than this: four unknowns gain as much by chance."""

@@ -23,8 +23,10 @@ from imhead.fitting.gauss_newton import FitState, apply_motion, gauss_newton_ste
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
 from imhead.fitting.pose import PoseResult, PoseTemplate, Units, find_pose
+from imhead.fitting.walls import ThinPlaces, thin_places
 from imhead.isosurface.creases import detailed_mesh
 from imhead.isosurface.field import HeadField
+from imhead.isosurface.handles import handles_by_region
 from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
 from imhead.surfaces.properties import face_cross
@@ -33,6 +35,7 @@ from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
 
 InitialGuess = Literal["encoder", "mean head"]
 _EXPLAINED_MM = 3.0
+_MAX_REPEATS = 2  # of the offsets, with pierced walls held
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
 
@@ -63,6 +66,8 @@ class FitResult:
     start_distance_mm: float | None
     """Median |signed distance|, mm, of the points on the face to the head that the steps started from; None without
     such points. The field's gradient is a little less than 1, and so is this than the true distance."""
+    handles: int
+    """Handles of the mesh: holes through thin walls, such as from a lip into the mouth. A head has none."""
     iterations: int
     """Gauss-Newton steps taken."""
     seconds: float
@@ -84,6 +89,7 @@ class FitResult:
             "identity_sigma": float(np.linalg.norm(z) / np.sqrt(len(z))),
             "detail_offset": float(np.abs(self.head.offsets).mean()),
             "expression": self.expression,
+            "handles": self.handles,
             "start": self.start,
             "start_to_head_face_mm": self.start_distance_mm,
             "iterations": self.iterations,
@@ -162,11 +168,14 @@ def fit_scan(
     points = transform_points(scan_to_head, scan.points)
     distance, explained = _explained(scan, scan_to_head, points, mesh)
     face = np.linalg.norm(points - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
-    warnings = (*scan.warnings, *pose.warnings, *_fit_warnings(head, explained, face, distance))
+    handles, near = handles_by_region(mesh)
+    warnings = [*scan.warnings, *pose.warnings, *_fit_warnings(head, explained, face, distance)]
+    if handles:
+        warnings.append(_handle_warning(handles, near))
     expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, state.codes.weights.tolist()) if w > 0.005}
     return FitResult(
-        head, mesh, pose, scan_to_head, points, distance, explained, face, expression, start, start_distance,
-        iterations, time.perf_counter() - began, warnings,
+        head, mesh, pose, scan_to_head, points, distance, explained, face, expression, start, start_distance, handles,
+        iterations, time.perf_counter() - began, tuple(warnings),
     )  # fmt: skip
 
 
@@ -220,19 +229,48 @@ def _stages(config: FitConfig) -> list[tuple[tuple[float, ...], bool]]:
 def _optimized(
     model: Model, state: FitState, config: FitConfig, progress: Callable[[str, float], None]
 ) -> tuple[FitState, int]:
-    """The state after all stages, and the number of steps. A stage ends early once a step promises little."""
+    """The state after all stages, and the number of steps."""
     stages = _stages(config)
     planned, done = sum(len(scales) for scales, _ in stages), 0
+
+    def show(with_offsets: bool) -> None:
+        nonlocal done
+        done += 1
+        progress("detail" if with_offsets else "codes", 0.2 + 0.6 * min(1.0, done / planned))
+
     for scales, with_offsets in stages:
-        if with_offsets:
-            state = replace(state, offset_prior=_offset_prior(model, state, config))
-        for scale in scales:
-            state = gauss_newton_step(model.net, state, scale, with_offsets, config)
-            done += 1
-            progress("detail" if with_offsets else "codes", 0.2 + 0.6 * done / planned)
-            if scale == scales[-1] and state.predicted_decrease < config.settled:
+        if not with_offsets:
+            state = _after_stage(model, state, scales, None, config, lambda: show(False))
+            continue
+        before = replace(state, offset_prior=_offset_prior(model, state, config))
+        thin = thin_places(model, before.codes) if config.wall_weight > 0.0 else ThinPlaces.none()
+        state = _after_stage(model, before, scales, thin, config, lambda: show(True))
+        for _ in range(_MAX_REPEATS):
+            torn = thin.with_torn(model, state.codes)
+            if torn is None:
                 break
+            # some walls are pierced: the offsets are fitted again, and the walls near them are held
+            thin = torn
+            state = _after_stage(model, before, scales, thin, config, lambda: show(True))
     return state, done
+
+
+def _after_stage(
+    model: Model,
+    state: FitState,
+    scales: tuple[float, ...],
+    thin: ThinPlaces | None,
+    config: FitConfig,
+    show_step: Callable[[], None],
+) -> FitState:
+    """The state after a stage, on offsets where `thin` is given. It ends early once a step promises little."""
+    for scale in scales:
+        held = None if thin is None else thin.to_hold(model, state.codes, config)
+        state = gauss_newton_step(model.net, state, scale, thin is not None, config, held)
+        show_step()
+        if scale == scales[-1] and state.predicted_decrease < config.settled:
+            break
+    return state
 
 
 def _offset_prior(model: Model, state: FitState, config: FitConfig) -> Tensor:
@@ -269,6 +307,11 @@ def _explained(scan: Scan, scan_to_head: FloatArray, points: FloatArray, mesh: M
         # the normals of an inside-out scan all point inwards; the majority decides on the sign
         explained &= (cosine if np.median(cosine) >= 0 else -cosine) > 0.0
     return distance, explained
+
+
+def _handle_warning(count: int, regions: tuple[str, ...]) -> str:
+    holes = "a hole through a thin wall" if count == 1 else f"{count} holes through thin walls"
+    return f"the surface has {holes} (near {', '.join(regions)}); look there, or try --no-detail"
 
 
 def _fit_warnings(head: Head, explained: BoolArray, face: BoolArray, distance: FloatArray) -> list[str]:

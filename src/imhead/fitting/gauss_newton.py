@@ -57,18 +57,28 @@ class FitState:
 
 
 def gauss_newton_step(
-    net: HeadModel, state: FitState, robust_mm: float, with_offsets: bool, config: FitConfig
+    net: HeadModel,
+    state: FitState,
+    robust_mm: float,
+    with_offsets: bool,
+    config: FitConfig,
+    held: tuple[Tensor, Tensor] | None = None,
 ) -> FitState:
     """The state after one damped step on pose, ARKit weights and z_id or, `with_offsets`, on pose and region offsets.
 
     The ARKit weights are held beside free offsets: together, an expression would explain what is the person's own
     neutral mouth.
+
+    Args:
+        held: places (K, 3) in the head frame, mm, that stay inside the head, and the depth (K,) that each keeps.
     """
     early = robust_mm > config.robust_mm[-1]
     # points on the face and off it both come in random order, so every k-th is a random subset
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
     points = apply_motion(state.points[rows], state.motion)
-    jacobian = pair_jacobian(net, state.codes, points)
+    count = len(points)
+    everywhere = pair_jacobian(net, state.codes, points if held is None else torch.cat([points, held[0]]))
+    jacobian = replace(everywhere, sdf_mm=everywhere.sdf_mm[:count], point=everywhere.point[:count])
     if not early:
         # a robust loss narrower than the noise would take the whole scan for outliers
         noise = independent_noise_mm(jacobian.sdf_mm[: len(state.neighbour)], state.neighbour)
@@ -80,6 +90,14 @@ def gauss_newton_step(
     if state.scale_free:
         by_pose = torch.cat([by_pose, (points * jacobian.point).sum(dim=1, keepdim=True)], dim=1)
     pose_size = by_pose.shape[1]
+    residual = jacobian.sdf_mm
+    if held is not None:
+        # a held place moves with the head, not with the scan, and counts only while it lacks depth
+        lacking = everywhere.sdf_mm[count:] + held[1]
+        residual = torch.cat([residual, lacking])
+        weight = torch.cat([weight, config.wall_weight * (lacking > 0.0)])
+        by_pose = torch.cat([by_pose, by_pose.new_zeros(len(lacking), pose_size)])
+    jacobian = replace(everywhere, sdf_mm=residual)
     curvature, slope = _prior(state, early, with_offsets, pose_size, config)
     hessian, gradient = normal_equations(net, jacobian, by_pose, weight, with_offsets)
     gradient += slope

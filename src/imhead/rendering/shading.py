@@ -118,7 +118,8 @@ def shade(
             tables.append(_LINEAR[np.asarray(colors, dtype=np.uint8)])
         seen = hits.mean @ np.concatenate(tables, axis=1)
         normal = _unit(seen[:, :3]) * hits.facing[:, None]
-        ambient, key = seen[:, 3:5].T if occlusion else np.ones((2, len(seen)), dtype=np.float32)
+        # interpolation can leave a dark pixel a hair below zero
+        ambient, key = np.maximum(seen[:, 3:5].T, 0.0) if occlusion else np.ones((2, len(seen)), dtype=np.float32)
         albedo = np.broadcast_to(_LINEAR[list(CLAY)], normal.shape) if colors is None else seen[:, -3:]
         picture[hits.pixel] = _light(normal, albedo, ambient, key, plain=colors is not None)
     rows = picture.reshape(fine, fine, 3)

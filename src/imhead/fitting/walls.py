@@ -1,0 +1,158 @@
+"""Thin walls that a fit must not pierce, such as lips, nose wings and ears, and shut lips that it must not part.
+
+A scan shows one side of a wall and nothing of the other. Region offsets that follow it can push the far side through
+the near one, and the surface gets a hole. So the middles of the walls are checked after the offsets are fitted; where
+one came out of the head, the offsets are fitted again with the middles near it held inside.
+
+Shape legend: M pairs of opposite vertices of the template, K of their middles that are held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
+from imhead.fitting.config import FitConfig
+from imhead.fitting.objective import Codes
+from imhead.regions import CENTERS_MM, RADII_MM, resolve
+from imhead.surfaces.normals import vertex_normals
+from imhead.surfaces.rays import first_hit, ray_caster
+from imhead.surfaces.sampling import even_subset
+from imhead.template.surface import template_of, template_path
+from imhead.template.topology import LEFT_EYE
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh
+
+_MAX_WALL_MM, _MIN_WALL_MM = 20.0, 0.4
+_MAX_GAP_MM = 4.0
+_SPACING_MM = 1.8
+_MAX_COSINE = -0.2  # between the outward normals of two opposite sheets
+_START_MM = 0.02
+_TORN_MM = 0.02  # depth below which a place counts as torn
+_PARTED_MM = 0.1  # outside the head by this much, shut lips count as parted
+_NEIGHBOURHOOD_MM = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sheets:
+    """Pairs of opposite vertices of the template."""
+
+    near: IntArray
+    """(M,)."""
+    far: IntArray
+    """(M,)."""
+    wall: BoolArray
+    """(M,) True for the two sides of a wall, False for two lips across the mouth."""
+
+
+@lru_cache(maxsize=4)
+def opposite_sheets(model: Model) -> Sheets | None:
+    """The walls of the mean head and its shut lips; None for a model without a template."""
+    if model.path is None or not template_path(model.path).is_file():
+        return None
+    template = template_of(model)
+    faces = template.faces[(template.part[template.faces] < LEFT_EYE).all(axis=1)]
+    walls = _pairs(Mesh(template.mean, faces), -1.0, _MIN_WALL_MM, _MAX_WALL_MM)
+    shut = template.mean - CANONICAL_JAW_OPEN * template.shapes[ARKIT_NAMES.index("jawOpen")]
+    mouth = [region.index for region in resolve("mouth")]
+    near, far = _pairs(Mesh(shut, faces), 1.0, 0.0, _MAX_GAP_MM)
+    held = (np.linalg.norm(template.mean[near][:, None] - CENTERS_MM[mouth], axis=2) < RADII_MM[mouth]).any(axis=1)
+    gaps = near[held], far[held]
+    kind = np.arange(len(walls[0]) + len(gaps[0])) < len(walls[0])
+    return Sheets(np.concatenate([walls[0], gaps[0]]), np.concatenate([walls[1], gaps[1]]), kind)
+
+
+def _pairs(mesh: Mesh, side: float, least_mm: float, most_mm: float) -> tuple[IntArray, IntArray]:
+    """Vertices (M,), and the vertices (M,) that face them along the normal (`side` 1) or against it (-1)."""
+    normals = vertex_normals(mesh.vertices, mesh.faces)[0]
+    near = np.unique(mesh.faces)
+    near = near[even_subset(mesh.vertices[near], _SPACING_MM)]
+    way = side * normals[near]
+    hit = first_hit(ray_caster(mesh), mesh.vertices[near] + _START_MM * way, way)
+    near, hit = near[hit >= 0], hit[hit >= 0]
+    corners = mesh.faces[hit]
+    apart = np.linalg.norm(mesh.vertices[corners] - mesh.vertices[near][:, None], axis=2)
+    far = corners[np.arange(len(hit)), apart.argmin(axis=1)]
+    opposite = np.einsum("mc,mc->m", normals[near], normals[far]) < _MAX_COSINE
+    kept = opposite & (apart.min(axis=1) >= least_mm) & (apart.min(axis=1) < most_mm)
+    return near[kept], far[kept]
+
+
+@dataclass(frozen=True, eq=False)
+class ThinPlaces:
+    """Middles of walls and of shut lips, of which some are held."""
+
+    sheets: Sheets
+    """M pairs."""
+    checked: BoolArray
+    """(M,) places that lay inside the head before its offsets were free: walls, and lips that were shut."""
+    held: BoolArray
+    """(M,) places that a step holds inside the head."""
+
+    @staticmethod
+    def none() -> ThinPlaces:
+        """No places: nothing is checked and nothing held."""
+        rows = np.zeros(0, dtype=np.int64)
+        return ThinPlaces(Sheets(rows, rows, rows.astype(bool)), rows.astype(bool), rows.astype(bool))
+
+    def to_hold(self, model: Model, codes: Codes, config: FitConfig) -> tuple[Tensor, Tensor] | None:
+        """The places (K, 3) to hold, head frame, mm, and the depth (K,) that each keeps; None where none is held."""
+        if not self.held.any():
+            return None
+        places, thickness = _middles(model, codes, self.sheets)
+        depth = np.minimum(config.wall_share * thickness, config.wall_depth_mm)
+        depth = np.where(self.sheets.wall, depth, config.lip_depth_mm)
+        return _like(codes.z_id, places[self.held]), _like(codes.z_id, depth[self.held])
+
+    def with_torn(self, model: Model, codes: Codes) -> ThinPlaces | None:
+        """The same, with all places near those that came out of the head held too; None where no new one did."""
+        if not self.checked.any():
+            return None
+        places, _ = _middles(model, codes, self.sheets)
+        limit = np.where(self.sheets.wall, -_TORN_MM, _PARTED_MM)
+        torn = self.checked & ~self.held & (_sdf_mm(model, codes, places) > limit)
+        if not torn.any():
+            return None
+        near = cKDTree(places[torn]).query(places)[0] < _NEIGHBOURHOOD_MM
+        return replace(self, held=self.held | (self.checked & near))
+
+
+def thin_places(model: Model, codes: Codes) -> ThinPlaces:
+    """The thin places of a head before its offsets are free, none of them held; no place without a template."""
+    sheets = opposite_sheets(model)
+    if sheets is None:
+        return ThinPlaces.none()
+    places, _ = _middles(model, codes, sheets)
+    inside = _sdf_mm(model, codes, places) < -_TORN_MM
+    return ThinPlaces(sheets, inside, np.zeros(len(places), dtype=bool))
+
+
+def _middles(model: Model, codes: Codes, sheets: Sheets) -> tuple[FloatArray, FloatArray]:
+    """Middles (M, 3), head frame, mm, and distances (M,) of the pairs, by the template's linear blend."""
+    template = template_of(model)
+    with torch.no_grad():
+        z = (model.net.decnet(codes.z_id[None])[0] + codes.offsets).cpu().numpy()
+    weights = codes.weights.double().cpu().numpy()
+    weights[ARKIT_NAMES.index("jawOpen")] -= CANONICAL_JAW_OPEN
+    vertices = template.blend(model, z) + np.tensordot(weights, template.shapes, axes=(0, 0))
+    near, far = vertices[sheets.near], vertices[sheets.far]
+    return 0.5 * (near + far), np.linalg.norm(near - far, axis=1)
+
+
+def _sdf_mm(model: Model, codes: Codes, places: FloatArray) -> FloatArray:
+    with torch.no_grad():
+        z_exp = model.net.warp.code(codes.weights[None])
+        x = _like(codes.z_id, places / MODEL_UNIT_MM)[None]
+        distance = model.net(x, codes.z_id[None], z_exp, codes.offsets[None])[0]
+    return np.asarray(distance.cpu().numpy() * MODEL_UNIT_MM)
+
+
+def _like(tensor: Tensor, array: FloatArray) -> Tensor:
+    """The array with the type and on the device of a tensor."""
+    return torch.from_numpy(array).to(tensor)

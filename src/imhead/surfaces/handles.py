@@ -1,0 +1,79 @@
+"""Handles of a surface: tunnels through a solid, such as a hole through the lip into the mouth. A head has none.
+
+A closed surface of V vertices, E edges, F faces and C components with h handles has V - E + F = 2C - 2h (Euler). A
+shortest-path tree of edges and a tree of faces that crosses none of its edges locate them: of the edges in neither
+tree, two belong to each handle (tree-cotree decomposition: Erickson and Whittlesey 2005).
+
+Shape legend: V vertices, F faces, E edges, h handles.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
+
+from imhead.errors import InputError
+from imhead.types import FloatArray, IntArray, Mesh
+
+
+def count_handles(mesh: Mesh) -> int:
+    """Handles of a closed mesh, over all its components.
+
+    Raises:
+        InputError: an edge does not have exactly two faces.
+
+    >>> import trimesh
+    >>> ring = trimesh.creation.torus(20.0, 5.0)
+    >>> count_handles(Mesh(ring.vertices, ring.faces))
+    1
+    """
+    edges, _ = _edges_and_faces(mesh)
+    used = len(np.unique(mesh.faces))
+    components = connected_components(_graph(edges, np.ones(len(edges)), len(mesh.vertices)), directed=False)[0]
+    components -= len(mesh.vertices) - used
+    return components - (used - len(edges) + len(mesh.faces)) // 2
+
+
+def handle_places(mesh: Mesh) -> FloatArray:
+    """(2h, 3) places of the handles of a closed mesh: the middle of one edge of each of two loops for every handle.
+
+    Raises:
+        InputError: an edge does not have exactly two faces.
+    """
+    edges, faces = _edges_and_faces(mesh)
+    length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1)
+    graph = _graph(edges, length, len(mesh.vertices))
+    labels = connected_components(graph, directed=False)[1]
+    _, roots = np.unique(labels, return_index=True)
+    distance, before = dijkstra(graph, directed=False, indices=roots, return_predecessors=True, min_only=True)[:2]
+    in_tree = (before[edges[:, 0]] == edges[:, 1]) | (before[edges[:, 1]] == edges[:, 0])
+    rest = np.flatnonzero(~in_tree)
+    # the longest loops first into the tree of faces, so that the shortest are left over
+    loop = distance[edges[rest]].sum(axis=1) + length[rest]
+    order = np.argsort(-loop, kind="stable")
+    rank = np.empty(len(rest))
+    rank[order] = np.arange(1, len(rest) + 1)
+    pairs = np.sort(faces[rest], axis=1)
+    _, first = np.unique(pairs[order], axis=0, return_index=True)
+    single = order[first]  # two faces that share two edges are joined by one of them
+    tree = minimum_spanning_tree(_graph(pairs[single], rank[single], len(mesh.faces)))
+    left = np.ones(len(rest), dtype=bool)
+    left[order[tree.data.astype(np.int64) - 1]] = False
+    return mesh.vertices[edges[rest[left]]].mean(axis=1)
+
+
+def _edges_and_faces(mesh: Mesh) -> tuple[IntArray, IntArray]:
+    """(E, 2) vertices of each edge, and (E, 2) its faces."""
+    ends = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    key = ends[:, 0] * len(mesh.vertices) + ends[:, 1]
+    order = np.argsort(key, kind="stable")
+    counts = np.unique(key, return_counts=True)[1]
+    if not len(counts) or (counts != 2).any():
+        raise InputError("an edge of the mesh does not have exactly two faces, so its handles cannot be counted")
+    return ends[order[::2]], (order // 3).reshape(-1, 2)
+
+
+def _graph(pairs: IntArray, weights: FloatArray, count: int) -> coo_array:
+    """(count, count) weights of the edges between pairs (E, 2)."""
+    return coo_array((weights, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
