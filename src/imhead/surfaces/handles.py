@@ -36,7 +36,7 @@ def count_handles(mesh: Mesh) -> int:
 
 
 def handle_places(mesh: Mesh) -> FloatArray:
-    """(2h, 3) places of the handles of a closed mesh: the middle of one edge of each of two loops for every handle.
+    """(h, 3) places of the h handles of a closed mesh: the middles of the shortest loops that bound no part of it.
 
     Raises:
         InputError: an edge does not have exactly two faces.
@@ -60,7 +60,25 @@ def handle_places(mesh: Mesh) -> FloatArray:
     tree = minimum_spanning_tree(_graph(pairs[single], rank[single], len(mesh.faces)))
     left = np.ones(len(rest), dtype=bool)
     left[order[tree.data.astype(np.int64) - 1]] = False
-    return mesh.vertices[edges[rest[left]]].mean(axis=1)
+    loops = [_loop(before, int(u), int(v)) for u, v in edges[rest[left]]]
+    loops.sort(key=lambda rows: np.linalg.norm(mesh.vertices[rows] - mesh.vertices[np.roll(rows, 1)], axis=1).sum())
+    # two loops belong to each handle: around it, and along it, which is usually the longer one
+    return np.array([mesh.vertices[rows].mean(axis=0) for rows in loops[: len(loops) // 2]]).reshape(-1, 3)
+
+
+def _loop(before: IntArray, u: int, v: int) -> IntArray:
+    """Vertices of the loop that an edge u-v closes in a tree, which is given by the vertex `before` each."""
+    paths: list[list[int]] = []
+    for end in (u, v):
+        path = [end]
+        while before[path[-1]] >= 0:
+            path.append(int(before[path[-1]]))
+        paths.append(path)
+    shared = 0
+    while shared < min(map(len, paths)) and paths[0][-1 - shared] == paths[1][-1 - shared]:
+        shared += 1
+    first, second = (path[: len(path) - shared + 1] for path in paths)
+    return np.array([*first, *second[-2::-1]])
 
 
 def _edges_and_faces(mesh: Mesh) -> tuple[IntArray, IntArray]:
