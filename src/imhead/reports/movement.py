@@ -65,6 +65,7 @@ def in_balls(points: FloatArray, balls: Sequence[Ball]) -> NDArray[np.bool_]:
 
 
 def movement_of(moved: FloatArray, area: FloatArray, chosen: NDArray[np.bool_]) -> dict[str, float] | None:
+    """`Movement` of the chosen vertices (V,) as a dict, weighted by their area (V,); None where they have no area."""
     value, weight = moved[chosen & (area > 0)], area[chosen & (area > 0)]
     if not len(value):
         return None
