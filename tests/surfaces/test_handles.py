@@ -61,3 +61,12 @@ def test_an_open_surface_is_refused() -> None:
     whole = mesh(ball())
     with pytest.raises(InputError, match="two faces"):
         count_handles(Mesh(whole.vertices, whole.faces[1:]))
+
+
+def test_two_balls_that_share_a_vertex_are_refused() -> None:
+    upper = trimesh.creation.icosphere(1, 1.0)
+    upper.apply_translation(-upper.vertices[0])
+    count = len(upper.vertices)
+    faces = np.concatenate([upper.faces, np.where(upper.faces == 0, 0, upper.faces + count - 1)[:, ::-1]])
+    with pytest.raises(InputError, match="share a vertex"):
+        count_handles(Mesh(np.concatenate([upper.vertices, -upper.vertices[1:]]), faces))

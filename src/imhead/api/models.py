@@ -19,7 +19,7 @@ from imhead.fitting.fit import fit_scan
 from imhead.fitting.landmarks import Landmarks, landmark_pairs, read_landmarks
 from imhead.fitting.pose import Units
 from imhead.io.scan_file import read_scan
-from imhead.template.surface import TemplateSurface, template_of, template_path
+from imhead.template.surface import TemplateSurface, has_template, template_of
 from imhead.types import Scan
 
 Progress = Callable[[str, float], None]
@@ -56,7 +56,7 @@ class MorphableModel:
     @property
     def has_template(self) -> bool:
         """Whether a template lies beside the model's file; without one there are no measurements."""
-        return self.model.path is not None and template_path(self.model.path).is_file()
+        return has_template(self.model)
 
     def neutral(self) -> EditableHead:
         """The mean head.

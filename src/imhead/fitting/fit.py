@@ -18,6 +18,7 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
 from imhead.encoding.encoder import encoder_of, estimate
+from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import FitState, apply_motion, gauss_newton_step
 from imhead.fitting.objective import Codes, pair_jacobian
@@ -66,8 +67,9 @@ class FitResult:
     start_distance_mm: float | None
     """Median |signed distance|, mm, of the points on the face to the head that the steps started from; None without
     such points. The field's gradient is a little less than 1, and so is this than the true distance."""
-    handles: int
-    """Handles of the mesh: holes through thin walls, such as from a lip into the mouth. A head has none."""
+    handles: int | None
+    """Handles of the mesh: holes through thin walls, such as from a lip into the mouth; a head has none.
+    None where they cannot be counted."""
     iterations: int
     """Gauss-Newton steps taken."""
     seconds: float
@@ -168,14 +170,12 @@ def fit_scan(
     points = transform_points(scan_to_head, scan.points)
     distance, explained = _explained(scan, scan_to_head, points, mesh)
     face = np.linalg.norm(points - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
-    handles, near = handles_by_region(mesh)
-    warnings = [*scan.warnings, *pose.warnings, *_fit_warnings(head, explained, face, distance)]
-    if handles:
-        warnings.append(_handle_warning(handles, near))
+    handles, handle_warnings = _handles(mesh)
+    warnings = (*scan.warnings, *pose.warnings, *_fit_warnings(head, explained, face, distance), *handle_warnings)
     expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, state.codes.weights.tolist()) if w > 0.005}
     return FitResult(
         head, mesh, pose, scan_to_head, points, distance, explained, face, expression, start, start_distance, handles,
-        iterations, time.perf_counter() - began, tuple(warnings),
+        iterations, time.perf_counter() - began, warnings,
     )  # fmt: skip
 
 
@@ -309,9 +309,16 @@ def _explained(scan: Scan, scan_to_head: FloatArray, points: FloatArray, mesh: M
     return distance, explained
 
 
-def _handle_warning(count: int, regions: tuple[str, ...]) -> str:
+def _handles(mesh: Mesh) -> tuple[int | None, tuple[str, ...]]:
+    """The number of handles of the mesh, and a warning if there are some or they cannot be counted."""
+    try:
+        count, regions = handles_by_region(mesh)
+    except InputError:
+        return None, ("holes through thin walls could not be counted: the surface touches itself; look at it",)
+    if not count:
+        return 0, ()
     holes = "a hole through a thin wall" if count == 1 else f"{count} holes through thin walls"
-    return f"the surface has {holes} (near {', '.join(regions)}); look there, or try --no-detail"
+    return count, (f"the surface has {holes} (near {', '.join(regions)}); look there, or try --no-detail",)
 
 
 def _fit_warnings(head: Head, explained: BoolArray, face: BoolArray, distance: FloatArray) -> list[str]:

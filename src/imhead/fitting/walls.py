@@ -25,7 +25,7 @@ from imhead.regions import CENTERS_MM, RADII_MM, resolve
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import even_subset
-from imhead.template.surface import template_of, template_path
+from imhead.template.surface import has_template, template_of
 from imhead.template.topology import LEFT_EYE
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
@@ -54,7 +54,7 @@ class Sheets:
 @lru_cache(maxsize=4)
 def opposite_sheets(model: Model) -> Sheets | None:
     """The walls of the mean head and its shut lips; None for a model without a template."""
-    if model.path is None or not template_path(model.path).is_file():
+    if not has_template(model):
         return None
     template = template_of(model)
     faces = template.faces[(template.part[template.faces] < LEFT_EYE).all(axis=1)]
@@ -111,7 +111,7 @@ class ThinPlaces:
         return _like(codes.z_id, places[self.held]), _like(codes.z_id, depth[self.held])
 
     def with_torn(self, model: Model, codes: Codes) -> ThinPlaces | None:
-        """The same, with all places near those that came out of the head held too; None where no new one did."""
+        """These places, with those near a newly torn place held too; None if no new place is torn."""
         if not self.checked.any():
             return None
         places, _ = _middles(model, codes, self.sheets)

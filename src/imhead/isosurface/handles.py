@@ -13,7 +13,7 @@ def handles_by_region(mesh: Mesh) -> tuple[int, tuple[str, ...]]:
     """How many handles a head's mesh has, head frame, mm, and the names of the regions nearest to them.
 
     Raises:
-        InputError: the mesh is not closed.
+        InputError: as `count_handles`.
     """
     count = count_handles(mesh)
     if not count:

@@ -25,9 +25,9 @@ from imhead.rendering.figures import contact_sheet, heat_colors, legend, round_l
 from imhead.rendering.raycast import Camera
 from imhead.rendering.shading import HEAD_CENTER_MM, HEAD_HALF_MM, camera, shade
 from imhead.reports.comparison_page import comparison_page
-from imhead.reports.movement import MovementField, in_balls, movement_of, signed_movement
+from imhead.reports.movement import MovementField, in_any_ball, movement_of, signed_movement
 from imhead.surfaces.properties import is_closed, vertex_areas, volume_ml
-from imhead.template.surface import template_of, template_path
+from imhead.template.surface import has_template, template_of
 from imhead.types import Ball, FloatArray, Head, Mesh
 
 STATEMENT = (
@@ -69,7 +69,7 @@ def compare_heads(
     first, second = HeadField(model, before), HeadField(model, after)
     measurements: list[MeasuredChange] = []
     by_region = None
-    if model.path is not None and template_path(model.path).is_file():
+    if has_template(model):
         measurements, by_region = _neutral_changes(model, before, after)
     return compare_meshes(
         detailed_mesh(first.sdf, resolution),
@@ -134,7 +134,7 @@ def compare_meshes(
         raise InputError(f"{out}: is a file, not a folder; choose another --out")
     moved = signed_movement(before, after, movement_field)
     area = vertex_areas(after)
-    inside = in_balls(after.vertices, region_balls)
+    inside = in_any_ball(after.vertices, region_balls)
     result = _figures(before, after, moved, area, inside, labels=labels, region_names=region_names)
     result["has_region"] = bool(region_balls)
     result["measurements"] = [asdict(row) | {"change": row.after - row.before} for row in measurements]

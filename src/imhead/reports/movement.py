@@ -56,7 +56,7 @@ def signed_movement(before: Mesh, after: Mesh, movement_field: MovementField | N
     return moved
 
 
-def in_balls(points: FloatArray, balls: Sequence[Ball]) -> NDArray[np.bool_]:
+def in_any_ball(points: FloatArray, balls: Sequence[Ball]) -> NDArray[np.bool_]:
     """(N,) whether each point (N, 3) lies in any of the balls."""
     inside = np.zeros(len(points), dtype=bool)
     for ball in balls:

@@ -21,7 +21,7 @@ def count_handles(mesh: Mesh) -> int:
     """Handles of a closed mesh, over all its components.
 
     Raises:
-        InputError: an edge does not have exactly two faces.
+        InputError: an edge does not have exactly two faces, or two sheets share a vertex.
 
     >>> import trimesh
     >>> ring = trimesh.creation.torus(20.0, 5.0)
@@ -32,11 +32,14 @@ def count_handles(mesh: Mesh) -> int:
     used = len(np.unique(mesh.faces))
     components = connected_components(_graph(edges, np.ones(len(edges)), len(mesh.vertices)), directed=False)[0]
     components -= len(mesh.vertices) - used
-    return components - (used - len(edges) + len(mesh.faces)) // 2
+    euler = used - len(edges) + len(mesh.faces)
+    if euler % 2:
+        raise InputError("two sheets of the mesh share a vertex, so its handles cannot be counted")
+    return components - euler // 2
 
 
 def handle_places(mesh: Mesh) -> FloatArray:
-    """(h, 3) places of the h handles of a closed mesh: the middles of the shortest loops that bound no part of it.
+    """(h, 3) places of the h handles of a closed mesh: the middle of the shorter of two loops around or along each.
 
     Raises:
         InputError: an edge does not have exactly two faces.
@@ -67,7 +70,7 @@ def handle_places(mesh: Mesh) -> FloatArray:
 
 
 def _loop(before: IntArray, u: int, v: int) -> IntArray:
-    """Vertices of the loop that an edge u-v closes in a tree, which is given by the vertex `before` each."""
+    """Vertices of the loop that an edge u-v closes in a tree of parents `before` (V,), negative at a root."""
     paths: list[list[int]] = []
     for end in (u, v):
         path = [end]

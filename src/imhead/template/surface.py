@@ -188,6 +188,11 @@ def template_path(model_path: Path) -> Path:
     return model_path.with_suffix(".template.safetensors")
 
 
+def has_template(model: Model) -> bool:
+    """Whether a template lies beside the model's file; without one there are no measurements and no morph targets."""
+    return model.path is not None and template_path(model.path).is_file()
+
+
 def save_template(template: TemplateSurface, path: Path) -> None:
     """Write a template, bases and shapes in half precision."""
     tensors: dict[str, NDArray[Any]] = {name: getattr(template, name).astype(np.int32) for name in _INTEGERS}
