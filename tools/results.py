@@ -2,6 +2,8 @@
 
     imhead eval --suite heldout --json > docs/results/heldout.json
     imhead eval --suite heldout --data DATA_SET --baselines --json > docs/results/set_heldout.json
+    imhead eval --suite hidden --data SCANS --rim-residuals --json > docs/results/hidden.json
+    imhead eval --suite hidden --data DATA_SET --heads 10 --rim-residuals --json > docs/results/hidden_heldout.json
     python tools/results.py docs/results docs/results.md docs/images
 
 The other files are named after their suites: expressions, single_view and noise (with `--data DATA_SET --baselines`),
@@ -161,6 +163,52 @@ def real_unseen(rows: list[Row]) -> list[str]:
     ]
 
 
+_CUTS = {"disc_10": "discs of 10 mm radius", "disc_20": "discs of 20 mm radius", "half": "one half of the face"}
+
+
+def hidden(rows: list[Row]) -> list[str]:
+    """Parts cut from real scans."""
+    return [
+        "Parts are cut from a scan, the rest is fitted, and what was cut is scored: the distance of its visible points",
+        "to the fitted surface, if they lie within 3 mm of the fit of `ict_linear` to the whole scan. The centres of",
+        "discs are drawn evenly over the surface within 95 mm of the nose tip. Up to ten discs of 10 mm or five of 20 mm",
+        "are cut at once, at least a radius apart from rim to rim. `thin_plate` is a thin-plate spline of the points",
+        "within 25 mm beyond the rim, as heights over the rim's tangent plane; it has never seen a face. *With rim",
+        "residuals* carries what the fit leaves over at those points into the hole by the same spline. Each cell: median",
+        "in mm, and its ratio to the better one's of `ict_linear` and `thin_plate` on that scan.",
+        "",
+        *_hidden_table(rows, by_scan=True),
+    ]
+
+
+def hidden_heldout(rows: list[Row]) -> list[str]:
+    """Parts cut from virtual scans."""
+    return [
+        "The same parts cut from virtual scans of held-out heads: neutral, 30 000 points all over the visible head.",
+        "",
+        *_hidden_table(rows, by_scan=False),
+    ]
+
+
+def _hidden_table(rows: list[Row], by_scan: bool) -> list[str]:
+    """A line for the median over the scans, one for the mean, and before them one for each scan, if asked for."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    lines: list[list[str]] = []
+    for kind, cut in _CUTS.items():
+        of_kind = {row["model"]: row for row in rows if row["kind"] == kind}
+        for k, case in enumerate(of_kind[models[0]]["cases"] if by_scan else []):
+            cases = [of_kind[model]["cases"][k] for model in models]
+            cells = ["refused" if "refused" in c else f"{c['median_mm']:.3f} ({c['ratio']:.2f})" for c in cases]
+            lines.append([cut, case["scan"], str(case.get("points", "")), *cells])
+        scored = [row for row in of_kind.values() if row["scored"]]
+        if scored:
+            medians = [f"{row['median_mm']:.3f} ({row['ratio']:.2f})" for row in scored]
+            means = [f"{row['mean_of_medians_mm']:.3f} (at worst {row['ratio_worst']:.2f})" for row in scored]
+            count = f"{scored[0]['scored']} of {scored[0]['scans']} scans"
+            lines += [[cut, f"**median** of {count}", "", *medians], [cut, f"**mean** of {count}", "", *means]]
+    return table(["cut", "scan", "points", *models], lines)
+
+
 def correspondence(rows: list[Row]) -> list[str]:
     """Template vertices against the registered truth."""
     (row,) = rows
@@ -231,6 +279,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[list[Row]], list[str]]], ...] = (
     ("single_view", "Single view", single_view),
     ("noise", "Noise", noise),
     ("real_unseen", "Real scans, held-out points", real_unseen),
+    ("hidden", "Hidden parts of real scans", hidden),
+    ("hidden_heldout", "Hidden parts of held-out heads", hidden_heldout),
     ("correspondence", "Correspondence", correspondence),
     ("specificity", "Specificity", specificity),
     ("identity", "The same person with an expression", identity),

@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
-from imhead.api import EditableHead, FittedHead, MorphableModel, fit, load
-from imhead.errors import InputError
-from imhead.fitting.config import FitConfig
-from imhead.types import Head, Mesh, Scan
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imhead.api import EditableHead, FittedHead, MorphableModel, fit, load
+    from imhead.errors import InputError
+    from imhead.fitting.config import FitConfig
+    from imhead.types import Head, Mesh, Scan
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,3 +31,23 @@ __all__ = [
     "fit",
     "load",
 ]
+
+_HOMES = {
+    **dict.fromkeys(("EditableHead", "FittedHead", "MorphableModel", "fit", "load"), "imhead.api"),
+    **dict.fromkeys(("Head", "Mesh", "Scan"), "imhead.types"),
+    "FitConfig": "imhead.fitting.config",
+    "InputError": "imhead.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: torch takes seconds, and the command line must be able to stop before."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'imhead' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,16 +15,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from imhead.errors import InputError
+from imhead.errors import InputError, one_line, system_refusal
 from imhead.io.atomic import write_atomically
+from imhead.io.tensor_file import with_metadata
 from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT, REGIONS
+from imhead.surfaces.eyeballs import EYEBALL_NUMBERS
 from imhead.types import Head
 
-MODEL_FORMAT = "imhead-model-1"
-HEAD_FORMAT = "imhead-head-1"
+MODEL_FORMAT = "imhead-model-2"
+HEAD_FORMAT = "imhead-head-2"
 _MAX_BYTES = 256 << 20
+_MAX_LINES = 1000  # of a head's provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ def save_model(net: HeadModel, path: Path, name: str, card: dict[str, Any]) -> s
         "regions": regions_digest(),
         "card": json.dumps(card),
     }
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, with_metadata(save(tensors), metadata))
     return weights_hash(tensors)
 
 
@@ -115,21 +118,21 @@ def load_model(source: str | Path = "default", device: str | torch.device = "cpu
         InputError: no such model, not a safetensors file, or its contents do not match its own config.
     """
     text = str(source)
-    shipped = resources.files("imhead") / "assets" / f"{text}.safetensors"
-    path = Path(str(shipped)) if "/" not in text and shipped.is_file() else Path(text)
+    shipped = {entry.name: entry for entry in (resources.files("imhead") / "assets").iterdir()}
+    path = Path(str(shipped.get(f"{text}.safetensors", text)))
     tensors, metadata = read_tensors(path, "model", MODEL_FORMAT)
     if metadata.get("regions") != regions_digest():
         raise InputError(f"{path}: was made with another table of regions; use the imhead version it came with")
     try:
         config: ModelConfig = model_config_from_dict(json.loads(metadata["config"]))
         card = json.loads(metadata["card"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: its config cannot be read ({error}); get the file again") from error
     net = HeadModel(config)
     check_tensors(path, tensors, {k: tuple(v.shape) for k, v in net.state_dict().items()})
     net.load_state_dict({key: value.float() for key, value in tensors.items()})
     net.eval().requires_grad_(False)
-    return Model(metadata.get("name", path.stem), weights_hash(tensors), net.to(device), card, path)
+    return Model(one_line(metadata.get("name", path.stem), 100), weights_hash(tensors), net.to(device), card, path)
 
 
 def save_head(head: Head, path: Path) -> None:
@@ -138,6 +141,7 @@ def save_head(head: Head, path: Path) -> None:
         "z_id": torch.from_numpy(np.array(head.z_id)),
         "z_exp": torch.from_numpy(np.array(head.z_exp)),
         "offsets": torch.from_numpy(np.array(head.offsets)),
+        "eyes": torch.from_numpy(np.array(head.eyes)),
     }
     metadata = {
         "format": HEAD_FORMAT,
@@ -145,7 +149,7 @@ def save_head(head: Head, path: Path) -> None:
         "model_hash": head.model_hash,
         "provenance": json.dumps(list(head.provenance)),
     }
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, with_metadata(save(tensors), metadata))
 
 
 def load_head(path: Path, model: Model) -> Head:
@@ -168,14 +172,18 @@ def load_head(path: Path, model: Model) -> Head:
             "z_id": (config.identity_size,),
             "z_exp": (config.expression_size,),
             "offsets": (REGION_COUNT, config.region_code_size),
+            "eyes": (2, EYEBALL_NUMBERS),
         },
     )
     try:
-        provenance = tuple(str(line) for line in json.loads(metadata.get("provenance", "[]")))
-    except (ValueError, TypeError) as error:
+        lines = list(json.loads(metadata.get("provenance", "[]")))
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: its provenance cannot be read; get the file again") from error
+    if len(lines) > _MAX_LINES:  # where the head came from, and its latest edits
+        lines = lines[:1] + lines[1 - _MAX_LINES :]
+    provenance = tuple(one_line(line) for line in lines)
     codes = {key: value.float().numpy() for key, value in tensors.items()}
-    return Head(model.name, model.hash, codes["z_id"], codes["z_exp"], codes["offsets"], provenance)
+    return Head(model.name, model.hash, codes["z_id"], codes["z_exp"], codes["offsets"], provenance, codes["eyes"])
 
 
 def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -188,14 +196,21 @@ def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], d
     Raises:
         InputError: no such file, too large, a pickle, damaged, or of another kind.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such {what}; give the path of a .safetensors file")
-    if not path.is_file() or path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty or a folder; give the path of a .safetensors file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise InputError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, so it is no imhead {what}")
-    with path.open("rb") as raw:
-        start = raw.read(9)
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such {what}; give the path of a .safetensors file")
+        if not path.is_file() or path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty or a folder; give the path of a .safetensors file")
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, so it is no imhead {what}")
+        with path.open("rb") as raw:
+            start = raw.read(9)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened {system_refusal(error)}") from error
+    except ValueError as error:  # a null byte, or text that is no file name
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: is no file name; give the path of a .safetensors file") from error
     # a safetensors header is JSON, whose brace follows its length; that length may start like a pickle's mark
     if len(start) == 9 and start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise InputError(f"{path}: is a pickle or zip archive, which can run code; only .safetensors files are opened")
@@ -205,9 +220,15 @@ def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], d
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: damaged or not a safetensors file ({reason}); get the file again") from error
-    if metadata.get("format") != mark:
+    found = metadata.get("format", "")
+    if found != mark and found.rsplit("-", 1)[0] == mark.rsplit("-", 1)[0]:
+        raise InputError(
+            f"{path}: this {what} was written by another version ({found}, not {mark}); make it again with this one, "
+            "a fitted head from its scan"
+        )
+    if found != mark:
         article = "an" if what[0] in "aeiou" else "a"
-        raise InputError(f"{path}: holds {metadata.get('format', 'no format mark')!r}, not {article} {what} ({mark})")
+        raise InputError(f"{path}: holds {found or 'no format mark'!r}, not {article} {what} ({mark})")
     return tensors, metadata
 
 

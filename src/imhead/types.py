@@ -156,11 +156,14 @@ class Head:
     """(39, 64) float32 region offsets, added to the region codes decoded from z_id."""
     provenance: tuple[str, ...] = field(default=())
     """History of the head: one line for its origin, one for each edit."""
+    eyes: FloatArray = field(default_factory=lambda: np.zeros((2, 5), dtype=np.float32))
+    """(2, 5) float32 offsets, mm, added to the eyeballs decoded from z_id (surfaces/eyeballs.py)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))
         object.__setattr__(self, "z_exp", _frozen(self.z_exp, np.float32, (None,), "Head.z_exp"))
         object.__setattr__(self, "offsets", _frozen(self.offsets, np.float32, (None, None), "Head.offsets"))
+        object.__setattr__(self, "eyes", _frozen(self.eyes, np.float32, (2, 5), "Head.eyes"))
 
     def __repr__(self) -> str:
         edited = int(self.offsets.any(axis=1).sum())

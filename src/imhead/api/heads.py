@@ -14,6 +14,17 @@ from typing import Any, Literal
 import numpy as np
 
 from imhead import checkpoint, editing
+from imhead.api.checks import (
+    checked_changes,
+    checked_labels,
+    checked_number,
+    checked_regions,
+    checked_resolution,
+    checked_seed,
+    checked_strength,
+    checked_weights,
+    checked_whole,
+)
 from imhead.checkpoint import Model
 from imhead.editing import Reached, Side
 from imhead.errors import InputError
@@ -24,7 +35,6 @@ from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_names
 from imhead.measure.table import values
 from imhead.measure.volumes import volumes
-from imhead.regions import resolve
 from imhead.rendering.figures import contact_sheet
 from imhead.rendering.shading import shade
 from imhead.reports.comparison import compare_heads
@@ -78,8 +88,10 @@ class EditableHead:
         >>> head.sample("nose", seed=7, strength=1.5)
         EditableHead(default, sample 0 of seed 7, spread 0.8; 1 edit, last left_nostril, ...)
         """
-        chosen = resolve(regions)
-        return self._with(editing.sample(self.model, self.codes, chosen, seed, _checked(strength), mirror))
+        chosen = checked_regions(regions)
+        return self._with(
+            editing.sample(self.model, self.codes, chosen, checked_seed(seed), checked_strength(strength), mirror)
+        )
 
     def take_from(
         self, regions: RegionNames, other: EditableHead, strength: float = 1.0, mirror: bool = False
@@ -89,9 +101,9 @@ class EditableHead:
         >>> head.take_from("mouth", model.sample(seed=8)[0]).codes.provenance[-1]
         'left_mouth_corner, ...: taken from a head (sample 0 of seed 8, spread 0.8), strength 1'
         """
-        chosen = resolve(regions)
+        chosen = checked_regions(regions)
         self._check_model(other)
-        codes = editing.from_other(self.model, self.codes, other.codes, chosen, _checked(strength), mirror)
+        codes = editing.from_other(self.model, self.codes, other.codes, chosen, checked_strength(strength), mirror)
         return self._with(codes)
 
     def blend(
@@ -108,10 +120,13 @@ class EditableHead:
         >>> head.blend("ears", [(first, 0.3), (second, 0.3)]).codes.offsets.shape
         (39, 64)
         """
-        for other, _ in others:
+        pairs = [pair for pair in others if isinstance(pair, tuple) and len(pair) == 2]
+        if not pairs or len(pairs) < len(others):
+            raise InputError("a blend needs at least one other head and its weight, as [(head, 0.5)]")
+        for other, _ in pairs:
             self._check_model(other)
-        mixed = [(other.codes, weight) for other, weight in others]
-        return self._with(editing.blend(self.model, self.codes, mixed, resolve(regions), mirror))
+        mixed = [(other.codes, checked_number("a weight", weight, 0.0, 1.0)) for other, weight in pairs]
+        return self._with(editing.blend(self.model, self.codes, mixed, checked_regions(regions), mirror))
 
     def along(
         self, regions: RegionNames, direction: str | int, strength: float = 1.0, mirror: bool = False
@@ -129,7 +144,9 @@ class EditableHead:
         >>> wider.measure()["alar_width"] > head.measure()["alar_width"]
         True
         """
-        chosen, strength = resolve(regions), _checked(strength)
+        chosen, strength = checked_regions(regions), checked_strength(strength)
+        if not isinstance(direction, str):
+            direction = checked_whole("the direction", direction, 0, self.model.net.config.identity_size - 1)
         if isinstance(direction, str):
             codes = editing.along_word(self.model, self.codes, chosen, direction, strength, mirror)
         else:
@@ -160,7 +177,8 @@ class EditableHead:
         >>> sorted(reached.held)
         ['alar_base_width', 'alar_width', ...]
         """
-        codes, reached = editing.reach_targets(self.model, self.codes, resolve(regions), changes, mirror)
+        chosen, wanted = checked_regions(regions), checked_changes(changes)
+        codes, reached = editing.reach_targets(self.model, self.codes, chosen, wanted, mirror)
         return self._with(codes), reached
 
     def symmetrise(self, regions: RegionNames, side: Side = "average") -> EditableHead:
@@ -169,7 +187,7 @@ class EditableHead:
         >>> head.symmetrise("ears", "left").codes.provenance[-1]
         'left_ear_helix, ...: both sides like the left'
         """
-        return self._with(editing.symmetrised(self.model, self.codes, resolve(regions), side))
+        return self._with(editing.symmetrised(self.model, self.codes, checked_regions(regions), side))
 
     def limit(self, regions: RegionNames, sigma: float = editing.USUAL_SIGMA) -> EditableHead:
         """Bring every region that lies beyond `sigma` standard deviations from the mean back to that distance.
@@ -178,7 +196,8 @@ class EditableHead:
         >>> wild.limit("chin").codes.provenance[-1]
         'chin: within 2 sigma'
         """
-        return self._with(editing.nearest_plausible(self.model, self.codes, resolve(regions), sigma))
+        chosen, most = checked_regions(regions), checked_number("the limit", sigma, 1e-3, 100.0, "2 is usual")
+        return self._with(editing.nearest_plausible(self.model, self.codes, chosen, most))
 
     def edit(
         self, regions: RegionNames, *, strength: float | None = None, mirror: bool | None = None, **kind: Any
@@ -197,7 +216,7 @@ class EditableHead:
         ((name, value),) = given.items()
         method, takes = _EDITS[name]
         options = {key: option for key, option in (("strength", strength), ("mirror", mirror)) if option is not None}
-        for option in options.keys() - takes:
+        for option in sorted(options.keys() - takes):
             raise InputError(f"an edit by {name} has no {option}; leave it out")
         return method(self, regions, value, **options)
 
@@ -217,8 +236,9 @@ class EditableHead:
         >>> head.mesh({"jawOpen": 0.4}, resolution=64)
         Mesh(... vertices, ... faces, extent ...)
         """
+        expression = checked_weights(expression)
         if surface == "volume":
-            return detailed_mesh(self.field(expression).sdf, resolution)
+            return detailed_mesh(self.field(expression).sdf, checked_resolution(resolution))
         if surface != "template":
             raise InputError(f"surface {surface!r} is not known; use volume or template")
         weights = None if expression is None else expression_weights(expression)
@@ -234,7 +254,7 @@ class EditableHead:
         >>> len(morphs.names)
         52
         """
-        template = template_of(self.model)
+        template, expression = template_of(self.model), checked_weights(expression)
         own = arkit_weights(self.model, self.codes.z_exp) if expression is None else expression_weights(expression)
         neutral = template.mesh(self.model, self.codes, expression_weights({}))
         return neutral, template.uv_map, template.morph_targets(own)
@@ -245,7 +265,8 @@ class EditableHead:
         >>> head.field().sdf(np.array([[0.0, 0.0, 300.0]])) > 100.0
         array([ True])
         """
-        code = None if expression is None else expression_code(self.model, expression)
+        weights = checked_weights(expression)
+        code = None if weights is None else expression_code(self.model, weights)
         return HeadField(self.model, self.codes, code)
 
     def landmarks(self) -> dict[str, FloatArray]:
@@ -299,7 +320,8 @@ class EditableHead:
         self._check_model(other)
         return compare_heads(
             self.model, self.codes, other.codes, Path(out),
-            regions=resolve(regions) if regions else (), labels=labels, resolution=resolution,
+            regions=checked_regions(regions) if len(regions) else (), labels=checked_labels(labels),
+            resolution=checked_resolution(resolution),
         )  # fmt: skip
 
     def balls(self, regions: RegionNames) -> list[Ball]:
@@ -309,7 +331,7 @@ class EditableHead:
         [28]
         """
         field = self.field()
-        return [field.ball(region.index) for region in resolve(regions)]
+        return [field.ball(region.index) for region in checked_regions(regions)]
 
     def posed_balls(self, regions: RegionNames) -> list[Ball]:
         """Balls that bound the influence of the regions in the head's own expression, mm.
@@ -318,7 +340,7 @@ class EditableHead:
         4
         """
         field = self.field()
-        return [field.posed_ball(region.index) for region in resolve(regions)]
+        return [field.posed_ball(region.index) for region in checked_regions(regions)]
 
     def save(self, path: str | Path) -> None:
         """Write a head file, which `MorphableModel.open` reads.
@@ -331,6 +353,8 @@ class EditableHead:
         return EditableHead(codes, self.model)
 
     def _check_model(self, other: EditableHead) -> None:
+        if not isinstance(other, EditableHead):
+            raise InputError(f"the other head is {other!r}; open one from its file, or draw one")
         if other.model.hash != self.model.hash:
             raise InputError(
                 f"the other head belongs to model {other.model.name!r} ({other.model.hash}), this one to "
@@ -385,9 +409,3 @@ class FittedHead(EditableHead):
         ['head.ply', 'head.safetensors', 'overlay.ply', 'report.json', 'report.png']
         """
         return write_fit(self.result, self.scan, Path(folder))
-
-
-def _checked(strength: float) -> float:
-    if not np.isfinite(strength) or abs(strength) > 10.0:
-        raise InputError(f"strength {strength:g} is outside -10 to 10; 1 is one standard deviation")
-    return strength

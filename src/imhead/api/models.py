@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from imhead import checkpoint
+from imhead.api.checks import checked_fit, checked_number, checked_seed, checked_whole
 from imhead.api.heads import EditableHead, FittedHead
 from imhead.checkpoint import Model
+from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
 from imhead.fitting.landmarks import Landmarks, landmark_pairs, read_landmarks
@@ -77,6 +80,8 @@ class MorphableModel:
         >>> len(model.sample(3, seed=1))
         3
         """
+        count, seed = checked_whole("the number of heads", count, 1, 100_000), checked_seed(seed)
+        spread = checked_number("the spread", spread, 0.0, 10.0, "1 is that of the identities that the model knows")
         size = self.model.net.config.identity_size
         drawn = np.random.default_rng(seed).normal(0.0, spread, (count, size))
         return [
@@ -119,12 +124,15 @@ class MorphableModel:
             progress: called with the stage and the part done, 0 to 1.
 
         Raises:
-            InputError: the file cannot be read, or no face was found; the message says what to do.
+            InputError: the file cannot be read, no face was found, or a setting is none; the message says what to do.
 
         >>> fitted = model.fit(demo_scan)
         >>> fitted.report()["scan_to_head_mm"]["median"] < 0.3
         True
         """
+        config, known = checked_fit(config), get_args(Units)
+        if units not in known:
+            raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
         found = scan if isinstance(scan, Scan) else read_scan(Path(scan))
         places = read_landmarks(Path(landmarks)) if isinstance(landmarks, str | Path) else landmarks
         pairs = None if places is None else landmark_pairs(places, self.model)

@@ -15,6 +15,7 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM, MODEL_UNIT_MM
 from imhead.fitting.config import FitConfig
+from imhead.fitting.figures import ScanFigures
 from imhead.fitting.fit import FitResult, nose_tip_mm, pose_template
 from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
@@ -65,7 +66,8 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig) -> FitRes
     face = np.linalg.norm(placed - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
     named = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, unknown["weights"].tolist()) if w > 0.005}
     return FitResult(
-        head, mesh, pose, scan_to_head, placed, distance, distance < 3.0, face, named, "mean head", None, 0, steps,
+        head, mesh, pose, scan_to_head, placed, distance, distance < 3.0, face,
+        ScanFigures(distance, distance < 3.0, face), named, "mean head", None, 0, steps,
         time.perf_counter() - began, (*scan.warnings, *pose.warnings),
     )  # fmt: skip
 

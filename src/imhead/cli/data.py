@@ -72,7 +72,10 @@ def info(
         check_sources(opened.manifest, sources)
         cells, labels = [], []
         for identity, expression in spread_rows(opened.identities, opened.manifest.expressions, 24):
-            mesh = posed_mesh(sources.head(identity.shape), opened.expressions[identity.index, expression])
+            mesh = posed_mesh(
+                sources.head(identity.shape, opened.deformation(identity)),
+                opened.expressions[identity.index, expression],
+            )
             cells.append(shade(mesh, "three_quarter" if identity.index % 2 else "front", 320))
             labels.append(f"{identity.source} {identity.index}, expression {expression}")
         contact_sheet(cells, labels, columns=6).save(picture)

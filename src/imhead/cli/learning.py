@@ -42,6 +42,7 @@ def train(
     from imhead.datasets.dataset import open_dataset
     from imhead.training.config import PRESETS, train_config_from_dict
     from imhead.training.encoder import write_encoder
+    from imhead.training.eyes import fit_eye_net
     from imhead.training.learner import rescale_codes
     from imhead.training.loop import train as run_training
     from imhead.training.pictures import save_heads_picture, save_run_model
@@ -71,6 +72,8 @@ def train(
     )
     if heads.of_ict.any():
         rescale_codes(learner, torch.from_numpy(heads.of_ict))
+    left = fit_eye_net(learner, heads.eyes(), heads.sources.mean_eyes)
+    say.print(f"eyeballs: {left:.2f} mm are left of their centres' places")
     card = {"started_from": before.hash} if before else {}
     path = save_run_model(learner, config, out, heads.data.manifest, card)
     offsets = heads.offsets()
@@ -84,17 +87,21 @@ def evaluate(
         str,
         typer.Option(
             "--suite",
-            help="heldout, expressions, single_view, noise, correspondence, identity, specificity, real, real_unseen "
-            "or locality.",
+            help="heldout, expressions, single_view, noise, correspondence, identity, specificity, real, real_unseen, "
+            "hidden or locality.",
         ),
     ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="A folder of scans for real and real_unseen; else a data set. Default: --ict."),
+        typer.Option("--data", help="A folder of scans for real, real_unseen, hidden; or a data set. Default: --ict."),
     ] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
     halves: Annotated[int, typer.Option(min=1, help="Random halves of each real scan, for real_unseen.")] = 10,
+    discs: Annotated[int, typer.Option(min=1, help="Discs of each radius cut from each scan, for hidden.")] = 10,
+    rim_residuals: Annotated[
+        bool, typer.Option("--rim-residuals", help="For hidden: our fit also with its residuals at the rim carried in.")
+    ] = False,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
     refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Or score the encoder's first guess.")] = True,
     baselines: Annotated[bool, typer.Option("--baselines", help="Linear models on the same scans, too.")] = False,
@@ -114,7 +121,7 @@ def evaluate(
     found = data or (None if suite in OF_SCANS else ict)
     given = EvalData(found, ict, lambda manifest: sources_of(manifest, ict, anny))
     fit = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
-    config = EvalConfig(heads, turns, halves, baselines, processes, fit)
+    config = EvalConfig(heads, turns, halves, discs, rim_residuals, baselines, processes, fit)
     rows = suite_rows(suite, load(model, device).model, given, config, say.print)
     if as_json:
         print_json({"rows": rows})

@@ -33,6 +33,7 @@ from imhead.datasets.manifest import (
 from imhead.datasets.recipe import Recipe, demographics, draw_identities
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
+from imhead.sources.deformations import Deformation
 from imhead.sources.expressions import draw_expressions
 from imhead.types import FloatArray
 
@@ -55,6 +56,11 @@ class DataSet:
     def split(self, name: str) -> tuple[Identity, ...]:
         """The identities of one of `SPLITS`, in order."""
         return tuple(identity for identity in self.identities if identity.split == name)
+
+    def deformation(self, identity: Identity) -> Deformation | None:
+        """The smooth deformation of one of its heads; None if its recipe has none."""
+        config = self.manifest.deformation
+        return None if config is None else Deformation(identity.seed, config)
 
 
 def build_dataset(recipe: Recipe, sources: OpenSources, folder: Path) -> Manifest:

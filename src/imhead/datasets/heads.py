@@ -16,7 +16,10 @@ from imhead.sources.anny import AnnyModel, Person, array_digest
 from imhead.sources.anny_arrays import open_anny
 from imhead.sources.anny_to_ict import AnnyToIct, read_anny_to_ict
 from imhead.sources.compose import Composition, composed_offsets, group_masks
+from imhead.sources.deformations import Deformation, displacements
 from imhead.sources.ict import IctModel, read_ict
+from imhead.surfaces.eyeballs import fitted_eyes
+from imhead.surfaces.lids import Lids
 from imhead.types import FloatArray, IntArray, Mesh
 
 
@@ -52,12 +55,37 @@ class SourceHead:
     """The closed surfaces; the head is their union."""
     neutral: FloatArray
     """(V, 3) float32: lips shut, eyes open."""
+    eyes: FloatArray
+    """(2, 5) left and right eyeball (surfaces/eyeballs.py); no expression moves them."""
     canonical: FloatArray
     """(V, 3) float32 in the canonical pose: lips apart. Vertices correspond to those of `neutral` and `posed`."""
     posed: Callable[[FloatArray], FloatArray]
     """(52,) ARKit weights → (V, 3) float32."""
     registered: Callable[[FloatArray], FloatArray]
     """Vertices (V, 3) of this head, in any pose → the same head on ICT's topology, (W, 3) float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Anatomy:
+    """Eyeballs and lids of a source's topology."""
+
+    balls: tuple[IntArray, IntArray]
+    """Vertices of the left and of the right eyeball."""
+    mean_eyes: FloatArray
+    """(2, 5) eyeballs of the neutral mean head."""
+    lids: Lids
+    """Its lids."""
+
+    @classmethod
+    def of(cls, source: HeadSource) -> _Anatomy:
+        ball = np.unique(source.eye_faces)
+        balls = ball[source.mean[ball, 0] > 0.0], ball[source.mean[ball, 0] <= 0.0]
+        eyes = fitted_eyes(source.mean[balls[0]], source.mean[balls[1]])
+        return cls(balls, eyes, Lids.of(source.mean, np.unique(source.skin_faces), eyes))
+
+    def eyes(self, vertices: FloatArray) -> FloatArray:
+        """(2, 5) eyeballs of a head (V, 3)."""
+        return fitted_eyes(vertices[self.balls[0]], vertices[self.balls[1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +104,11 @@ class OpenSources:
     @cached_property
     def _places(self) -> AnnyToIct:
         return read_anny_to_ict(self._require_anny())
+
+    @cached_property
+    def _anatomy(self) -> dict[str, _Anatomy]:
+        opened = {"ict": self.ict, "anny": self.anny}
+        return {name: _Anatomy.of(source) for name, source in opened.items() if source is not None}
 
     @cached_property
     def _ict_digest(self) -> str:
@@ -100,27 +133,59 @@ class OpenSources:
         """
         return self._require_anny().digest if name == "anny" else self._ict_digest
 
-    def head(self, shape: Composition | Person) -> SourceHead:
-        """The head of one identity, from its `shape`.
+    @property
+    def mean_eyes(self) -> FloatArray:
+        """(2, 5) the eyeballs of ICT's mean head, mm."""
+        self._require_ict()
+        return self._anatomy["ict"].mean_eyes
+
+    def head(self, shape: Composition | Person, deformation: Deformation | None = None) -> SourceHead:
+        """The head of one identity, from its `shape`, and with the deformation, if one is given.
 
         Raises:
             InputError: its source is not open.
         """
         if isinstance(shape, Person):
             anny = self._require_anny()
-            neutral = anny.neutral(shape)
-            return SourceHead(
-                anny,
-                neutral,
-                anny.canonical(neutral),
-                lambda w: anny.posed(neutral, w),
-                lambda v: self._places.carried(v),
-            )
+            base, anatomy = anny.neutral(shape), self._anatomy["anny"]
+            if deformation is not None:
+                base = base + displacements(anny.mean, anatomy.mean_eyes, deformation)
+            # opened when first asked for: most callers need no other topology
+            return _with_lids(anny, base, anatomy, anny.canonical, anny.posed, lambda v: self._places.carried(v))
         ict = self._require_ict()
-        base = ict.mean + composed_offsets(ict, self._masks, shape)
-        return SourceHead(
-            ict, base, base + ict.canonical_offset, lambda w: base + ict.expression_offsets(w), np.asarray
+        base, anatomy = ict.mean + composed_offsets(ict, self._masks, shape), self._anatomy["ict"]
+        if deformation is not None:
+            base = base + displacements(ict.mean, anatomy.mean_eyes, deformation)
+        return _with_lids(
+            ict,
+            base,
+            anatomy,
+            lambda n: n + ict.canonical_offset,
+            lambda n, w: n + ict.expression_offsets(w),
+            np.asarray,
         )
+
+
+def _with_lids(
+    source: HeadSource,
+    base: FloatArray,
+    anatomy: _Anatomy,
+    canonical: Callable[[FloatArray], FloatArray],
+    posed: Callable[[FloatArray, FloatArray], FloatArray],
+    registered: Callable[[FloatArray], FloatArray],
+) -> SourceHead:
+    """The head with neutral vertices `base` (V, 3): in every pose its lids lie on its eyeballs, which do not move."""
+    eyes = anatomy.eyes(base)
+    ball = np.concatenate(anatomy.balls)
+
+    def on_eyes(vertices: FloatArray) -> FloatArray:
+        placed = anatomy.lids.on_eyes(vertices, eyes)
+        placed[ball] = base[ball]
+        return placed.astype(np.float32)
+
+    return SourceHead(
+        source, on_eyes(base), eyes, on_eyes(canonical(base)), lambda w: on_eyes(posed(base, w)), registered
+    )
 
 
 def posed_mesh(head: SourceHead, weights: FloatArray) -> Mesh:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from imhead.errors import InputError
+from imhead.sources.deformations import DeformationConfig
 
-DATA_FORMAT = "imhead-data-1"
+DATA_FORMAT = "imhead-data-2"
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "heldout")
 """Files store the index into this tuple."""
@@ -64,6 +65,15 @@ class Manifest:
         """The text of the manifest's file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
+    @property
+    def deformation(self) -> DeformationConfig | None:
+        """How the smooth deformations of its heads were drawn; None for none."""
+        settings = self.recipe["deformation"]
+        if settings is None:
+            return None
+        known = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        return DeformationConfig(**dict[str, Any](known))
+
     def source(self, name: str) -> SourceRecord:
         """The record of one of its sources."""
         return next(record for record in self.sources if record.name == name)
@@ -95,6 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _check(manifest: Manifest) -> None:
+    _ = manifest.deformation  # raises if its settings are damaged
     kinds = {"seed": int, "identities": int, "expressions": int, "recipe": dict, "splits": dict, "files": dict}
     for field in fields(manifest):
         kind = kinds.get(field.name)

@@ -14,6 +14,7 @@ from imhead.errors import InputError
 from imhead.sources.anny import PHENOTYPES, AnnyModel, Person
 from imhead.sources.anny_people import draw_person
 from imhead.sources.compose import ComposeConfig, Composition, draw_composition
+from imhead.sources.deformations import DeformationConfig
 
 HELD_OUT_SEED = 1_000_000
 """Identity seeds from this up to twice this are held out; see `identity_seed`."""
@@ -40,6 +41,8 @@ class Recipe:
     """Share of the identities that are held out from training."""
     compose: ComposeConfig = field(default_factory=lambda: ComposeConfig(composed_fraction=1.0))
     """How heads of source `compose` are drawn; a head of `ict` has one parent only."""
+    deformation: DeformationConfig | None = field(default_factory=DeformationConfig)
+    """How the smooth deformations of all heads are drawn; None for none."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.shares) - set(SOURCES))

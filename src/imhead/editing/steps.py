@@ -12,7 +12,8 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
-from imhead.regions import REGIONS, Region
+from imhead.isosurface.field import eyes_of
+from imhead.regions import REGIONS, Region, groups
 from imhead.types import FloatArray, Head
 
 _NEIGHBOUR_SIGMA = 0.5  # how far the other regions may drift in a conditioned draw, standard deviations
@@ -75,7 +76,8 @@ def from_other(model: Model, head: Head, other: Head, regions: Regions, strength
     """Take the regions from another head; `strength` 0.5 goes half way."""
     delta = strength * (region_codes(model, other) - region_codes(model, head))[region_rows(regions)]
     what = f"taken from a head ({_origin(other)}), strength {strength:g}"
-    return stepped(model, head, regions, delta, mirror, what)
+    taken = stepped(model, head, regions, delta, mirror, what)
+    return with_eyes_moved(taken, regions, strength * (eyes_of(model, other) - eyes_of(model, head)), mirror)
 
 
 def blend(
@@ -98,7 +100,25 @@ def blend(
     own = region_codes(model, head)[region_rows(regions)]
     delta = sum(weight * (region_codes(model, other)[region_rows(regions)] - own) for other, weight in others)
     sources = ", ".join(f"{weight:g} of {_origin(other)}" for other, weight in others)
-    return stepped(model, head, regions, np.asarray(delta), mirror, f"blended: {sources}")
+    blended = stepped(model, head, regions, np.asarray(delta), mirror, f"blended: {sources}")
+    own_eyes = eyes_of(model, head)
+    moved = sum(weight * (eyes_of(model, other) - own_eyes) for other, weight in others)
+    return with_eyes_moved(blended, regions, np.asarray(moved), mirror)
+
+
+def with_eyes_moved(head: Head, regions: Regions, change: FloatArray, mirror: bool) -> Head:
+    """The head with changes (2, 5) of those eyeballs whose whole eye group is among the regions; others stay.
+
+    With `mirror`, an eyeball whose group is not among them follows the other one.
+    """
+    chosen = {region.name for region in regions}
+    whole = [chosen >= set(groups()[f"{side}_eye"]) for side in ("left", "right")]
+    if not any(whole):
+        return head
+    moved = np.array([change[side] if whole[side] else np.zeros_like(change[side]) for side in range(2)])
+    if mirror and whole[0] != whole[1]:
+        moved[:] = change[0] if whole[0] else change[1]
+    return replace(head, eyes=head.eyes + moved)
 
 
 def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirror: bool, what: str) -> Head:

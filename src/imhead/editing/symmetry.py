@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from imhead.checkpoint import Model
-from imhead.editing.steps import Regions, region_codes, region_rows, stepped, with_mirrors
+from imhead.editing.steps import Regions, region_codes, region_rows, stepped, with_eyes_moved, with_mirrors
 from imhead.errors import InputError
+from imhead.isosurface.field import eyes_of
 from imhead.regions import MIRROR, SIDE
 from imhead.types import Head
 
@@ -25,6 +26,7 @@ def mirrored(model: Model, head: Head) -> Head:
         head,
         z_id=z_id.numpy(),
         offsets=offsets.numpy(),
+        eyes=head.eyes[::-1],
         z_exp=np.zeros_like(head.z_exp),
         provenance=(*head.provenance, "mirrored"),
     )
@@ -50,4 +52,7 @@ def symmetrised(model: Model, head: Head, regions: Regions, side: Side) -> Head:
         wanted[leading == SIDE] = codes[leading == SIDE]
         wanted[-leading == SIDE] = image[-leading == SIDE]
     what = "both sides like their mean" if side == "average" else f"both sides like the {side}"
-    return stepped(model, head, both, (wanted - codes)[region_rows(both)], False, what)
+    alike = stepped(model, head, both, (wanted - codes)[region_rows(both)], False, what)
+    eyes = eyes_of(model, head)
+    leading_eyes = {"left": eyes[:1], "right": eyes[1:], "average": eyes.mean(axis=0, keepdims=True)}[side]
+    return with_eyes_moved(alike, both, leading_eyes - eyes, False)

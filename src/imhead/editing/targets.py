@@ -39,6 +39,9 @@ _SOFT_MM = 1.0
 _STEPS = 20
 _UNMOVED = 1e-6  # a measurement that moves less per standard deviation does not depend on the region
 _NEAREST_STEP = 0.05  # mm or degrees
+_LARGEST_CHANGE = 500.0  # mm or degrees: more than a head
+_HALVINGS = 14  # of that change, down to the nearest step
+_RETREATS = 20  # of 0.1 mm or degrees each
 _LEAST_CHANGE = 1e-3  # mm or degrees: smaller changes are not reported
 _MARGIN_MM = 20.0  # beyond a ball: heads' keypoints move with their codes
 
@@ -111,8 +114,8 @@ def reach_targets(
             reaches; then the message names the nearest reachable one.
     """
     for name, change in changes.items():
-        if not np.isfinite(change):
-            raise InputError(f"{name}: a change of {change} is not a number")
+        if not abs(change) <= _LARGEST_CHANGE:
+            raise InputError(f"{name}: a change of {change:g} is no change of a head; give a smaller number")
         if measurement(name) not in MEASUREMENTS:
             raise InputError(f"{name} is a volume, which is measured but not aimed at; choose a distance or an angle")
     problem = _problem(model, head, regions, tuple(measurement(name) for name in changes), mirror)
@@ -183,7 +186,10 @@ def _solve(problem: _Problem, wanted: FloatArray) -> FloatArray | None:
         g = soft.T @ (soft @ u - (_values(problem.soft, points) - soft_start)) / _SOFT_MM**2
         system = np.block([[h, hard.T], [hard, -1e-9 * np.eye(len(hard))]])
         before = u
-        u = np.linalg.solve(system, np.concatenate([g, missing + hard @ u]))[: len(u)]
+        try:
+            u = np.linalg.solve(system, np.concatenate([g, missing + hard @ u]))[: len(u)]
+        except np.linalg.LinAlgError:
+            return None
         if not np.isfinite(u).all() or _sigma_along(problem, u) > 2.0 * LIMIT_SIGMA:
             return None
         points = problem.landmarks(u)
@@ -216,14 +222,20 @@ def _sigma_along(problem: _Problem, u: FloatArray) -> float:
 def _nearest_reachable(problem: _Problem, wanted: FloatArray) -> str:
     """The message for a change that is out of reach: the nearest value that can be reached."""
     low, high = 0.0, 1.0
-    while (high - low) * np.abs(wanted).max() > _NEAREST_STEP:
+    for _ in range(_HALVINGS):
+        if (high - low) * np.abs(wanted).max() <= _NEAREST_STEP:
+            break
         middle = 0.5 * (low + high)
         low, high = (low, middle) if _solve(problem, middle * wanted) is None else (middle, high)
     reached = np.trunc(10.0 * low * wanted) / 10.0
     # the value named must be reachable itself: at the edge, a rounded step can fail where a finer one succeeds
-    while reached.any() and _solve(problem, reached) is None:
+    for _ in range(_RETREATS):
+        if not reached.any() or _solve(problem, reached) is not None:
+            break
         low -= 0.1 / np.abs(wanted).max()
         reached = np.trunc(10.0 * max(low, 0.0) * wanted) / 10.0
+    else:
+        reached = np.zeros_like(wanted)
     start = _values(problem.hard, problem.start)
     told = []
     for m, before, change, nearest in zip(problem.hard, start, wanted, reached):

@@ -23,6 +23,7 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.encoding.features import basis_features
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
+from imhead.io.tensor_file import with_metadata
 from imhead.model.local_nets import silu
 from imhead.surfaces.transforms import matrix_of, transform_points
 from imhead.types import FloatArray
@@ -113,7 +114,7 @@ def save_encoder(encoder: ScanEncoder, model_hash: str, path: Path) -> None:
     }
     sizes = {"M": len(encoder.basis), "width": encoder.out.in_features, "depth": len(encoder.layers)}
     metadata = {"format": ENCODER_FORMAT, "model_hash": model_hash, "sizes": json.dumps(sizes)}
-    write_atomically(path, save(tensors, metadata))
+    write_atomically(path, with_metadata(save(tensors), metadata))
 
 
 def load_encoder(path: Path, model: Model) -> ScanEncoder:

@@ -19,6 +19,7 @@ from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.anny import Person
 from imhead.sources.compose import ComposeConfig, Composition, draw_composition
+from imhead.sources.deformations import Deformation
 from imhead.sources.expressions import draw_expressions
 from imhead.sources.ict import IctModel
 from imhead.surfaces.metrics import SurfaceMetrics, surface_metrics
@@ -51,6 +52,8 @@ class CaseKind:
     """One noisy frontal view instead of points all over the head."""
     noise_mm: float = 0.0
     """Standard deviation of Gaussian noise added to every coordinate."""
+    points: int = POINTS
+    """Scan points, unless it is a single view."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +96,8 @@ class HeldOutSource:
 
     sources: OpenSources
     """The open sources; ICT is among them, since all heads are carried to its topology."""
-    shape: Callable[[int], Composition | Person]
-    """Parameters of held-out identity `index`."""
+    identity: Callable[[int], tuple[Composition | Person, Deformation | None]]
+    """Parameters of held-out identity `index`, and its smooth deformation, if it has one."""
     visible: dict[int, BoolArray]
     """`id` of a source → (F,) bool: faces of its neutral mean head that a scanner can see."""
     count: int | None = None
@@ -105,7 +108,7 @@ class HeldOutSource:
         """Any number of composed heads, one for each held-out seed."""
         sources = OpenSources(ict)
         composed = ComposeConfig(composed_fraction=1.0)
-        return cls(sources, lambda index: draw_composition(HELD_OUT_SEED + index, composed), _visible(sources))
+        return cls(sources, lambda index: (draw_composition(HELD_OUT_SEED + index, composed), None), _visible(sources))
 
     @classmethod
     def of_dataset(cls, data: DataSet, sources: OpenSources) -> HeldOutSource:
@@ -118,7 +121,11 @@ class HeldOutSource:
         if sources.ict is None:
             raise InputError("evaluation carries all heads to the topology of ICT-FaceKit; name its path with --ict")
         identities = data.split("heldout")
-        return cls(sources, lambda index: identities[index].shape, _visible(sources), len(identities))
+
+        def identity(index: int) -> tuple[Composition | Person, Deformation | None]:
+            return identities[index].shape, data.deformation(identities[index])
+
+        return cls(sources, identity, _visible(sources), len(identities))
 
     @property
     def ict(self) -> IctModel:
@@ -128,7 +135,7 @@ class HeldOutSource:
 
     def head(self, index: int) -> SourceHead:
         """Held-out identity `index`."""
-        return self.sources.head(self.shape(index))
+        return self.sources.head(*self.identity(index))
 
     def seen_faces(self) -> IntArray:
         """(G, 3) faces of ICT that a scanner can see."""
@@ -160,7 +167,7 @@ def _inside_mouth(source: HeadSource) -> BoolArray:
 
 
 def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> HeldOut:
-    """Held-out head `index` and its scan: 5 000 points without normals, or a single view, in random pose and unit."""
+    """Held-out head `index` and its scan: points without normals, or a single view, in random pose and unit."""
     ict, head = source.ict, source.head(index)
     origin = "ict" if head.source is ict else "anny"
     vertices = head.neutral
@@ -177,7 +184,7 @@ def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> 
     if kind.single_view:
         view = virtual_scan(truth, _SINGLE_VIEW, rng, name)
         return HeldOut(truth, visible, registered, keypoints, tip, view.scan, view.head_to_scan, origin)
-    points, _ = sample_visible(truth, POINTS, rng, visible=visible)
+    points, _ = sample_visible(truth, kind.points, rng, visible=visible)
     matrix, placed = random_similarity(points + kind.noise_mm * rng.normal(size=points.shape), rng)
     return HeldOut(truth, visible, registered, keypoints, tip, Scan(name, placed), matrix, origin)
 

@@ -15,17 +15,20 @@ from imhead.evaluation.accuracy import SUITES, accuracy_suite, linear_baselines,
 from imhead.evaluation.cases import HeldOutSource
 from imhead.evaluation.codes import identity_suite, specificity_suite
 from imhead.evaluation.correspondence import correspondence_suite
+from imhead.evaluation.hidden import held_out_scans, hidden_suite, real_scans
+from imhead.evaluation.linear import LinearHeads
 from imhead.evaluation.locality import locality_suite
 from imhead.evaluation.real import real_suite
 from imhead.evaluation.runner import CaseRunner, Row
-from imhead.evaluation.unseen import ict_heads, unseen_suite
+from imhead.evaluation.unseen import ict_heads, linear_competitor, unseen_suite
 from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import pose_template
 from imhead.sources.ict import read_ict
 from imhead.training.population import TrainingHeads
 
 OF_SCANS = ("real", "real_unseen")
 """Suites of a folder of scans."""
-NAMES = (*SUITES, "correspondence", "identity", "specificity", *OF_SCANS, "locality")
+NAMES = (*SUITES, "correspondence", "identity", "specificity", *OF_SCANS, "hidden", "locality")
 """All suites."""
 
 
@@ -39,6 +42,10 @@ class EvalConfig:
     """Random poses and units of each real scan."""
     halves: int = 10
     """Random splits of each real scan into a half that is fitted and a half that is scored."""
+    discs: int = 10
+    """Discs of each radius that are cut from each scan."""
+    rim_residuals: bool = False
+    """Score hidden parts also with what our fit leaves over at the rim, carried into them."""
     baselines: bool = False
     """Fit linear models to the same scans, too."""
     processes: int = 2
@@ -91,14 +98,30 @@ def suite_rows(
     if suite == "real":
         return real_suite(model, data.path, config.turns, config.fit, runner)
     if suite == "real_unseen":
-        if data.ict is None:
-            raise InputError(
-                "suite real_unseen compares with the linear model of ICT-FaceKit; name its path with --ict"
-            )
-        ict = read_ict(data.ict)
-        baseline = ict_heads(ict, HeldOutSource.composed(ict).seen_faces())
-        return unseen_suite(model, baseline, data.path, config.halves, config.fit, runner)
+        return unseen_suite(model, _ict_baseline(suite, data.ict), data.path, config.halves, config.fit, runner)
+    if suite == "hidden":
+        return _hidden_rows(model, data.path, data, config, runner)
     return _held_out_rows(suite, model, data.path, data.open_sources, config, runner)
+
+
+def _ict_baseline(suite: str, ict_path: Path | None) -> LinearHeads:
+    if ict_path is None:
+        raise InputError(f"suite {suite} compares with the linear model of ICT-FaceKit; name its path with --ict")
+    ict = read_ict(ict_path)
+    return ict_heads(ict, HeldOutSource.composed(ict).seen_faces())
+
+
+def _hidden_rows(model: Model, path: Path, data: EvalData, config: EvalConfig, runner: CaseRunner) -> list[Row]:
+    """Rows of suite `hidden`: of held-out heads if the data is a data set or ICT-FaceKit, else of a folder of scans."""
+    template = pose_template(model)
+    linear = linear_competitor(_ict_baseline("hidden", data.ict), template, config.fit)
+    if path == data.ict or (path / MANIFEST).is_file():
+        source, _ = _held_out(path, data.open_sources)
+        scans = held_out_scans(source, min(config.heads, source.count or config.heads))
+    else:
+        scans = real_scans(path, linear, template.nose_tip_mm)
+    own = [own_competitor(model, replace(config.fit, detail=d)) for d in (True, False) if d <= config.fit.detail]
+    return hidden_suite(own, linear, scans, config.discs, runner, rim_residuals=config.rim_residuals)
 
 
 def _held_out_rows(

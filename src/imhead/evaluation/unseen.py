@@ -30,8 +30,10 @@ from imhead.surfaces.transforms import transform_points
 from imhead.surfaces.visibility import visible_faces
 from imhead.types import BoolArray, IntArray, Mesh, Scan
 
-_EXPLAINED_MM = 3.0  # points farther from the linear fit are hair, clothes or noise
-_BASELINE = "ict_linear"
+EXPLAINED_MM = 3.0
+"""Points farther from the linear fit are hair, clothes or noise."""
+ICT_LINEAR = "ict_linear"
+"""Name of ICT-FaceKit's own linear model in the rows."""
 
 
 def split_points(scan: Scan, seed: int, draw: int = 0) -> tuple[Scan, IntArray]:
@@ -59,6 +61,11 @@ def ict_heads(ict: IctModel, seen_faces: IntArray) -> LinearHeads:
     return LinearHeads(ict.mean.astype(np.float64), faces, seen_faces, ict.identity, ict.expressions)
 
 
+def linear_competitor(baseline: LinearHeads, template: PoseTemplate, config: FitConfig) -> Competitor:
+    """ICT-FaceKit's own linear model, fitted from the same pose with the same priors."""
+    return Competitor(ICT_LINEAR, len(baseline.identity), lambda scan: fit_linear(scan, baseline, template, config))
+
+
 def unseen_suite(
     model: Model, baseline: LinearHeads, folder: Path, draws: int, config: FitConfig, runner: CaseRunner
 ) -> list[Row]:
@@ -74,7 +81,7 @@ def unseen_suite(
     competitors = [
         own_competitor(model, replace(config, detail=False)),
         own_competitor(model, config),
-        Competitor(_BASELINE, len(baseline.identity), lambda scan: fit_linear(scan, baseline, template, config)),
+        linear_competitor(baseline, template, config),
     ]
     work = partial(_case, competitors, template, scans, [visible_points(scan) for scan in scans], draws)
     cases = runner.run(work, len(scans) * draws)
@@ -98,11 +105,11 @@ def _case(
         fits = {competitor.name: competitor.fit(scan) for competitor in competitors}
     except InputError as error:
         return about | {"refused": str(error)}
-    linear = fits[_BASELINE]
+    linear = fits[ICT_LINEAR]
     points = scans[which].points[unseen]
     placed = transform_points(linear.scan_to_head, points)
     near = np.linalg.norm(placed - template.nose_tip_mm, axis=1) < FACE_RADIUS_MM
-    near[near] = point_to_surface(placed[near], linear.mesh)[0] < _EXPLAINED_MM
+    near[near] = point_to_surface(placed[near], linear.mesh)[0] < EXPLAINED_MM
     seen = visible[which][unseen][near]
     figures: Row = {}
     for name, fit in fits.items():

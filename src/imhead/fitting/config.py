@@ -49,6 +49,9 @@ class FitConfig:
     """Largest depth that a held middle of a wall keeps."""
     lip_depth_mm: float = 0.05
     """Depth that a held middle between two shut lips keeps."""
+    unseen_share: float = 1.0
+    """Weight of an unseen place at which the residuals of the rim expect the surface, over that of a scan point of the
+    same spread; 0 leaves what the scan does not show to the codes alone."""
     settled: float = 2.0
     """A stage (the wide scales, the narrowest, the offsets) ends after a step at its narrowest scale that is predicted
     to lower the negative log posterior by less than this: four unknowns gain as much by chance."""

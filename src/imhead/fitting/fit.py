@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import igl
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,22 +19,24 @@ from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_R
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
-from imhead.fitting.gauss_newton import FitState, apply_motion, gauss_newton_step
+from imhead.fitting.eyes import settled_eyes
+from imhead.fitting.figures import ScanFigures, explained_points, scan_figures
+from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion, gauss_newton_step
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
 from imhead.fitting.pose import PoseResult, PoseTemplate, Units, find_pose
+from imhead.fitting.unseen import carried_into_unseen
 from imhead.fitting.walls import ThinPlaces, thin_places
 from imhead.isosurface.creases import detailed_mesh
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.handles import handles_by_region
 from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
-from imhead.surfaces.properties import face_cross
 from imhead.surfaces.transforms import transform_directions, transform_points
+from imhead.template.surface import has_template
 from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
 
 InitialGuess = Literal["encoder", "mean head"]
-_EXPLAINED_MM = 3.0
 _MAX_REPEATS = 2  # of the offsets, with pierced walls held
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
@@ -60,6 +61,8 @@ class FitResult:
     """(N,) bool: scan points within 3 mm of the surface, on its side; the rest is hair, clothes, stand or noise."""
     face: BoolArray
     """(N,) bool: scan points on the face."""
+    figures: ScanFigures
+    """The same by area, without what no scanner sees from outside and without the eyes: the report's figures."""
     expression: dict[str, float]
     """ARKit weights, the non-zero ones."""
     start: InitialGuess
@@ -81,9 +84,7 @@ class FitResult:
         """The fit's figures, as written to report.json."""
         z = np.asarray(self.head.z_id)
         return {
-            "scan_to_head_mm": _distance_summary(self.distance_mm[self.explained]),
-            "scan_to_head_face_mm": _distance_summary(self.distance_mm[self.explained & self.face]),
-            "explained_fraction": float(self.explained.mean()),
+            **self.figures.summary(),
             "face_points": int((self.explained & self.face).sum()),
             "units": self.pose.units,
             "pose": self.scan_to_head.tolist(),
@@ -98,17 +99,6 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
         }
-
-
-def _distance_summary(distance: FloatArray) -> dict[str, float | None]:
-    """Median, mean and 90th percentile of distances (N,); None of no distances."""
-    if not len(distance):
-        return {"median": None, "mean": None, "p90": None}
-    return {
-        "median": float(np.median(distance)),
-        "mean": float(distance.mean()),
-        "p90": float(np.percentile(distance, 90)),
-    }
 
 
 def nose_tip_mm(mesh: Mesh, field: HeadField) -> FloatArray:
@@ -164,18 +154,22 @@ def fit_scan(
     state, iterations = _optimized(model, state, config, progress)
     progress("mesh", 0.8)
     head = _head(model, state.codes, scan.name)
-    field = HeadField(model, head)
-    mesh = detailed_mesh(field.sdf, config.resolution)
     scan_to_head = state.motion @ pose.scan_to_head
     points = transform_points(scan_to_head, scan.points)
-    distance, explained = _explained(scan, scan_to_head, points, mesh)
-    face = np.linalg.norm(points - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM
+    head = replace(head, eyes=settled_eyes(model, head, points))
+    field = HeadField(model, head)
+    mesh = detailed_mesh(field.sdf, config.resolution)
+    own_normals = None if scan.normals is None else transform_directions(scan_to_head, scan.normals)
+    distance, explained = explained_points(points, own_normals, mesh)
+    tip = nose_tip_mm(mesh, field)
+    face = np.linalg.norm(points - tip, axis=1) < FACE_RADIUS_MM
+    figures = scan_figures(scan, samples, normals, scan_to_head, mesh, field.eyes, tip, FACE_RADIUS_MM)
     handles, handle_warnings = _handles(mesh)
-    warnings = (*scan.warnings, *pose.warnings, *_fit_warnings(head, explained, face, distance), *handle_warnings)
+    warnings = (*handle_warnings, *scan.warnings, *pose.warnings, *_fit_warnings(head, figures))
     expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, state.codes.weights.tolist()) if w > 0.005}
     return FitResult(
-        head, mesh, pose, scan_to_head, points, distance, explained, face, expression, start, start_distance, handles,
-        iterations, time.perf_counter() - began, warnings,
+        head, mesh, pose, scan_to_head, points, distance, explained, face, figures, expression, start, start_distance,
+        handles, iterations, time.perf_counter() - began, warnings,
     )  # fmt: skip
 
 
@@ -252,7 +246,21 @@ def _optimized(
             # some walls are pierced: the offsets are fitted again, and the walls near them are held
             thin = torn
             state = _after_stage(model, before, scales, thin, config, lambda: show(True))
+        expected = _expected_unseen(model, state, config)
+        if expected is not None:
+            state = _after_stage(model, state, scales[-2:], thin, config, lambda: show(True), expected)
     return state, done
+
+
+def _expected_unseen(model: Model, state: FitState, config: FitConfig) -> HeadPlaces | None:
+    """What the rim of the scan says of the part that it does not show."""
+    if config.unseen_share == 0.0 or not has_template(model):
+        return None
+    points = apply_motion(state.points, state.motion)
+    residual = pair_jacobian(model.net, state.codes, points).sdf_mm
+    noise = independent_noise_mm(residual[: len(state.neighbour)], state.neighbour)
+    placed, found = points.double().cpu().numpy(), residual.double().cpu().numpy()
+    return carried_into_unseen(model, state.codes, placed, found, noise, config)
 
 
 def _after_stage(
@@ -262,11 +270,17 @@ def _after_stage(
     thin: ThinPlaces | None,
     config: FitConfig,
     show_step: Callable[[], None],
+    expected: HeadPlaces | None = None,
 ) -> FitState:
-    """The state after a stage, on offsets where `thin` is given. It ends early once a step promises little."""
+    """The state after a stage, on offsets where `thin` is given. It ends early once a step promises little.
+
+    Args:
+        expected: places of the surface that the scan does not show.
+    """
     for scale in scales:
         held = None if thin is None else thin.to_hold(model, state.codes, config)
-        state = gauss_newton_step(model.net, state, scale, thin is not None, config, held)
+        places = HeadPlaces.joined([held, expected])
+        state = gauss_newton_step(model.net, state, scale, thin is not None, config, places)
         show_step()
         if scale == scales[-1] and state.predicted_decrease < config.settled:
             break
@@ -296,19 +310,6 @@ def _head(model: Model, codes: Codes, scan_name: str) -> Head:
     return Head(model.name, model.hash, z_id, z_exp, offsets, (f"fitted to {scan_name}",))
 
 
-def _explained(scan: Scan, scan_to_head: FloatArray, points: FloatArray, mesh: Mesh) -> tuple[FloatArray, BoolArray]:
-    """Distance (N,) of the placed scan points (N, 3) to the mesh, and whether (N,) it explains them."""
-    squared, nearest, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
-    distance = np.sqrt(np.maximum(squared, 0.0))
-    explained = distance < _EXPLAINED_MM
-    if scan.normals is not None:
-        surface = face_cross(mesh.vertices, mesh.faces[nearest])
-        cosine = np.einsum("nc,nc->n", surface, transform_directions(scan_to_head, scan.normals))
-        # the normals of an inside-out scan all point inwards; the majority decides on the sign
-        explained &= (cosine if np.median(cosine) >= 0 else -cosine) > 0.0
-    return distance, explained
-
-
 def _handles(mesh: Mesh) -> tuple[int | None, tuple[str, ...]]:
     """The number of handles of the mesh, and a warning if there are some or they cannot be counted."""
     try:
@@ -321,8 +322,9 @@ def _handles(mesh: Mesh) -> tuple[int | None, tuple[str, ...]]:
     return count, (f"the surface has {holes} (near {', '.join(regions)}); look there, or try --no-detail",)
 
 
-def _fit_warnings(head: Head, explained: BoolArray, face: BoolArray, distance: FloatArray) -> list[str]:
+def _fit_warnings(head: Head, figures: ScanFigures) -> list[str]:
     warnings: list[str] = []
+    explained, face, distance = figures.explained, figures.face, figures.distance_mm
     sigma = float(np.linalg.norm(head.z_id) / np.sqrt(len(head.z_id)))
     if sigma > 1.5:
         warnings.append(f"the identity lies {sigma:.1f} standard deviations out, far from known heads; check the unit")

@@ -6,7 +6,8 @@ Shape legend: N points, U unknowns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.objective import Codes, normal_equations, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, point_weights
 from imhead.model.head import HeadModel
+from imhead.surfaces.eyeballs import eyes_distance, near_eyes
 from imhead.surfaces.transforms import matrix_of, rotation_of
 from imhead.types import FloatArray
 
@@ -28,6 +30,28 @@ _DAMPING = 1e-2  # share of the Hessian's diagonal that is added to it
 _LOG_SIZE_SIGMA = 0.05
 _MAX_TURN_DEG = 8.0
 _MAX_SHIFT_MM = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPlaces:
+    """Places in the head frame whose depth inside the head is known beside the scan. K places."""
+
+    points: Tensor
+    """(K, 3) mm."""
+    depth_mm: Tensor
+    """(K,) depth of each, 0 on the surface."""
+    weight: Tensor
+    """(K,) of its squared residual, per mm²."""
+    deeper: Tensor
+    """(K,) bool: it may lie deeper, and then has no weight."""
+
+    @staticmethod
+    def joined(parts: Sequence[HeadPlaces | None]) -> HeadPlaces | None:
+        """The places of all parts; None of none."""
+        given = [part for part in parts if part is not None]
+        if not given:
+            return None
+        return HeadPlaces(*(torch.cat([getattr(part, spec.name) for part in given]) for spec in fields(HeadPlaces)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +86,7 @@ def gauss_newton_step(
     robust_mm: float,
     with_offsets: bool,
     config: FitConfig,
-    held: tuple[Tensor, Tensor] | None = None,
+    places: HeadPlaces | None = None,
 ) -> FitState:
     """The state after one damped step on pose, ARKit weights and z_id or, `with_offsets`, on pose and region offsets.
 
@@ -70,20 +94,21 @@ def gauss_newton_step(
     neutral mouth.
 
     Args:
-        held: places (K, 3) in the head frame, mm, that stay inside the head, and the depth (K,) that each keeps.
+        places: of the head, which enter beside the scan.
     """
     early = robust_mm > config.robust_mm[-1]
     # points on the face and off it both come in random order, so every k-th is a random subset
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
     points = apply_motion(state.points[rows], state.motion)
     count = len(points)
-    everywhere = pair_jacobian(net, state.codes, points if held is None else torch.cat([points, held[0]]))
+    everywhere = pair_jacobian(net, state.codes, points if places is None else torch.cat([points, places.points]))
     jacobian = replace(everywhere, sdf_mm=everywhere.sdf_mm[:count], point=everywhere.point[:count])
     if not early:
         # a robust loss narrower than the noise would take the whole scan for outliers
         noise = independent_noise_mm(jacobian.sdf_mm[: len(state.neighbour)], state.neighbour)
         robust_mm = max(robust_mm, config.robust_noise * noise)
     weight = point_weights(jacobian.sdf_mm, state.face[rows], robust_mm, config, with_offsets)
+    weight = weight * _on_skin(net, state.codes, points, jacobian.sdf_mm)
     if state.normals is not None:
         weight = weight * _normals_agree(state.normals[rows], state.motion, jacobian.point, config.normal_gate)
     by_pose = torch.cat([torch.linalg.cross(points, jacobian.point), jacobian.point], dim=1)
@@ -91,11 +116,11 @@ def gauss_newton_step(
         by_pose = torch.cat([by_pose, (points * jacobian.point).sum(dim=1, keepdim=True)], dim=1)
     pose_size = by_pose.shape[1]
     residual = jacobian.sdf_mm
-    if held is not None:
-        # a held place moves with the head, not with the scan, and counts only while it lacks depth
-        lacking = everywhere.sdf_mm[count:] + held[1]
+    if places is not None:
+        # they move with the head, not with the scan
+        lacking = everywhere.sdf_mm[count:] + places.depth_mm
         residual = torch.cat([residual, lacking])
-        weight = torch.cat([weight, config.wall_weight * (lacking > 0.0)])
+        weight = torch.cat([weight, places.weight * ((lacking > 0.0) | ~places.deeper)])
         by_pose = torch.cat([by_pose, by_pose.new_zeros(len(lacking), pose_size)])
     jacobian = replace(everywhere, sdf_mm=residual)
     curvature, slope = _prior(state, early, with_offsets, pose_size, config)
@@ -112,6 +137,18 @@ def gauss_newton_step(
     step = _newton_step(hessian, gradient)
     state = _updated(state, step.float(), pose_size, with_offsets)
     return replace(state, predicted_decrease=-0.5 * float(gradient @ step))
+
+
+def _on_skin(net: HeadModel, codes: Codes, points: Tensor, skin_mm: Tensor) -> Tensor:
+    """(N,) bool: points (N, 3) nearer to the skin, at distances (N,), than to an eyeball; those on eyes say nothing of
+    the skin."""
+    eyes = net.eye_net(codes.z_id[None], net.identity_parity)[0].double().cpu().numpy()
+    places = points.double().cpu().numpy()
+    near = near_eyes(places, eyes)
+    on_skin = torch.ones(len(points), dtype=torch.bool, device=points.device)
+    rows = torch.from_numpy(near).to(points.device)
+    on_skin[rows] = skin_mm[rows] <= torch.from_numpy(eyes_distance(places[near], eyes)).to(skin_mm)
+    return on_skin
 
 
 def _normals_agree(normals: Tensor, motion: FloatArray, sdf_gradient: Tensor, least_cosine: float) -> Tensor:

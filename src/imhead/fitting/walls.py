@@ -20,12 +20,13 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.fitting.config import FitConfig
+from imhead.fitting.gauss_newton import HeadPlaces
 from imhead.fitting.objective import Codes
 from imhead.regions import CENTERS_MM, RADII_MM, resolve
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import even_subset
-from imhead.template.surface import has_template, template_of
+from imhead.template.surface import has_template, posed_blend, template_of
 from imhead.template.topology import LEFT_EYE
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
@@ -101,14 +102,20 @@ class ThinPlaces:
         rows = np.zeros(0, dtype=np.int64)
         return ThinPlaces(Sheets(rows, rows, rows.astype(bool)), rows.astype(bool), rows.astype(bool))
 
-    def to_hold(self, model: Model, codes: Codes, config: FitConfig) -> tuple[Tensor, Tensor] | None:
-        """The places (K, 3) to hold, head frame, mm, and the depth (K,) that each keeps; None where none is held."""
+    def to_hold(self, model: Model, codes: Codes, config: FitConfig) -> HeadPlaces | None:
+        """The places to hold and the depth that each keeps; None where none is held."""
         if not self.held.any():
             return None
         places, thickness = _middles(model, codes, self.sheets)
         depth = np.minimum(config.wall_share * thickness, config.wall_depth_mm)
         depth = np.where(self.sheets.wall, depth, config.lip_depth_mm)
-        return _like(codes.z_id, places[self.held]), _like(codes.z_id, depth[self.held])
+        count = int(self.held.sum())
+        return HeadPlaces(
+            _like(codes.z_id, places[self.held]),
+            _like(codes.z_id, depth[self.held]),
+            codes.z_id.new_full((count,), config.wall_weight),
+            torch.ones(count, dtype=torch.bool, device=codes.z_id.device),
+        )
 
     def with_torn(self, model: Model, codes: Codes) -> ThinPlaces | None:
         """These places, with those near a newly torn place held too; None if no new place is torn."""
@@ -138,9 +145,7 @@ def _middles(model: Model, codes: Codes, sheets: Sheets) -> tuple[FloatArray, Fl
     template = template_of(model)
     with torch.no_grad():
         z = (model.net.decnet(codes.z_id[None])[0] + codes.offsets).cpu().numpy()
-    weights = codes.weights.double().cpu().numpy()
-    weights[ARKIT_NAMES.index("jawOpen")] -= CANONICAL_JAW_OPEN
-    vertices = template.blend(model, z) + np.tensordot(weights, template.shapes, axes=(0, 0))
+    vertices = posed_blend(template, model, z, codes.weights.double().cpu().numpy())
     near, far = vertices[sheets.near], vertices[sheets.far]
     return 0.5 * (near + far), np.linalg.norm(near - far, axis=1)
 

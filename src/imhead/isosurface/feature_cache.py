@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.isosurface.cells import Lattice
-from imhead.isosurface.field import HeadField
+from imhead.isosurface.field import HeadField, united
 from imhead.model.head import Pairs
 from imhead.parallel import ROWS, chunks, side_by_side
 from imhead.regions import NET_COUNT, REGION_COUNT
@@ -76,7 +76,7 @@ class FeatureCache:
         distance = torch.cat(list(side_by_side(self._distance, parts, device)))
         values = np.empty(len(points), dtype=np.float32)
         values[order] = (distance * MODEL_UNIT_MM).cpu().numpy()
-        return values
+        return united(values, self._lattice.positions_mm(points), self._field.eyes)
 
     def change(self, field: HeadField, regions: list[int]) -> IntArray:
         """Take the codes of `regions` from another field of the same z_id and z_exp; returns the points they reach."""

@@ -14,8 +14,10 @@ from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.model.head import Regional
 from imhead.parallel import ROWS, chunks, side_by_side
+from imhead.surfaces.eyeballs import eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Ball, FloatArray, Head
 
+_EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is nearer
 LEAST_SLOPE = 0.2
 """Gradients shorter than this say little about where the surface is."""
 
@@ -32,6 +34,8 @@ class HeadField:
         net, device = model.net, model.device
         self._z_id = torch.tensor(head.z_id, device=device)[None]
         self._z_exp = torch.tensor(head.z_exp if z_exp is None else z_exp, dtype=torch.float32, device=device)[None]
+        self.eyes = eyes_of(model, head)
+        """(2, 5) its eyeballs, mm."""
         with torch.no_grad():
             self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
             self._warp = net.warp.fuse(self._z_id, self._z_exp)
@@ -48,11 +52,15 @@ class HeadField:
         return canonical, seal
 
     def sdf(self, points_mm: FloatArray) -> FloatArray:
-        """Signed distance (N,) in mm at observed points (N, 3) in mm; float32, negative inside."""
+        """Signed distance (N,) in mm at observed points (N, 3) in mm to skin and eyeballs; float32, negative inside."""
+        return united(self.skin_sdf(points_mm), points_mm, self.eyes)
+
+    def skin_sdf(self, points_mm: FloatArray) -> FloatArray:
+        """`sdf` without the eyeballs; inside them it means nothing."""
         return self._map(points_mm, lambda x: self._distance(x) * MODEL_UNIT_MM)
 
     def canonical_sdf(self, points_mm: FloatArray) -> FloatArray:
-        """Signed distance (N,) in mm at canonical points (N, 3) in mm: the head before expression and seal."""
+        """Signed distance (N,) in mm at canonical points (N, 3) in mm: the skin before expression and seal."""
         return self._map(points_mm, lambda x: self.model.net.canonical_sdf(x, self.regional) * MODEL_UNIT_MM)
 
     def gradient(self, points_mm: FloatArray) -> FloatArray:
@@ -65,7 +73,11 @@ class HeadField:
             return slope
 
         parts = list(side_by_side(slope_at, self._chunks(points_mm), self.model.device))
-        return np.concatenate(parts)[: len(points_mm)]
+        slope = np.concatenate(parts)[: len(points_mm)]
+        near = near_eyes(points_mm, self.eyes, _EYE_REACH_MM)
+        on_eye = near[eyes_distance(points_mm[near], self.eyes) < self.skin_sdf(points_mm[near])]
+        slope[on_eye] = eyes_gradient(points_mm[on_eye], self.eyes)
+        return slope
 
     def ball(self, region: int) -> Ball:
         """The ball of a region of this head."""
@@ -102,6 +114,23 @@ class HeadField:
         values = torch.no_grad()(lambda x: function(x[None])[0].cpu().numpy())
         parts = list(side_by_side(values, self._chunks(points_mm), self.model.device))
         return np.concatenate(parts)[: len(points_mm)]
+
+
+def eyes_of(model: Model, head: Head) -> FloatArray:
+    """The head's eyeballs (2, 5), mm: those of z_id plus its own offsets."""
+    net = model.net
+    with torch.no_grad():
+        z_id = torch.tensor(head.z_id, device=model.device)[None]
+        eyes = net.eye_net(z_id, net.identity_parity)[0].cpu().numpy().astype(np.float64)
+    return eyes + np.asarray(head.eyes)
+
+
+def united(skin_mm: FloatArray, points_mm: FloatArray, eyes: FloatArray) -> FloatArray:
+    """Distances (N,) to the union of skin and eyeballs (2, 5), from those to the skin (N,) at points (N, 3), mm."""
+    joined: FloatArray = skin_mm.copy()
+    near = near_eyes(points_mm, eyes, _EYE_REACH_MM)
+    joined[near] = np.minimum(joined[near], eyes_distance(points_mm[near], eyes).astype(joined.dtype))
+    return joined
 
 
 def field_change(before: HeadField, after: HeadField, points_mm: FloatArray) -> FloatArray:

@@ -57,7 +57,7 @@ class SurfacePoints:
         field = HeadField(model, head, expression_code(model, {}))
         start = self.blend(field.regional.z[0].cpu().numpy())
         canonical = onto_zero_set(field.canonical_sdf, start, self.canonical_normals, self.share)
-        return onto_zero_set(field.sdf, canonical + self.shut, self.neutral_normals, self.share, _NEUTRAL)
+        return onto_zero_set(field.skin_sdf, canonical + self.shut, self.neutral_normals, self.share, _NEUTRAL)
 
 
 def surface_points(template: TemplateSurface, model: Model, places: SurfacePlaces) -> SurfacePoints:

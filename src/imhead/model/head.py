@@ -19,6 +19,7 @@ from imhead.conventions import MODEL_UNIT_MM
 from imhead.model.config import ModelConfig
 from imhead.model.decnet import DecNet
 from imhead.model.expression import ExpressionWarp
+from imhead.model.eyes import EyeNet
 from imhead.model.fusion import COVERAGE_FLOOR, FusionNet, wendland
 from imhead.model.keypoints import KeypointNet
 from imhead.model.local_nets import LocalNets, encode
@@ -69,6 +70,7 @@ class HeadModel(nn.Module):
         self.local_nets = LocalNets(config)
         self.fusion_net = FusionNet(config)
         self.warp = ExpressionWarp(config)
+        self.eye_net = EyeNet(config)
         side = torch.ones(REGION_COUNT, 3)
         side[torch.from_numpy(SIDE < 0), 0] = -1.0
         self.register_buffer("radius", torch.from_numpy(RADII_MM / MODEL_UNIT_MM).float())

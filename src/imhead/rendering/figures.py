@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from imhead.errors import InputError
+from imhead.errors import InputError, one_line
 from imhead.rendering.shading import BACKGROUND, ByteImage, Color
 from imhead.types import FloatArray
 
@@ -16,6 +16,7 @@ SCAN_BLUE: Color = (158, 188, 220)
 FIT_WARM: Color = (238, 200, 164)
 INK: Color = (52, 52, 56)
 _GAP = 6  # pixels between the pictures of a contact sheet
+_LONGEST_LABEL = 100  # characters
 
 # blue, near white, red, of equal lightness on both sides: legible to colour-blind readers
 _DIVERGING = np.array(
@@ -97,6 +98,7 @@ def contact_sheet(
         raise InputError("a contact sheet needs at least one picture and one column")
     if len(labels) not in (0, len(images)):
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, or none")
+    labels = [one_line(label, _LONGEST_LABEL) for label in labels]
     pictures = [k if isinstance(k, Image.Image) else Image.fromarray(k) for k in images]
     wide, high = max(k.width for k in pictures), max(k.height for k in pictures)
     text = max(12, min(20, wide // 22))

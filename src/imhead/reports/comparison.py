@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imhead.checkpoint import Model
-from imhead.errors import InputError
+from imhead.errors import InputError, one_line
+from imhead.io.atomic import check_folder, write_atomically
+from imhead.io.picture_file import write_picture
 from imhead.isosurface.creases import detailed_mesh
 from imhead.isosurface.field import HeadField, expression_weights, field_change
 from imhead.measure.carrier import landmark_points
@@ -43,6 +45,7 @@ _TURNS = (-90.0, -67.5, -45.0, -22.5, 0.0, 22.5, 45.0, 67.5, 90.0)  # azimuths o
 
 
 _TURN_SIZE = 300
+_LABEL = 100  # characters of what a head is called
 
 
 def compare_heads(
@@ -130,8 +133,8 @@ def compare_meshes(
     for mesh, label in ((before, labels[0]), (after, labels[1])):
         if not len(mesh.faces):
             raise InputError(f"{label}: the mesh has no faces to compare; give a surface")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, not a folder; choose another --out")
+    check_folder(out)
+    labels = (one_line(labels[0], _LABEL), one_line(labels[1], _LABEL))
     moved = signed_movement(before, after, movement_field)
     area = vertex_areas(after)
     inside = in_any_ball(after.vertices, region_balls)
@@ -146,13 +149,12 @@ def compare_meshes(
     result["heat_limit_mm"] = limit_mm
     rows = _comparison_rows(before, after, moved, area, limit_mm, region_balls)
     bar = legend(limit_mm, title="moved inwards | outwards")
-    out.mkdir(parents=True, exist_ok=True)
     names = [name for name in (*labels, "movement") for _ in rows[0]]
     sheet = contact_sheet([cell for row in rows for cell in row], names, columns=len(rows[0]))
-    stack([sheet, bar]).save(out / "heatmap.png")
+    write_picture(stack([sheet, bar]), out / "heatmap.png")
     turning = _turning(before, after, moved, area, limit_mm, region_balls)
-    (out / "report.html").write_text(comparison_page(result, rows, bar, turning), encoding="utf-8")
-    (out / "report.json").write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomically(out / "report.html", comparison_page(result, rows, bar, turning).encode())
+    write_atomically(out / "report.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return result
 
 

@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw
 from imhead.checkpoint import save_head
 from imhead.errors import InputError
 from imhead.fitting.fit import FitResult
-from imhead.io.atomic import write_atomically
+from imhead.io.atomic import remove, write_atomically
 from imhead.io.mesh_file import write_mesh
+from imhead.io.picture_file import write_picture
 from imhead.rendering.figures import (
     FIT_WARM,
     INK,
@@ -34,8 +35,12 @@ from imhead.types import FloatArray, IntArray, Mesh, Scan
 
 
 def write_fit(result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
-    """Write `head.safetensors`, `head.ply`, `overlay.ply`, `report.json` and `report.png`; what the report says."""
+    """Write `head.safetensors`, `head.ply`, `overlay.ply`, `report.json` and `report.png`; what the report says.
+
+    The report goes first and comes last: a folder that holds one is whole.
+    """
     report = result.report()
+    remove(folder / "report.json")
     save_head(result.head, folder / "head.safetensors")
     write_mesh(result.mesh, folder / "head.ply")
     back = np.linalg.inv(result.scan_to_head)
@@ -47,7 +52,7 @@ def write_fit(result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
             result.points_mm, result.mesh, result.distance_mm, faces=scan.faces, explained=result.explained,
             name=scan.name,
         )  # fmt: skip
-        picture.save(folder / "report.png", compress_level=4)  # a third faster than the usual 6, 2 % larger
+        write_picture(picture, folder / "report.png", compress_level=4)  # a third faster than 6, 2 % larger
     write_atomically(folder / "report.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
     return report
 

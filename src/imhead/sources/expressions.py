@@ -15,6 +15,8 @@ from imhead.types import FloatArray
 EMOTIONS: Mapping[str, Mapping[str, float]] = {
     "joy": {"mouthSmile": 0.8, "cheekSquint": 0.6, "eyeSquint": 0.3, "mouthDimple": 0.2},
     "laughter": {"mouthSmile": 0.9, "jawOpen": 0.5, "cheekSquint": 0.7, "eyeSquint": 0.5, "mouthUpperUp": 0.3},
+    "smile": {"mouthSmile": 0.75, "cheekSquint": 0.4, "mouthDimple": 0.25, "mouthUpperUp": 0.35, "mouthLowerDown": 0.2},
+    "smirk": {"mouthSmile": 0.5, "mouthDimple": 0.4, "mouthPress": 0.3, "eyeSquint": 0.2},
     "surprise": {"browInnerUp": 0.8, "browOuterUp": 0.8, "eyeWide": 0.7, "jawOpen": 0.45},
     "anger": {"browDown": 0.9, "noseSneer": 0.4, "mouthPress": 0.5, "eyeSquint": 0.4},
     "sadness": {"browInnerUp": 0.8, "mouthFrown": 0.7, "mouthShrugLower": 0.4},
@@ -65,9 +67,9 @@ def _draw_weights(kind: str, rng: np.random.Generator) -> FloatArray:
         return draw_expression(int(rng.integers(2**31)))
     table = EMOTIONS if kind == "emotion" else SPEECH
     weights = np.zeros(len(ARKIT_NAMES))
-    strength = rng.uniform(0.4, 1.2)
+    strength = rng.uniform(0.4, 1.35)
     for stem, full in table[str(rng.choice(list(table)))].items():
-        lean = rng.normal(0.0, 0.06 if rng.random() < 0.8 else 0.25)
+        lean = rng.normal(0.0, 0.08 if rng.random() < 0.65 else 0.3)
         _put(weights, stem, strength * full * rng.uniform(0.7, 1.3), lean)
     if rng.random() < 0.2:
         _put(weights, "eyeBlink", rng.random(), 0.0)

@@ -1,7 +1,8 @@
 """The template surface: one fixed topology fitted to any head and any expression.
 
-    region codes z_j ──Σ_j w_ij B_ij z_j──► canonical vertices ──Newton──► on the canonical zero set
-    + ARKit weights · shapes ──► posed vertices ──Newton──► on the head's own zero set
+    region codes z_j ──Σ_j w_ij B_ij z_j──► canonical vertices of the skin ──Newton──► on the canonical zero set
+    + ARKit weights · shapes ──► posed vertices ──Newton──► on the head's own zero set ──► lids on the eyeballs
+    z_id and the head's own offsets ──► eyeballs, whose vertices lie in fixed directions from their centres
 
 The weights w_ij are compact, like the model's own: vertex i has a basis B_ij only for regions j whose ball holds it.
 Bases are stored for the left half and the midline; the right half is the left half of the mirrored codes.
@@ -25,19 +26,20 @@ from imhead.checkpoint import Model, check_tensors, read_companion
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
-from imhead.isosurface.field import HeadField, code_of_weights
+from imhead.isosurface.field import HeadField, code_of_weights, eyes_of
 from imhead.regions import CENTERS_MM, RADII_MM, REGION_COUNT, REGIONS
 from imhead.surfaces.crossings import untangled
+from imhead.surfaces.eyeballs import on_eyeball
+from imhead.surfaces.lids import Lids
 from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import ProjectionConfig, onto_zero_set, smoothstep
-from imhead.template.topology import LEFT_EYE, SKIN
+from imhead.template.topology import LEFT_EYE, RIGHT_EYE, SKIN
 from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
 
 TEMPLATE_FORMAT = "imhead-template-1"
 _POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # distance from the part of a lid behind the eye, over which projection fades in
-_UNDER_A_LID_MM = (0.5, 0.2)  # depth inside the head, over which an eyeball's vertex fades from covered to projected
 _TOUCHING = ("mouth", "nose", "left_eye", "right_eye", "left_ear", "right_ear")  # groups of regions
 _INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
 
@@ -75,7 +77,10 @@ class TemplateSurface:
     """(52, V, 3) offsets from neutral at weight 1, in ARKit order, mm."""
 
     def blend(self, model: Model, z: FloatArray) -> FloatArray:
-        """Canonical vertices (V, 3) of region codes z (39, 64): linear, no field is evaluated; a few milliseconds."""
+        """Canonical vertices (V, 3) of region codes z (39, 64): linear, no field is evaluated; a few milliseconds.
+
+        Eyeballs depend on no region code: their vertices stay those of the mean head until `with_eyes` places them.
+        """
         net = model.net
         mirrored = z[net.mirror.cpu().numpy()] * net.region_parity.cpu().numpy()
         codes = np.stack([z, mirrored]).astype(np.float32)
@@ -110,7 +115,7 @@ class TemplateSurface:
         from_eye = cKDTree(self.mean[self.part >= LEFT_EYE]).query(self.mean)[0]
         behind = skin & (self.on_surface < 0.5) & (from_eye < _NEAR_EYE_MM)
         distance = cKDTree(self.mean[behind]).query(self.mean)[0]
-        return np.where(skin, smoothstep(*_LID_RIM_MM, distance), 1.0) * self.on_surface
+        return np.where(skin, smoothstep(*_LID_RIM_MM, distance), 1.0) * self.on_surface * (self.part < LEFT_EYE)
 
     @cached_property
     def _touching(self) -> IntArray:
@@ -120,8 +125,16 @@ class TemplateSurface:
         held &= self.part < LEFT_EYE
         return self.faces[held[self.faces].all(axis=1)]
 
+    def with_eyes(self, model: Model, vertices: FloatArray, eyes: FloatArray) -> FloatArray:
+        """Vertices (V, 3) of the skin, with the eyeballs (2, 5) in place and the lids on them, mm."""
+        lids, directions = _eye_anatomy(self, model)
+        placed = lids.on_eyes(vertices, eyes)
+        placed[self.part == LEFT_EYE] = on_eyeball(directions[0], eyes[0])
+        placed[self.part == RIGHT_EYE] = on_eyeball(directions[1], eyes[1]) * [-1.0, 1.0, 1.0]
+        return placed
+
     def canonical(self, field: HeadField) -> FloatArray:
-        """Vertices (V, 3) in the canonical pose, projected onto the zero set, mm."""
+        """Vertices (V, 3) of the skin in the canonical pose, projected onto the zero set, mm."""
         start = self.blend(field.model, field.regional.z[0].cpu().numpy())
         return onto_zero_set(field.canonical_sdf, start, vertex_normals(self.mean, self.faces)[0], self.on_surface)
 
@@ -135,6 +148,16 @@ class TemplateSurface:
         Raises:
             InputError: the head or the template belongs to another model.
         """
+        return self.with_eyes(model, self._posed_skin(model, head, weights), eyes_of(model, head))
+
+    def lid_vertices(self, model: Model, head: Head) -> tuple[FloatArray, FloatArray]:
+        """Vertices (n, 3) of the lids of the head with its expression, before they are moved out of its eyeballs, and
+        the distance (n,) to an eyeball that each keeps, mm."""
+        lids, _ = _eye_anatomy(self, model)
+        return self._posed_skin(model, head, None)[lids.vertices], lids.least_mm
+
+    def _posed_skin(self, model: Model, head: Head, weights: FloatArray | None) -> FloatArray:
+        """`posed` before the eyeballs are in place."""
         self.check(model, head)
         wanted = arkit_weights(model, head.z_exp) if weights is None else weights
         code = head.z_exp if weights is None else code_of_weights(model, weights)
@@ -142,12 +165,8 @@ class TemplateSurface:
         moved = np.tensordot(wanted, self.shapes, axes=(0, 0))
         start = self.neutral(field) + moved
         rest = self.mean - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")] + moved
-        share = self._posed_share.copy()
-        eyes = np.flatnonzero((self.part >= LEFT_EYE) & (share > 0.0))
-        depth = -field.sdf(start[eyes])
-        deep, shown = _UNDER_A_LID_MM
-        share[eyes] *= np.clip((deep - depth) / (deep - shown), 0.0, 1.0)
-        placed = onto_zero_set(field.sdf, start, vertex_normals(rest, self.faces)[0], share, _POSED)
+        normals = vertex_normals(rest, self.faces)[0]
+        placed = onto_zero_set(field.skin_sdf, start, normals, self._posed_share, _POSED)
         return untangled(placed, self._touching)
 
     def mesh(self, model: Model, head: Head, weights: FloatArray | None = None) -> Mesh:
@@ -174,6 +193,26 @@ class TemplateSurface:
                 raise InputError(
                     f"this template belongs to model {self.model_hash}, the {name} to {other}; build a template of it"
                 )
+
+
+def posed_blend(template: TemplateSurface, model: Model, z: FloatArray, weights: FloatArray) -> FloatArray:
+    """Vertices (V, 3) of region codes z (39, 64) with ARKit weights (52,): linear, near the zero set but not on it."""
+    moved = weights.copy()
+    moved[ARKIT_NAMES.index("jawOpen")] -= CANONICAL_JAW_OPEN
+    posed: FloatArray = template.blend(model, z) + np.tensordot(moved, template.shapes, axes=(0, 0))
+    return posed
+
+
+@lru_cache(maxsize=4)
+def _eye_anatomy(template: TemplateSurface, model: Model) -> tuple[Lids, tuple[FloatArray, FloatArray]]:
+    """The lids, and the unit directions (n, 3) from a left eyeball's centre to the vertices of each eyeball; those of
+    the right one are mirrored."""
+    eyes = np.tile(model.net.eye_net.mean.cpu().numpy().astype(np.float64), (2, 1))
+    lids = Lids.of(template.mean, np.flatnonzero(template.part < LEFT_EYE), eyes)
+    balls = template.mean[template.part == LEFT_EYE], template.mean[template.part == RIGHT_EYE] * [-1.0, 1.0, 1.0]
+    away = [ball - eyeball[:3] for ball, eyeball in zip(balls, eyes)]
+    left, right = (offsets / np.linalg.norm(offsets, axis=1, keepdims=True) for offsets in away)
+    return lids, (left, right)
 
 
 def arkit_weights(model: Model, z_exp: FloatArray) -> FloatArray:

@@ -31,7 +31,7 @@ CREASED = tuple(r.index for r in REGIONS if r.group in ("mouth", "left_eye", "ri
 """Regions in which two surfaces meet along a line: lips and lids."""
 _CREASE_REACH = 0.6  # of the radius of their balls
 _COLUMNS = 11
-_VERSION = 6  # raised whenever the same settings draw other samples
+_VERSION = 7  # raised whenever the same settings draw other samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,12 @@ class TrainingHeads:
 
     def head(self, index: int) -> SourceHead:
         """The vertices of one identity."""
-        return self.sources.head(self.identities[index].shape)
+        identity = self.identities[index]
+        return self.sources.head(identity.shape, self.data.deformation(identity))
+
+    def eyes(self) -> FloatArray:
+        """(M, 2, 5) the eyeballs of every identity, mm."""
+        return np.stack([self.head(index).eyes for index in range(self.count)])
 
     def expressions(self, index: int, count: int) -> FloatArray:
         """(count, 52) ARKit weights for one identity: neutral, then others of its own, varying with the index."""
@@ -213,7 +218,7 @@ def _samples_of_head(
     density = densities[id(head.source)]
 
     def drawn(vertices: FloatArray, count: int, uncovered: int = 0) -> np.ndarray:
-        return _columns(head_samples(head.source, density, vertices, head.canonical, count, rng, uncovered))
+        return _columns(head_samples(head, density, vertices, count, rng, uncovered))
 
     points = config.canonical_points
     canonical = drawn(head.canonical, points, int(UNCOVERED_SHARE * points))

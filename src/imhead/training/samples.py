@@ -1,7 +1,8 @@
 """Training samples of one posed head: points, true signed distances, normals and canonical correspondences.
 
-The head is the union of closed surfaces (sources/ict.py) without crevices, which neither scanner nor mesh resolves: a
-gap narrower than 1.5 mm is shut, and points in it count as inside. Distances are true distances to that union; a point
+The solid is the closed skin without the eyeballs, which are analytic (surfaces/eyeballs.py): its distances inside an
+eyeball mean nothing, so no sample lies there. Crevices, which neither scanner nor mesh resolves, are filled: a gap
+narrower than 1.5 mm is shut, and points in it count as inside. Distances are true distances to that solid; a point
 offset by d along the normal need not have distance d near lids, lips, nostrils and ears. The sign comes from the
 winding number.
 """
@@ -16,16 +17,24 @@ import torch
 from scipy.spatial import cKDTree
 
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
-from imhead.datasets.heads import HeadSource
+from imhead.datasets.heads import HeadSource, SourceHead
 from imhead.model.fusion import coverage
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
+from imhead.surfaces.eyeballs import eyes_distance, near_eyes, on_eyeball
 from imhead.surfaces.properties import face_cross
+from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import draw_rows, folded
-from imhead.surfaces.solid import Closest, Solid
-from imhead.types import BoolArray, FloatArray, IntArray
+from imhead.surfaces.solid import Solid
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
-_EYE_REACH_MM = 30.0  # at a larger distance from an eye the skin is always nearer
+_IN_EYE_MM = 0.4  # samples deeper inside an eyeball are dropped
+_EYE_SHARE = 0.03  # samples on the eyeballs, where the skin is open or a lid lies on them
+_EYE_CONE = 0.55  # least cosine between the gaze and the direction of such a sample
+_EYE_SIGMA_MM = 0.3
+_WALL_SHARE = 0.06  # at most this share of samples lies inside thin walls
+_WALL_MM = (0.3, 6.0)  # thickness of a thin wall
+_WALL_TRIES = 2
 _NEAR_SIGMA_MM = ((0.4, 1.0), (0.4, 5.0), (0.2, 20.0))  # share, spread of the off-surface samples
 _FAR_SHARE = 0.08
 UNCOVERED_SHARE = 0.06
@@ -67,38 +76,6 @@ class Samples:
     """(N,) bool: the nearest surface is in a crevice; the distance is an upper bound and the normal zero."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Solids:
-    """The closed surfaces whose union a head is."""
-
-    skin: Solid
-    eyes: Solid
-
-    @classmethod
-    def of(cls, source: HeadSource, posed: FloatArray) -> _Solids:
-        return cls(Solid(posed, source.skin_faces), Solid(posed, source.eye_faces))
-
-    def near_eyes(self, points: FloatArray, margin_mm: float) -> BoolArray:
-        vertices = self.eyes.vertices[np.unique(self.eyes.faces)]
-        near = np.zeros(len(points), dtype=bool)
-        for side in (vertices[vertices[:, 0] > 0], vertices[vertices[:, 0] <= 0]):
-            low, high = side.min(axis=0) - margin_mm, side.max(axis=0) + margin_mm
-            near |= ((points > low) & (points < high)).all(axis=1)
-        return near
-
-    def signed_distance(self, points: FloatArray) -> Closest:
-        """True signed distance to the union; faces are skin, then eyes."""
-        skin = self.skin.signed_distance(points)
-        near = self.near_eyes(points, _EYE_REACH_MM)
-        eye = self.eyes.signed_distance(points[near])
-        distance, point, face = skin.distance.copy(), skin.point.copy(), skin.face.copy()
-        closer = eye.distance < distance[near]
-        rows = np.flatnonzero(near)[closer]
-        distance[rows], point[rows] = eye.distance[closer], eye.point[closer]
-        face[rows] = eye.face[closer] + len(self.skin.faces)
-        return Closest(distance, point, face)
-
-
 def sampling_density(centroids: FloatArray) -> FloatArray:
     """Relative sampling density (N,) at points (N, 3) of the mean head: higher where regions are small."""
     distance = np.linalg.norm(centroids[:, None] - CENTERS_MM, axis=2)
@@ -107,10 +84,10 @@ def sampling_density(centroids: FloatArray) -> FloatArray:
 
 
 def face_density(source: HeadSource) -> FloatArray:
-    """Relative sampling density (F,) of each face, skin then eyes: `sampling_density`, raised at the sharp edge where
-    the bust is cut. It is the same for every head."""
+    """Relative sampling density (F,) of each face of the skin: `sampling_density`, raised at the sharp edge where the
+    bust is cut. It is the same for every head."""
     mean = (source.mean + source.canonical_offset).astype(np.float64)
-    centroids = mean[np.concatenate([source.skin_faces, source.eye_faces])].mean(axis=1)
+    centroids = mean[source.skin_faces].mean(axis=1)
     density = sampling_density(centroids)
     rims = boundary_loops(source.skin_open_faces)
     if rims:
@@ -121,25 +98,23 @@ def face_density(source: HeadSource) -> FloatArray:
 
 
 def head_samples(
-    source: HeadSource,
+    head: SourceHead,
     density: FloatArray,
     posed: FloatArray,
-    canonical: FloatArray,
     count: int,
     rng: np.random.Generator,
     uncovered: int = 0,
 ) -> Samples:
-    """Draw `count` samples of a posed head; the first half of them lies on the surface.
+    """Draw `count` samples of the skin of a posed head; the first half of them lies on the surface.
 
     Args:
-        density: `face_density(source)`.
-        posed: (V, 3) vertices of the head, mm.
-        canonical: (V, 3) the same vertices in the canonical pose, mm.
+        head: the identity.
+        density: `face_density(head.source)`.
+        posed: (V, 3) its vertices in a pose, mm.
         uncovered: number of samples, at most, that no ball of the mean head covers.
     """
-    posed = posed.astype(np.float64)
-    solids = _Solids.of(source, posed)
-    faces = np.concatenate([source.skin_faces, source.eye_faces])
+    posed, canonical, faces = posed.astype(np.float64), head.canonical, head.source.skin_faces
+    skin = Solid(posed, faces)
     normals = igl.per_corner_normals(posed, faces, _SHARP_DEG).reshape(-1, 3, 3)
     surface = int(count * _SURFACE_SHARE)
     seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
@@ -147,24 +122,27 @@ def head_samples(
     seed_normal /= np.maximum(np.linalg.norm(seed_normal, axis=1, keepdims=True), 1e-12)
     outward = face_cross(posed, faces)
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
-    hidden = _hidden(solids, seeds, seed_face)
-    crevice = ~hidden & _in_crevice(solids, seeds, outward[seed_face])
+    hidden = _in_eyes(seeds, head.eyes, 0.0)
+    crevice = ~hidden & _in_crevice(skin, seeds, outward[seed_face])
     shut = seeds[crevice] + outward[seed_face[crevice]] * rng.uniform(0.0, _CREVICE_MM, (int(crevice.sum()), 1))
     shut = rng.permutation(np.tile(shut, (_CREVICE_COPIES, 1)))[: int(_CREVICE_SHARE * count)]
     shut += rng.normal(0.0, 0.3 * _CREVICE_MM, shut.shape)
     kept = np.flatnonzero(~hidden & ~crevice)[:surface]
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
     home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
-    between = _between(solids, seeds, home, int(_BETWEEN_SHARE * count), rng)
-    special = np.concatenate([shut, between, _uncovered_points(seeds, uncovered, rng)])
-    off = _off_surface_points(seeds, count - len(seeds) - len(special), int(count * _FAR_SHARE), rng)
+    between = _between(skin, seeds, home, int(_BETWEEN_SHARE * count), rng)
+    walls = _in_walls(Mesh(posed, faces), seeds, outward[seed_face], int(_WALL_SHARE * count), rng)
+    eyes = _at_eyes(head.eyes, int(_EYE_SHARE * count), rng)
+    special = np.concatenate([shut, between, walls, eyes, _uncovered_points(seeds, uncovered, rng)])
+    special = special[~_in_eyes(special, head.eyes, _IN_EYE_MM)]
+    off = _off_surface_points(seeds, count - len(seeds) - len(special), int(count * _FAR_SHARE), head.eyes, rng)
     off = np.concatenate([off, special])
-    closest = solids.signed_distance(off)
+    closest = skin.signed_distance(off)
     away = np.where(np.abs(closest.distance) > 0.05, closest.distance, np.inf)[:, None]
     off_normal = (off - closest.point) / away
 
     bound = np.abs(closest.distance) < _CREVICE_REACH_MM
-    bound[bound] = _in_crevice(solids, closest.point[bound], outward[closest.face[bound]])
+    bound[bound] = _in_crevice(skin, closest.point[bound], outward[closest.face[bound]])
     bound &= closest.distance < _CREVICE_MM
     off_distance = np.where(bound, np.minimum(closest.distance, -_SHUT_MM), closest.distance)
     off_normal[bound] = 0.0
@@ -209,13 +187,18 @@ def _frames(corner: FloatArray) -> FloatArray:
     return np.stack([x, np.cross(z, x), z], axis=2)
 
 
-def _off_surface_points(seeds: FloatArray, count: int, far: int, rng: np.random.Generator) -> FloatArray:
-    """`count` points (N, 3): near surface points `seeds` (M, 3), and the last `far` anywhere within the bounds."""
+def _off_surface_points(
+    seeds: FloatArray, count: int, far: int, eyes: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """`count` points (N, 3) outside the eyeballs: near surface points `seeds` (M, 3), the last `far` anywhere within
+    the bounds."""
     near = count - far
-    spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=near)
-    base = rng.integers(len(seeds), size=near)
-    around = seeds[base] + rng.normal(size=(near, 3)) * (spread / np.sqrt(3.0))[:, None]
-    return np.concatenate([around, rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (far, 3))])
+    spread = rng.choice([s for _, s in _NEAR_SIGMA_MM], p=[p for p, _ in _NEAR_SIGMA_MM], size=2 * near)
+    base = rng.integers(len(seeds), size=2 * near)
+    around = seeds[base] + rng.normal(size=(2 * near, 3)) * (spread / np.sqrt(3.0))[:, None]
+    around = around[~_in_eyes(around, eyes, _IN_EYE_MM)][:near]
+    anywhere = rng.uniform(BOUNDS_MIN_MM, BOUNDS_MAX_MM, (2 * far, 3))
+    return np.concatenate([around, anywhere[~_in_eyes(anywhere, eyes, _IN_EYE_MM)][:far]])
 
 
 def _surface_points(
@@ -227,22 +210,47 @@ def _surface_points(
     return np.einsum("nkc,nk->nc", posed[faces[face]], bary), face, bary
 
 
-def _hidden(solids: _Solids, points: FloatArray, face: IntArray) -> BoolArray:
-    # a point of one solid that lies inside another is not on the surface of their union
-    skin = face < len(solids.skin.faces)
-    hidden = np.zeros(len(points), dtype=bool)
-    near = skin & solids.near_eyes(points, 3.0)
-    for mask, solid in ((near, solids.eyes), (~skin, solids.skin)):
-        if mask.any():
-            hidden[mask] = solid.inside(points[mask])
-    return hidden
+def _in_eyes(points: FloatArray, eyes: FloatArray, depth_mm: float) -> BoolArray:
+    """(N,) bool: points (N, 3) more than `depth_mm` inside an eyeball."""
+    inside = np.zeros(len(points), dtype=bool)
+    near = near_eyes(points, eyes)
+    inside[near] = eyes_distance(points[near], eyes) < -depth_mm
+    return inside
 
 
-def _in_crevice(solids: _Solids, surface: FloatArray, outward: FloatArray) -> BoolArray:
+def _at_eyes(eyes: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """`count` points (N, 3) around the fronts of both eyeballs."""
+    cosine = rng.uniform(_EYE_CONE, 1.0, count)
+    angle = rng.uniform(0.0, 2.0 * np.pi, count)
+    across = np.sqrt(1.0 - cosine**2)
+    front = np.stack([across * np.cos(angle), across * np.sin(angle), cosine], axis=1)
+    half = count // 2
+    left, right = on_eyeball(front[:half], eyes[0]), on_eyeball(front[half:], eyes[1]) * [-1.0, 1.0, 1.0]
+    points: FloatArray = np.concatenate([left, right]) + rng.normal(0.0, _EYE_SIGMA_MM, (count, 3))
+    return points
+
+
+def _in_walls(skin: Mesh, seeds: FloatArray, outward: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Up to `count` points inside thin walls, between surface points `seeds` (N, 3) and the sheet behind them."""
+    rows = rng.permutation(len(seeds))[: min(len(seeds), 10 * _WALL_TRIES * count)]
+    start, way = seeds[rows] - 0.02 * outward[rows], -outward[rows]
+    caster = ray_caster(skin)
+    hit = first_hit(caster, start, way)
+    start, way, hit = start[hit >= 0], way[hit >= 0], hit[hit >= 0]
+    normal = caster.normals[hit]
+    along = np.einsum("nc,nc->n", way, normal)
+    # the ray leaves through the sheet behind; a grazing ray says nothing of the thickness
+    through = along > 0.3 * np.linalg.norm(normal, axis=1)
+    start, way, hit, normal, along = start[through], way[through], hit[through], normal[through], along[through]
+    thickness = np.einsum("nc,nc->n", caster.corners[hit, 0] - start, normal) / along
+    thin = np.flatnonzero((thickness > _WALL_MM[0]) & (thickness < _WALL_MM[1]))[:count]
+    points: FloatArray = start[thin] + (rng.uniform(0.25, 0.75, len(thin)) * thickness[thin])[:, None] * way[thin]
+    return points
+
+
+def _in_crevice(skin: Solid, surface: FloatArray, outward: FloatArray) -> BoolArray:
     # the ball that touches the surface here from outside meets another part of it
-    ball = surface + _CREVICE_MM * outward
-    nearest = np.minimum(solids.skin.closest(ball).distance, solids.eyes.closest(ball).distance)
-    crevice: BoolArray = nearest < 0.75 * _CREVICE_MM
+    crevice: BoolArray = skin.closest(surface + _CREVICE_MM * outward).distance < 0.75 * _CREVICE_MM
     return crevice
 
 
@@ -263,7 +271,7 @@ def _coverage(points: FloatArray) -> FloatArray:
     return total
 
 
-def _between(solids: _Solids, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+def _between(skin: Solid, seeds: FloatArray, home: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
     """Up to `count` outside points on chords from one of the mouth's surface points `seeds` to another.
 
     `home` (N, 3) are the seeds in the canonical pose. The other samples are dense near the surface only: the middle of
@@ -275,5 +283,5 @@ def _between(solids: _Solids, seeds: FloatArray, home: FloatArray, count: int, r
         return np.zeros((0, 3))
     start, end = (seeds[rng.choice(rows, size=_BETWEEN_TRIES * count)] for rows in (moved, mouth))
     points = start + rng.uniform(0.1, 0.9, (len(start), 1)) * (end - start)
-    outside: FloatArray = points[solids.signed_distance(points).distance > _BETWEEN_MM][:count]
+    outside: FloatArray = points[skin.signed_distance(points).distance > _BETWEEN_MM][:count]
     return outside

@@ -27,7 +27,7 @@ from imhead.sources.ict import IctModel, boundary_loops
 from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
 from imhead.template.surface import TemplateSurface, load_template, save_template, template_path
-from imhead.template.topology import MOUTH, Topology, load_topology
+from imhead.template.topology import LEFT_EYE, MOUTH, Topology, load_topology
 from imhead.types import FloatArray, IntArray
 
 _REACH = 0.97
@@ -75,6 +75,8 @@ def build_template(
 
     def fitted(farthest: FloatArray) -> TemplateSurface:
         vertex, region, weight = _pairs(farthest)
+        skin = topology.part[vertex] < LEFT_EYE  # eyeballs follow z_id
+        vertex, region, weight = vertex[skin], region[skin], weight[skin]
         progress(f"template: {len(vertex)} pairs of vertex and region")
         return TemplateSurface(
             model_hash=model.hash,
@@ -123,7 +125,7 @@ def _on_mean_head(model: Model, topology: Topology, mean: FloatArray) -> tuple[F
     cut = max(boundary_loops(topology.faces), key=len)
     belongs *= smoothstep(*_NECK_MM, cKDTree(mean[cut]).query(mean)[0])
     belongs[topology.part == MOUTH] *= smoothstep(*_PALATE_MM, mean[topology.part == MOUTH, 2])
-    belongs = np.minimum(belongs, belongs[topology.twin])
+    belongs = np.minimum(belongs, belongs[topology.twin]) * (topology.part < LEFT_EYE)
     edges = np.unique(np.sort(topology.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1]])
     graph = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), (len(mean), len(mean))).tocsr()
@@ -215,6 +217,8 @@ def _solve(
     bounds = np.searchsorted(vertex[order], np.arange(int(vertex.max()) + 2))
     for row in range(len(bounds) - 1):
         pairs = order[bounds[row] : bounds[row + 1]]
+        if not len(pairs):
+            continue
         regions = torch.from_numpy(region[pairs])
         w = torch.from_numpy(weight[pairs]).double()
         a = blocks[regions][:, :, regions] * w[:, None, None, None] * w[None, None, :, None]

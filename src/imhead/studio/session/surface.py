@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.editing import region_codes
-from imhead.isosurface.field import LEAST_SLOPE, HeadField
+from imhead.isosurface.field import LEAST_SLOPE, HeadField, eyes_of
 from imhead.regions import REGIONS, Region
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import first_hit, ray_caster
@@ -130,7 +130,9 @@ class SurfaceCache:
 
 def same_surface(one: Head, other: Head) -> bool:
     """Whether two heads have equal codes, and so the same surface."""
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("z_id", "z_exp", "offsets"))
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in ("z_id", "z_exp", "offsets", "eyes")
+    )
 
 
 def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
@@ -156,8 +158,5 @@ def used_rows(faces: IntArray, vertices: int) -> tuple[IntArray, IntArray]:
 def quick_mesh(model: Model, head: Head) -> Mesh:
     """A head's template in a few milliseconds; its vertices lie near the exact surface, not on it."""
     template = template_of(model)
-    jaw = ARKIT_NAMES.index("jawOpen")
-    weights = arkit_weights(model, head.z_exp)
-    weights[jaw] -= CANONICAL_JAW_OPEN
-    vertices = template.blend(model, region_codes(model, head)) + np.tensordot(weights, template.shapes, axes=(0, 0))
-    return Mesh(vertices, template.faces)
+    vertices = posed_blend(template, model, region_codes(model, head), arkit_weights(model, head.z_exp))
+    return Mesh(template.with_eyes(model, vertices, eyes_of(model, head)), template.faces)

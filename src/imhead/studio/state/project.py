@@ -15,11 +15,12 @@ from imhead.regions import REGION_COUNT, REGIONS
 from imhead.studio.state.document import LONGEST_NAME, Document, NamedHead
 from imhead.studio.state.history import History, HistoryStep
 from imhead.studio.state.studio import Settings, Studio
+from imhead.surfaces.eyeballs import EYEBALL_NUMBERS
 from imhead.types import Head
 
-PROJECT_FORMAT = "imhead-project-1"
+PROJECT_FORMAT = "imhead-project-2"
 PROJECT_SUFFIX = ".imhead"
-_CODES = ("z_id", "z_exp", "offsets")
+_CODES = ("z_id", "z_exp", "offsets", "eyes")
 
 
 def project_bytes(studio: Studio) -> bytes:
@@ -70,7 +71,12 @@ def open_project(path: Path, model: Model) -> Studio:
             "start the studio with that --model"
         )
     config, count = model.net.config, len(tensors.get("z_id", ()))
-    sizes = ((config.identity_size,), (config.expression_size,), (REGION_COUNT, config.region_code_size))
+    sizes = (
+        (config.identity_size,),
+        (config.expression_size,),
+        (REGION_COUNT, config.region_code_size),
+        (2, EYEBALL_NUMBERS),
+    )
     check_tensors(path, tensors, {name: (count, *size) for name, size in zip(_CODES, sizes)})
     codes = {name: tensors[name].float().numpy() for name in _CODES}
     try:
@@ -83,8 +89,8 @@ def open_project(path: Path, model: Model) -> Studio:
 
 def _studio(body: dict[str, Any], codes: dict[str, Any], count: int, model: Model) -> Studio:
     lines = _unpacked(body["provenance"])
-    z_id, z_exp, offsets = (codes[name] for name in _CODES)
-    heads = [Head(model.name, model.hash, z_id[k], z_exp[k], offsets[k], lines[k]) for k in range(count)]
+    z_id, z_exp, offsets, eyes = (codes[name] for name in _CODES)
+    heads = [Head(model.name, model.hash, z_id[k], z_exp[k], offsets[k], lines[k], eyes[k]) for k in range(count)]
 
     def head(row: Any) -> Head:
         if not isinstance(row, int) or not 0 <= row < count:

@@ -1,0 +1,120 @@
+"""Work in forked processes that stay warm. A process that dies costs the item that it had, not the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+import torch
+
+_LOOK_S = 1.0  # between looks at processes whose death no pipe tells, because a process of theirs still holds it
+_PATIENCE_S = 5.0  # for a process that was asked to end
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What stands for the result of an item whose process died."""
+
+    exit_code: int
+    """As multiprocessing tells it: below 0, the number of a signal."""
+
+    def __str__(self) -> str:
+        if self.exit_code >= 0:
+            return f"its process ended with code {self.exit_code}"
+        with suppress(ValueError):
+            return f"its process was ended by {signal.Signals(-self.exit_code).name}"
+        return f"its process was ended by signal {-self.exit_code}"
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    item: int
+
+
+def in_workers(work: Callable[[int], Result], count: int, processes: int) -> Iterator[tuple[int, Result | Lost]]:
+    """`work(0) … work(count - 1)` in forked processes of one thread each: (item, result) as they are done.
+
+    Each process works on one item at a time. They end with the iterator, and when this process dies.
+
+    Args:
+        work: any callable, also a closure; its result must be picklable.
+        processes: how many at once.
+    """
+    items = deque(range(count))
+    workers: list[_Worker] = []
+    try:
+        while items or workers:
+            while items and len(workers) < processes:
+                workers.append(_started(work, items.popleft(), [worker.pipe for worker in workers]))
+            ready = wait([worker.pipe for worker in workers], _LOOK_S)
+            for worker in list(workers):
+                if worker.pipe not in ready and worker.process.is_alive():
+                    continue
+                result, alive = _received(worker)
+                yield worker.item, result
+                if alive and items:
+                    worker.item = items.popleft()
+                    with suppress(OSError):  # if it just died, the next look finds it dead
+                        worker.pipe.send(worker.item)
+                else:
+                    workers.remove(worker)
+                    _end([worker])
+    finally:
+        _end(workers)
+
+
+def _started(work: Callable[[int], Any], item: int, others: list[Connection]) -> _Worker:
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_serve, args=(work, theirs, [*others, ours]))
+    process.start()
+    theirs.close()
+    with suppress(OSError):  # it may have died at once
+        ours.send(item)
+    return _Worker(process, ours, item)
+
+
+def _received(worker: _Worker) -> tuple[Any, bool]:
+    """The result, and whether the process lives."""
+    try:
+        if worker.pipe.poll():
+            return worker.pipe.recv(), True
+    except (EOFError, OSError):
+        pass
+    worker.process.join(_PATIENCE_S)
+    return Lost(worker.process.exitcode or 0), False
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.pipe.close()
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(_PATIENCE_S)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _serve(work: Callable[[int], Any], pipe: Connection, inherited: list[Connection]) -> None:
+    for other in inherited:  # with a copy of their ends left open, no process would learn that the parent has died
+        other.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends this one
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # unwinds: no half-written file stays
+    torch.set_num_threads(1)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
+        while True:
+            item = pipe.recv()
+            pipe.send(work(item))
