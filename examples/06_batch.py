@@ -1,45 +1,27 @@
 """Fit every scan of a folder and collect the figures in one table; a scan without a face stops nothing.
 
-python examples/06_batch.py FOLDER OUT_FOLDER
+python examples/06_batch.py FOLDER OUT_FOLDER [JOBS]
 """
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 
 import imhead
+from imhead.api.batch import fit_each, with_summary
 from imhead.io.scan_file import SCAN_EXTENSIONS
 
-COLUMNS = ("scan", "median_mm", "explained", "identity_sigma", "warnings", "error")
 
-
-def main(folder: Path, out: Path, config: imhead.FitConfig | None = None) -> None:
+def main(folder: Path, out: Path, config: imhead.FitConfig | None = None, jobs: int = 1) -> None:
     """Write a folder for each scan, and summary.csv."""
     model = imhead.load()
-    rows = []
-    for scan in sorted(path for path in folder.iterdir() if path.suffix.lower() in SCAN_EXTENSIONS):
-        try:
-            report = model.fit(scan, config=config or imhead.FitConfig()).write(out / scan.stem)
-        except imhead.InputError as error:
-            rows.append({"scan": scan.name, "error": str(error)})
-            continue
-        rows.append(
-            {
-                "scan": scan.name,
-                "median_mm": report["scan_to_head_mm"]["median"],
-                "explained": report["explained_fraction"],
-                "identity_sigma": report["identity_sigma"],
-                "warnings": "; ".join(report["warnings"]),
-            }
-        )
-    with (out / "summary.csv").open("w", newline="", encoding="utf-8") as table:
-        writer = csv.DictWriter(table, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} scans, in {out / 'summary.csv'}")
+    scans = sorted(path for path in folder.iterdir() if path.suffix.lower() in SCAN_EXTENSIONS)
+    settings = config or imhead.FitConfig()
+    outcomes = fit_each(lambda path: model.fit(path, config=settings), scans, out, jobs=jobs)
+    for outcome in with_summary(outcomes, scans, out):
+        print(f"{outcome.scan.name}: {outcome.error or outcome.status}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), jobs=int(sys.argv[3]) if len(sys.argv) > 3 else 1)

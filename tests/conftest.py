@@ -56,6 +56,8 @@ def _random_net(config: ModelConfig, seed: int = 0) -> HeadModel:
         net.decnet.weight.copy_(
             0.5 * (net.decnet.weight + sign[:, None, None] * net.decnet.weight[:, net.mirror] * net.region_parity)
         )
+        # about 1 mm of place, and less of size, for each unit of the identity code's length
+        net.eye_net.weight.copy_(torch.randn_like(net.eye_net.weight) * torch.tensor([0.2, 0.2, 0.2, 0.1, 0.05]))
     return net
 
 
@@ -150,17 +152,22 @@ def anny() -> AnnyModel:
 
 @pytest.fixture(scope="session")
 def small_ict() -> IctModel:
-    """A source like ICT-FaceKit with 642 vertices: a ball whose modes are random and smooth."""
+    """A source like ICT-FaceKit with 966 vertices: a ball with two eyeballs, whose modes are random and smooth."""
     ball = trimesh.creation.icosphere(3, radius=90.0)
-    mean = np.asarray(ball.vertices, dtype=np.float32)
+    left, right = (trimesh.creation.icosphere(2, radius=12.5).apply_translation([x, 24.0, 70.0]) for x in (26.0, -26.0))
+    mean = np.concatenate([ball.vertices, left.vertices, right.vertices]).astype(np.float32)
     rng = np.random.default_rng(0)
     waves = np.sin(mean @ rng.normal(0.0, 0.02, (3, IDENTITY_MODES)) + rng.uniform(0.0, 6.0, IDENTITY_MODES))
+    first, second = len(ball.vertices), len(ball.vertices) + len(left.vertices)
+    for eyeball in (slice(first, second), slice(second, None)):
+        waves[eyeball] = waves[eyeball].mean(axis=0)  # it moves as a whole
     identity = (waves.T[:, :, None] * rng.normal(0.0, 1.0, (IDENTITY_MODES, 1, 3))).astype(np.float32)
     expressions = np.zeros((len(ARKIT_NAMES), len(mean), 3), dtype=np.float32)
     expressions[ARKIT_NAMES.index("jawOpen"), :, 1] = np.minimum(mean[:, 1] + 20.0, 0.0) * 0.3
     mirror = np.linalg.norm(mean[:, None] - mean * np.float32([-1, 1, 1]), axis=2).argmin(axis=0)
     faces = np.asarray(ball.faces, dtype=np.int64)
-    return IctModel(mean, identity, expressions, faces, faces, faces[:0], mirror)
+    eyes = np.concatenate([left.faces + first, right.faces + second])
+    return IctModel(mean, identity, expressions, faces, faces, eyes, mirror)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ def some_head(model: Model) -> Head:
         rng.normal(size=config.expression_size),
         rng.normal(size=(39, config.region_code_size)),
         ("fitted to é.ply", "nose: sampled with seed 7"),
+        rng.normal(size=(2, 5)),
     )
 
 
@@ -96,7 +97,7 @@ def test_a_head_comes_back_bit_for_bit(opened: Model, tmp_path: Path) -> None:
     head = some_head(opened)
     save_head(head, tmp_path / "head.safetensors")
     again = load_head(tmp_path / "head.safetensors", opened)
-    for name in ("z_id", "z_exp", "offsets"):
+    for name in ("z_id", "z_exp", "offsets", "eyes"):
         np.testing.assert_array_equal(getattr(again, name), getattr(head, name))
     assert again.provenance == head.provenance
     assert (again.model_id, again.model_hash) == (head.model_id, head.model_hash)
@@ -261,12 +262,44 @@ def test_a_model_is_not_a_head_and_a_head_is_not_a_model(saved: Path, opened: Mo
     assert "not a head" in refusal(lambda: load_head(saved, opened), saved)
 
 
+def test_files_of_another_version_are_refused_with_what_to_do(saved: Path, opened: Model, tmp_path: Path) -> None:
+    save_head(some_head(opened), tmp_path / "head.safetensors")
+
+    def of_version(number: int) -> Change:
+        def change(_: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+            metadata["format"] = f"{metadata['format'][:-1]}{number}"
+
+        return change
+
+    path = tmp_path / "other.safetensors"
+    for number in (1, 3):
+        changed(tmp_path / "head.safetensors", path, of_version(number))
+        message = refusal(lambda: load_head(path, opened), path)
+        assert f"another version (imhead-head-{number}, not imhead-head-2)" in message
+        assert "make it again with this one, a fitted head from its scan" in message
+        changed(saved, path, of_version(number))
+        message = refusal(lambda: load_model(path), path)
+        assert f"another version (imhead-model-{number}, not imhead-model-2)" in message and "again" in message
+
+
 def _poison_offsets(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
     tensors["offsets"][0, 0] = torch.nan
 
 
 def _short_code(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
     tensors["z_id"] = tensors["z_id"][:-1].clone()
+
+
+def _one_eye(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
+    tensors["eyes"] = tensors["eyes"][:1].clone()
+
+
+def _no_eyes(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
+    del tensors["eyes"]
+
+
+def _poison_eyes(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
+    tensors["eyes"][1, 3] = torch.inf
 
 
 def _no_expression(tensors: dict[str, torch.Tensor], _: dict[str, str]) -> None:
@@ -283,6 +316,9 @@ def _broken_history(_: dict[str, torch.Tensor], metadata: dict[str, str]) -> Non
         (_poison_offsets, "offsets"),
         (_short_code, "z_id"),
         (_no_expression, "z_exp"),
+        (_one_eye, "eyes"),
+        (_no_eyes, "eyes"),
+        (_poison_eyes, "eyes"),
         (_unknown, "extra.weight"),
         (_broken_history, "provenance"),
     ],
@@ -297,5 +333,5 @@ def test_a_damaged_head_is_refused(opened: Model, tmp_path: Path, change: Change
 def test_the_mean_head_belongs_to_its_model_and_has_no_codes(model: Model) -> None:
     head = model.neutral()
     assert head.model_hash == model.hash
-    assert not head.z_id.any() and not head.z_exp.any() and not head.offsets.any()
+    assert not head.z_id.any() and not head.z_exp.any() and not head.offsets.any() and not head.eyes.any()
     assert head.offsets.shape == (39, model.net.config.region_code_size)

@@ -1,6 +1,7 @@
-"""Files that an earlier version wrote open, and give the same surfaces to the last bit.
+"""Files on disk open, and give the same surfaces to the last bit as when they were made.
 
-`tests/data/files` holds a small model, trained for 1 700 steps, two heads of it, and the hashes of their meshes.
+`tests/data/files` holds a small model, trained for 1 700 steps, two heads of it, and the hashes of their meshes. They
+are in the present format. The model's skin includes its eyes, and its eyeballs lie hidden inside.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ def poisoned(array: np.ndarray, value: float) -> np.ndarray:
         (lambda v: head(z_id=poisoned(np.ones(5), v)), "Head.z_id"),
         (lambda v: head(z_exp=poisoned(np.ones(3), v)), "Head.z_exp"),
         (lambda v: head(offsets=poisoned(np.ones((39, 4)), v)), "Head.offsets"),
+        (lambda v: head(eyes=poisoned(np.ones((2, 5)), v)), "Head.eyes"),
     ],
 )
 def test_a_number_that_is_not_finite_is_refused_by_name(make: Any, name: str, value: float) -> None:
@@ -58,6 +59,7 @@ def test_a_number_that_is_not_finite_is_refused_by_name(make: Any, name: str, va
         (lambda: Scan("s", POINTS, None, np.zeros((1, 4))), "Scan.faces", r"\(n, 3\)"),
         (lambda: head(z_id=np.zeros((1, 5))), "Head.z_id", r"\(n\)"),
         (lambda: head(offsets=np.zeros(39)), "Head.offsets", r"\(n, n\)"),
+        (lambda: head(eyes=np.zeros((1, 5))), "Head.eyes", r"\(2, 5\)"),
     ],
 )
 def test_a_wrong_shape_is_refused_with_the_shape_that_is_expected(make: Any, name: str, wanted: str) -> None:
@@ -83,7 +85,8 @@ def test_arrays_are_read_only_and_are_not_the_caller_s() -> None:
     scan = Scan("s", POINTS, NORMALS, FACES)
     made = head()
     for array in (
-        mesh.vertices, mesh.faces, scan.points, scan.normals, scan.faces, made.z_id, made.z_exp, made.offsets
+        mesh.vertices, mesh.faces, scan.points, scan.normals, scan.faces, made.z_id, made.z_exp, made.offsets,
+        made.eyes,
     ):  # fmt: skip
         assert array is not None
         with pytest.raises(ValueError, match="read-only"):
@@ -95,7 +98,7 @@ def test_arrays_are_read_only_and_are_not_the_caller_s() -> None:
 def test_numbers_are_kept_in_the_precision_that_the_fields_promise() -> None:
     mesh = Mesh(POINTS.astype(np.float32), FACES.astype(np.uint8))
     assert mesh.vertices.dtype == np.float64 and mesh.faces.dtype == np.int64
-    assert head().z_id.dtype == head().z_exp.dtype == head().offsets.dtype == np.float32
+    assert head().z_id.dtype == head().z_exp.dtype == head().offsets.dtype == head().eyes.dtype == np.float32
 
 
 def test_an_empty_mesh_and_a_scan_without_faces_are_allowed() -> None:

@@ -17,7 +17,6 @@ from PIL import Image
 import imhead
 from imhead.api.heads import EditableHead
 from imhead.api.models import MorphableModel
-from imhead.datasets.heads import OpenSources
 from imhead.evaluation.cases import CaseKind, HeldOutSource, held_out
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
@@ -81,7 +80,7 @@ def fits(model: MorphableModel, files: list[Path]) -> Iterator[Row]:
 
 def held_out_heads(model: MorphableModel, ict: Path) -> Iterator[Row]:
     """Held-out heads, each beside the fit of a scan of it."""
-    source = HeldOutSource.composed(OpenSources(read_ict(ict)))
+    source = HeldOutSource.composed(read_ict(ict))
     for index in range(HELD_OUT_HEADS):
         case = held_out(source, index, CaseKind())
         result = fit_scan(case.scan, model.model, FitConfig())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imhead.editing.words import OPPOSITES, WORDS
 from imhead.measure.landmarks import LANDMARKS
 from imhead.measure.table import MEASUREMENTS, VOLUMES
 
@@ -26,12 +27,24 @@ changes one. This page is written by `python tools/measurements_page.py > docs/m
 `tied` lists measurements that change along, since they share landmarks. An edit by number keeps the other lengths of
 its regions; changes of angles, volumes and tied measurements are reported.
 
+## Words
+
+`imhead edit HEAD --region nose --direction wider` changes one of these readings by standard deviations of the model's
+people, and leaves those of the group's other words. A reading of several measurements is their sum, each in its own
+standard deviations; `*` stands for `left_` and `right_`. A move ends where the skin would tear, fold over, pass through
+itself or be pierced, and says so.
+
+{words}
+
 ## Landmarks
 
 Positions on the mean head in the [head frame](conventions.md); of a pair, those of the left landmark.
 
 {landmarks}
 """
+
+
+_OPPOSITE = {forward: word for word, forward in OPPOSITES.items()}
 
 
 def page() -> str:
@@ -42,6 +55,14 @@ def page() -> str:
             [
                 (f"`{m.name}`", m.unit, m.group, m.definition, ", ".join(f"`{k}`" for k in m.tied), m.source)
                 for m in (*MEASUREMENTS, *VOLUMES)
+            ],
+        ),
+        words=_table(
+            ("group", "word", "opposite", "reading"),
+            [
+                (group, word, _OPPOSITE[word], ", ".join(f"`{name}`" for name in names))
+                for group, words in WORDS.items()
+                for word, names in words.items()
             ],
         ),
         landmarks=_table(

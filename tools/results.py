@@ -171,11 +171,12 @@ def hidden(rows: list[Row]) -> list[str]:
     return [
         "Parts are cut from a scan, the rest is fitted, and what was cut is scored: the distance of its visible points",
         "to the fitted surface, if they lie within 3 mm of the fit of `ict_linear` to the whole scan. The centres of",
-        "discs are drawn evenly over the surface within 95 mm of the nose tip. Up to ten discs of 10 mm or five of 20 mm",
-        "are cut at once, at least a radius apart from rim to rim. `thin_plate` is a thin-plate spline of the points",
-        "within 25 mm beyond the rim, as heights over the rim's tangent plane; it has never seen a face. *With rim",
-        "residuals* carries what the fit leaves over at those points into the hole by the same spline. Each cell: median",
-        "in mm, and its ratio to the better one's of `ict_linear` and `thin_plate` on that scan.",
+        "discs are drawn evenly over the surface within 95 mm of the nose tip. Up to ten discs of 10 mm radius, or",
+        "five of 20 mm, are cut at once, at least a radius apart from rim to rim. `thin_plate` is a thin-plate spline",
+        "of the points within 25 mm beyond the rim, as heights over the rim's tangent plane; it has never seen a face.",
+        "*With rim residuals* carries what the fit leaves over at those points into the hole by the same spline. Each",
+        "cell: median in mm, in which all discs weigh the same, and its ratio to the better one's of `ict_linear` and",
+        "`thin_plate` on that scan.",
         "",
         *_hidden_table(rows, by_scan=True),
     ]

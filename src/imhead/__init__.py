@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # for a type checker this name is True; importing it from typing would take milliseconds
 if TYPE_CHECKING:
+    from typing import Any
+
     from imhead.api import EditableHead, FittedHead, MorphableModel, fit, load
     from imhead.errors import InputError
     from imhead.fitting.config import FitConfig
@@ -44,6 +44,8 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is first used: torch takes seconds, and the command line must be able to stop before."""
     if name not in _HOMES:
         raise AttributeError(f"module 'imhead' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

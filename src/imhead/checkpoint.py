@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -148,6 +148,7 @@ def save_head(head: Head, path: Path) -> None:
         "model": head.model_id,
         "model_hash": head.model_hash,
         "provenance": json.dumps(list(head.provenance)),
+        "scale": "assumed" if head.scale_assumed else "known",
     }
     write_atomically(path, with_metadata(save(tensors), metadata))
 
@@ -183,7 +184,9 @@ def load_head(path: Path, model: Model) -> Head:
         lines = lines[:1] + lines[1 - _MAX_LINES :]
     provenance = tuple(one_line(line) for line in lines)
     codes = {key: value.float().numpy() for key, value in tensors.items()}
-    return Head(model.name, model.hash, codes["z_id"], codes["z_exp"], codes["offsets"], provenance, codes["eyes"])
+    assumed = metadata.get("scale") == "assumed"
+    z_id, z_exp, offsets, eyes = (codes[name] for name in ("z_id", "z_exp", "offsets", "eyes"))
+    return Head(model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed)
 
 
 def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -215,7 +218,7 @@ def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], d
     if len(start) == 9 and start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         raise InputError(f"{path}: is a pickle or zip archive, which can run code; only .safetensors files are opened")
     try:
-        with safe_open(path, framework="pt") as opened:
+        with path.open("rb") as raw, safe_open(_openable(path, raw), framework="pt") as opened:
             tensors, metadata = {key: opened.get_tensor(key) for key in opened.keys()}, dict(opened.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -230,6 +233,14 @@ def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], d
         article = "an" if what[0] in "aeiou" else "a"
         raise InputError(f"{path}: holds {found or 'no format mark'!r}, not {article} {what} ({mark})")
     return tensors, metadata
+
+
+def _openable(path: Path, opened: BinaryIO) -> str:
+    """A name for the safetensors library, which takes UTF-8 only: on Linux a file's name may be any bytes."""
+    try:
+        return str(path).encode().decode()
+    except UnicodeEncodeError:
+        return f"/proc/self/fd/{opened.fileno()}"
 
 
 def read_companion(path: Path, what: str, mark: str, model: Model) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -27,7 +27,7 @@ FACE_RADIUS_MM = 95.0
 GLTF_UNIT_MM = 1000.0
 """Millimetres per glTF unit: glTF lengths are metres."""
 
-UNIT_MM: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+UNIT_MM: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 """Millimetres per unit, for the units of scans and mesh files."""
 
 ARKIT_NAMES: tuple[str, ...] = (

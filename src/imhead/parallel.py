@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,9 @@ def in_processes(
         return
     _forked = work
     try:
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
+        # Ctrl-C reaches every process; this one ends the others, which would each print a traceback
+        ignoring = (signal.SIGINT, signal.SIG_IGN)
+        with multiprocessing.get_context("fork").Pool(processes, signal.signal, ignoring) as pool:
             results = pool.imap if ordered else pool.imap_unordered
             yield from results(_call_forked, range(count), chunksize=chunk)
     finally:

@@ -158,6 +158,8 @@ class Head:
     """History of the head: one line for its origin, one for each edit."""
     eyes: FloatArray = field(default_factory=lambda: np.zeros((2, 5), dtype=np.float32))
     """(2, 5) float32 offsets, mm, added to the eyeballs decoded from z_id (surfaces/eyeballs.py)."""
+    scale_assumed: bool = False
+    """Whether the head was fitted to a scan of unknown unit: then its millimetres are those of a head of mean size."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))

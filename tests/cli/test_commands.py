@@ -15,7 +15,7 @@ import trimesh
 from safetensors.torch import load_file, save_file
 
 from imhead import load
-from imhead.checkpoint import load_model
+from imhead.checkpoint import HEAD_FORMAT, load_model
 
 DEMO_SCAN = Path(__file__).resolve().parents[2] / "src" / "imhead" / "assets" / "demo_scan.ply"
 
@@ -189,7 +189,7 @@ def test_a_scan_that_is_no_head_is_refused_with_one_line(
 def test_a_head_of_another_model_is_refused(run: Run, head_file: Path, tmp_path: Path) -> None:
     tensors = load_file(head_file)
     other = tmp_path / "other.safetensors"
-    metadata = {"format": "imhead-head-1", "model": "stranger", "model_hash": "0" * 16, "provenance": "[]"}
+    metadata = {"format": HEAD_FORMAT, "model": "stranger", "model_hash": "0" * 16, "provenance": "[]"}
     save_file(tensors, other, metadata)
     assert_refused(run("mesh", other, "--out", tmp_path / "h.ply"), "stranger", "--model")
 
@@ -202,7 +202,7 @@ def test_a_truncated_or_poisoned_head_is_refused(run: Run, head_file: Path, tmp_
     tensors = load_file(head_file)
     tensors["z_id"][3] = float("nan")
     poisoned = tmp_path / "poisoned.safetensors"
-    metadata = {"format": "imhead-head-1", "model": model.name, "model_hash": model.hash, "provenance": "[]"}
+    metadata = {"format": HEAD_FORMAT, "model": model.name, "model_hash": model.hash, "provenance": "[]"}
     save_file(tensors, poisoned, metadata)
     assert_refused(run("mesh", poisoned, "--out", tmp_path / "h.ply"), "poisoned.safetensors", "NaN")
 
@@ -223,7 +223,8 @@ def test_a_pickle_offered_as_a_model_is_never_opened(run: Run, head_file: Path, 
 def test_fit_of_the_shipped_scan_finds_its_head(run: Run, tmp_path: Path) -> None:
     outcome = run("fit", DEMO_SCAN, "--out", tmp_path, "--resolution", 128, "--json")
     assert outcome.code == 0, outcome.err
-    (report,) = json.loads(outcome.out)["fits"]
+    report = json.loads(outcome.out)
+    assert report["status"] == "done" and not (tmp_path / "summary.csv").exists()
     assert report["units"] == "cm" and not report["scale_assumed"]
     assert report["scan_to_head_face_mm"]["median"] < 0.5
     assert report["explained_fraction"] > 0.9

@@ -68,7 +68,9 @@ def test_the_same_word_and_a_number_are_both_directions(run: Run, head_file: Pat
     for direction in ("wider", "0"):
         out = tmp_path / f"{direction}.safetensors"
         code, said, _ = run("edit", head_file, "--region", "nose", "--direction", direction, "--out", out, "--json")
-        assert code == 0 and direction in json.loads(said)["provenance"][-1]
+        told = json.loads(said)
+        assert code == 0 and direction in told["provenance"][-1]
+        assert told["asked_sigma"] == 1.0 and (told["reached_sigma"] == 1.0 or told["stopped"])
 
 
 def test_a_blend_and_a_symmetric_head_are_written(run: Run, head_file: Path, tmp_path: Path) -> None:

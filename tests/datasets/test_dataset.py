@@ -27,6 +27,7 @@ from imhead.datasets.recipe import (
 from imhead.errors import InputError
 from imhead.sources.anny import AnnyModel, Person
 from imhead.sources.compose import Composition
+from imhead.sources.deformations import DeformationConfig
 from imhead.sources.ict import IctModel
 
 RECIPE = Recipe(identities=40, expressions=4, validation=0.1, heldout=0.2)
@@ -149,7 +150,40 @@ def test_the_manifest_says_where_everything_comes_from(folder: Path, sources: Op
     assert sum(people.demographics["years"].values()) == people.identities
     assert sum(people.demographics["gender"].values()) == people.identities
     assert manifest.recipe["shares"] == SHARES
+    assert manifest.deformation == RECIPE.deformation
     assert sum(manifest.splits.values()) == sum(record.identities for record in manifest.sources) == 40
+
+
+def test_every_head_has_a_deformation_of_its_own_unless_the_recipe_has_none(
+    opened: DataSet, sources: OpenSources, tmp_path: Path
+) -> None:
+    drawn = [opened.deformation(identity) for identity in opened.identities]
+    assert len({one.seed for one in drawn if one is not None}) == len(opened.identities)
+    assert {one.config for one in drawn if one is not None} == {DeformationConfig()}
+    narrow = DeformationConfig(lengths_mm=(20.0,), spreads_mm=(0.5,), strength=(0.0, 0.5))
+    for number, config in enumerate((narrow, None)):
+        build_dataset(replace(RECIPE, deformation=config), sources, tmp_path / str(number))
+        other = open_dataset(tmp_path / str(number))
+        found = other.deformation(other.identities[0])
+        assert (found.config if found else None) == config
+
+
+def test_a_set_of_an_earlier_version_is_refused_with_what_to_do(folder: Path) -> None:
+    value = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(value | {"format": "imhead-data-1"}))
+    assert_refused(folder, "imhead-data-1", "imhead-data-2", "build the data set with this version")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lengths_mm": []}, {"lengths_mm": "abcd"}, {"spreads_mm": [1.0]}, {"strength": [float("nan"), 1.0]},
+     {"strength": None}, {"features": 10**9}, {"free_share": 2.0}, {"surprise": 1}],
+)  # fmt: skip
+def test_a_damaged_deformation_is_refused(folder: Path, wrong: dict[str, object]) -> None:
+    value = json.loads((folder / MANIFEST).read_text())
+    value["recipe"]["deformation"] |= wrong
+    (folder / MANIFEST).write_text(json.dumps(value))
+    assert_refused(folder, MANIFEST)
 
 
 def test_a_folder_that_holds_a_set_is_not_written_over(folder: Path, sources: OpenSources) -> None:
@@ -190,7 +224,7 @@ def test_a_file_cut_short_changed_or_missing_is_refused_by_name(folder: Path, na
 def test_a_folder_without_a_manifest_or_with_another_s_is_refused(folder: Path, tmp_path: Path) -> None:
     assert_refused(tmp_path / "nowhere", "no data set")
     value = json.loads((folder / MANIFEST).read_text())
-    for text in ("", "[]", "{", json.dumps(value | {"format": "imhead-data-99"}), '{"format": "imhead-data-1"}'):
+    for text in ("", "[]", "{", json.dumps(value | {"format": "imhead-data-99"}), '{"format": "imhead-data-2"}'):
         (folder / MANIFEST).write_text(text)
         assert_refused(folder, MANIFEST)
 

@@ -92,6 +92,6 @@ def test_words_belong_to_their_regions(head: EditableHead) -> None:
     assert {"wider", "narrower", "longer", "shorter"} <= set(editing.words_for(resolve("ears")))
     with pytest.raises(InputError, match="they have fuller"):
         head.along("mouth", "upturned")
-    left = editing.along_word(head.model, head.codes, resolve("left_ear"), "longer", 1.0, False)
+    left = editing.along_word(head.model, head.codes, resolve("left_ear"), "longer", 1.0, False).head
     moved = np.abs(left.offsets - head.codes.offsets).max(axis=1) > 0
     assert set(np.flatnonzero(moved)) == {r.index for r in resolve("left_ear")}

@@ -13,9 +13,10 @@ from imhead.checkpoint import Model, load_model
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import _handles
 from imhead.fitting.objective import Codes
-from imhead.fitting.walls import opposite_sheets, thin_places
+from imhead.fitting.walls import thin_places
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
+from imhead.template.sheets import opposite_sheets
 from imhead.template.surface import template_of
 from imhead.types import Mesh
 
@@ -73,8 +74,8 @@ def test_a_pierced_wall_is_held_with_those_near_it(shipped: Model) -> None:
     torn = places.with_torn(shipped, pierced(shipped))
     assert torn is not None
     held = torn.to_hold(shipped, mean_codes(shipped), FitConfig())
-    assert held is not None and 0 < len(held[0]) < len(places.held)
-    assert (held[1] > 0.0).all()
+    assert held is not None and 0 < len(held.points) < len(places.held)
+    assert (held.depth_mm > 0.0).all() and held.deeper.all()
 
 
 def test_a_model_without_a_template_has_no_walls(model: Model) -> None:

@@ -266,8 +266,8 @@ def test_a_header_that_claims_more_than_the_file_holds_is_refused_before_memory_
         assert str(claim) in refusal(saved(tmp_path, "faces.ply", faces))
         assert str(claim) in refusal(saved(tmp_path, "points.ply", binary_ply(mesh.vertices, vertex_count=claim)))
     stl = bytearray(mesh.export(file_type="stl"))
-    stl[80:84] = struct.pack("<I", 2**32 - 1)
-    assert "promises 4294967295" in refusal(saved(tmp_path, "a.stl", bytes(stl)))
+    stl[80:84] = struct.pack("<I", 2**31 + 5)
+    assert "promises 2147483653" in refusal(saved(tmp_path, "a.stl", bytes(stl) + b"cut"))
     assert "promises" in refusal(saved(tmp_path, "a.off", b"OFF\n99999999999 99999999999 0\n0 0 0\n"))
     empty_rows = b"ply\nformat binary_little_endian 1.0\nelement vertex 999999999999\nend_header\n"
     assert "999999999999" in refusal(saved(tmp_path, "rows.ply", empty_rows))
@@ -287,12 +287,6 @@ def test_a_point_that_is_not_finite_is_refused_with_one_line(tmp_path: Path, ext
         "glb": lambda: glb_bytes(points, mesh.faces),
     }[extension]
     assert "NaN or infinite" in refusal(saved(tmp_path, f"a.{extension}", data()))
-
-
-def test_a_cloud_with_one_nan_is_refused_with_one_line(tmp_path: Path) -> None:
-    points = ball().vertices.copy()
-    points[3] = np.nan
-    assert "point 3" in refusal(saved(tmp_path, "a.ply", binary_ply(points)))
 
 
 def rows(values: NDArray[np.generic], start: str = "") -> str:
@@ -393,10 +387,10 @@ def test_a_glb_cannot_read_other_files_nor_multiply_itself_nor_hide_its_points(t
 
     assert read_scan(saved(tmp_path, "fine.glb", glb_bytes(points, faces))).faces is not None
     assert "another file" in refused(buffers=[{"uri": "../secret.bin", "byteLength": 10}])
-    assert "compressed" in refused(extensionsRequired=["KHR_draco_mesh_compression"])
     huge = {"componentType": 5126, "count": 2**40, "type": "VEC3"}
     assert "more data" in refused(accessors=[huge, huge])
-    assert "plain floats" in refused(
+    # an accessor without data is all zero, by the specification
+    assert "any area" in refused(
         accessors=[
             {"componentType": 5126, "count": len(points), "type": "VEC3"},
             {"bufferView": 1, "componentType": 5125, "count": faces.size, "type": "SCALAR"},
@@ -407,7 +401,7 @@ def test_a_glb_cannot_read_other_files_nor_multiply_itself_nor_hide_its_points(t
     assert "two parents" in refused(nodes=[{"children": [1, 1]}, {"mesh": 0}])
     assert "no mesh" in refused(nodes=[{}])
     assert "bufferView" in refused(bufferViews=[])
-    assert "GLB" in refused(meshes=[{"primitives": "none"}])
+    assert "glTF" in refused(meshes=[{"primitives": "none"}])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

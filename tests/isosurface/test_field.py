@@ -1,4 +1,4 @@
-"""The field of one head is the model's forward pass in mm, however many points are given."""
+"""The field of one head is the union of the model's skin and two eyeballs, in mm, however many points are given."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.isosurface.field import HeadField, expression_code
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS, resolve
+from imhead.surfaces.eyeballs import eye_centers, eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Head
 
 
@@ -39,7 +42,7 @@ def test_the_field_is_the_model_s_forward_in_mm(model: Model) -> None:
     x = torch.from_numpy(points / MODEL_UNIT_MM).float()[None]
     z_id, z_exp, offsets = (torch.tensor(v)[None] for v in (head.z_id, head.z_exp, head.offsets))
     direct = model.net(x, z_id, z_exp, offsets)[0].numpy() * MODEL_UNIT_MM
-    np.testing.assert_allclose(HeadField(model, head).sdf(points), direct, atol=1e-4)
+    np.testing.assert_allclose(HeadField(model, head).skin_sdf(points), direct, atol=1e-4)
     canonical = model.net.canonical(x, z_id, z_exp)[0][0].numpy() * MODEL_UNIT_MM
     np.testing.assert_allclose(HeadField(model, head).canonical(points), canonical, atol=1e-4)
 
@@ -115,9 +118,71 @@ def test_an_edited_head_s_field_is_the_same_outside_the_region_s_balls_bit_for_b
     for field in (old, new):
         ball = field.ball(region.index)
         inside |= np.linalg.norm(canonical - ball.center_mm, axis=1) < ball.radius_mm + 1e-4
+    assert (~inside).sum() > 10_000 and (old.skin_sdf(points) != new.skin_sdf(points))[inside].mean() > 0.9
     before, after = old.sdf(points), new.sdf(points)
-    assert (~inside).sum() > 10_000 and (before != after)[inside].mean() > 0.9
+    assert (before != after)[inside].mean() > 0.5  # the others lie nearer to an eyeball
     np.testing.assert_array_equal(before[~inside], after[~inside])
+
+
+def at_the_eyes(field: HeadField, count: int, seed: int = 0) -> np.ndarray:
+    """(count, 3) points in and around both eyeballs, mm."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(eye_centers(field.eyes)[rng.integers(2, size=count)] + 12.0 * rng.normal(size=(count, 3)))
+
+
+def test_the_field_is_the_union_of_skin_and_eyeballs(model: Model) -> None:
+    field = HeadField(model, a_head(model))
+    points = np.concatenate([at_the_eyes(field, 2000), places(500)])
+    skin, eyes = field.skin_sdf(points), eyes_distance(points, field.eyes)
+    near = near_eyes(points, field.eyes, 25.0)
+    union = skin.copy()
+    union[near] = np.minimum(skin[near], eyes[near].astype(np.float32))
+    joined = field.sdf(points)
+    smooth = np.abs(skin - eyes) < 0.4
+    np.testing.assert_array_equal(joined[~smooth], union[~smooth])
+    assert (joined <= union).all() and (joined > union - 0.101).all()
+    assert 0.1 < (joined < skin).mean() < 0.9
+    assert (joined[eyes < 0.0] < 0.0).all()
+
+
+def test_far_from_the_eyes_the_field_is_that_of_the_skin(model: Model) -> None:
+    field, points = HeadField(model, a_head(model)), places(2000)
+    far = np.linalg.norm(points[:, None] - eye_centers(field.eyes), axis=2).min(axis=1) > 90.0
+    assert far.sum() > 500
+    np.testing.assert_array_equal(field.sdf(points[far]), field.skin_sdf(points[far]))
+
+
+def test_the_gradient_is_that_of_the_nearer_of_skin_and_eyeballs(model: Model) -> None:
+    field = HeadField(model, a_head(model))
+    points = at_the_eyes(field, 1000)
+    on_eye = eyes_distance(points, field.eyes) < field.skin_sdf(points) - 0.4
+    assert on_eye.any() and not on_eye.all()
+    gradient = field.gradient(points)
+    np.testing.assert_allclose(gradient[on_eye], eyes_gradient(points[on_eye], field.eyes), atol=1e-6)
+    away = points[on_eye] - eye_centers(field.eyes)[np.where(points[on_eye, 0] > 0.0, 0, 1)]
+    behind = away[:, 2] < 0.0
+    unit = away[behind] / np.linalg.norm(away[behind], axis=1, keepdims=True)
+    np.testing.assert_allclose(gradient[on_eye][behind], unit, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 1000), st.sampled_from([r.name for r in REGIONS] + ["left_eye", "right_eye", "nose"]))
+def test_an_edit_of_a_region_moves_no_eyeball(model: Model, seed: int, name: str) -> None:
+    head = a_head(model, seed)
+    offsets = np.array(head.offsets)
+    for region in resolve(name):
+        offsets[region.index] += np.random.default_rng(seed).normal(size=offsets.shape[1])
+    old, new = HeadField(model, head), HeadField(model, replace(head, offsets=offsets))
+    np.testing.assert_array_equal(old.eyes, new.eyes)
+    np.testing.assert_array_equal(old.eyes, HeadField(model, head, np.ones_like(head.z_exp)).eyes)
+
+
+def test_a_head_s_own_eyes_are_offsets_from_those_of_its_identity(model: Model) -> None:
+    head, shift = a_head(model), np.array([[1.0, -0.5, 0.25, 0.5, 0.0], [0.0, 0.0, -2.0, 0.0, 0.125]])
+    moved = replace(head, eyes=shift)
+    np.testing.assert_allclose(HeadField(model, moved).eyes - HeadField(model, head).eyes, shift, atol=1e-6)
+    other = replace(head, z_id=np.zeros_like(head.z_id))
+    assert np.abs(HeadField(model, other).eyes - HeadField(model, head).eyes).max() > 0.1
 
 
 def test_a_named_expression_is_its_row_of_the_learned_map(model: Model) -> None:

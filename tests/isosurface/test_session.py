@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from imhead import editing
 from imhead.checkpoint import Model, load_model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.isosurface.feature_cache import FeatureCache
 from imhead.isosurface.field import HeadField, expression_code
-from imhead.isosurface.meshing import extract_mesh
+from imhead.isosurface.meshing import extract_mesh, lattice_of
 from imhead.isosurface.session import HeadSession, MeshChange
 from imhead.regions import REGIONS, resolve
+from imhead.surfaces.eyeballs import eye_centers
 from imhead.types import Head, Mesh
 
 SMALL, SHIPPED = 32, 56  # resolutions
@@ -118,6 +120,40 @@ def test_any_sequence_of_edits_and_undos_gives_the_mesh_of_a_full_run(
         copy = patched(before, session.mesh, change)
         np.testing.assert_array_equal(copy.vertices, session.mesh.vertices)
         np.testing.assert_array_equal(copy.faces, session.mesh.faces)
+
+
+def test_values_that_are_kept_are_those_of_the_field_to_the_bit(rough: Model) -> None:
+    head, lattice = replace(a_head(rough, 1), eyes=np.full((2, 5), 0.25)), lattice_of(SHIPPED)
+    field = HeadField(rough, head)
+    cache = FeatureCache(field, lattice)
+    every = lattice.positions_mm(np.arange(lattice.count))
+    at_eyes = np.linalg.norm(every[:, None] - eye_centers(field.eyes), axis=2).min(axis=1) < 30.0
+    rng = np.random.default_rng(0)
+    points = rng.permutation(np.union1d(np.flatnonzero(at_eyes), rng.integers(lattice.count, size=2000)))
+    places = lattice.positions_mm(points)
+    found = cache.values(points)
+    np.testing.assert_array_equal(found, field.sdf(places))
+    assert (found < field.skin_sdf(places)).sum() > 50
+    # again from the cache, and after an edit of a lid
+    np.testing.assert_array_equal(cache.values(points[::3]), found[::3])
+    changed = HeadField(rough, edited(head, "left_upper_lid", 0))
+    cache.change(changed, [region.index for region in resolve("left_upper_lid")])
+    np.testing.assert_array_equal(cache.values(points), changed.sdf(places))
+
+
+@settings(deadline=None, max_examples=4)
+@given(seed=st.integers(0, 5), shift=st.floats(0.5, 4.0))
+def test_a_head_with_other_eyeballs_is_meshed_anew(rough: Model, seed: int, shift: float) -> None:
+    head = a_head(rough, seed)
+    session = HeadSession(rough, head, resolution=SMALL)
+    moved = replace(head, eyes=np.array(head.eyes) + np.float32([0.0, 0.0, shift, 0.0, 0.0]))
+    change = session.update(moved)
+    assert change.rebuilt
+    assert_same(session.mesh, full(rough, moved, SMALL))
+    opened = edited(moved, "left_eye", seed)
+    assert not session.update(opened).rebuilt
+    assert_same(session.mesh, full(rough, opened, SMALL))
+    np.testing.assert_array_equal(HeadField(rough, opened).eyes, HeadField(rough, moved).eyes)
 
 
 def test_a_long_session_with_the_shipped_model_gives_the_meshes_of_full_runs(shipped: Model) -> None:

@@ -176,6 +176,11 @@ def test_the_nose_of_a_head_stands_out_in_profile() -> None:
     assert picture[seen].std() > 15
 
 
+def test_a_label_is_one_line_whatever_a_scan_is_called() -> None:
+    sheet = contact_sheet([np.zeros((64, 64, 3), dtype=np.uint8)] * 2, ["a\nb\x1b[2J\udcff", "x" * 10**6])
+    assert sheet.height < 64 + 60
+
+
 def test_bad_arguments_are_refused_with_one_line() -> None:
     sphere = ball()
     cell = np.zeros((4, 4, 3), dtype=np.uint8)

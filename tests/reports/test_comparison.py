@@ -158,6 +158,19 @@ def test_figures_do_not_depend_on_how_finely_a_part_is_meshed() -> None:
     assert results[1] == pytest.approx(results[0], rel=0.05)
 
 
+def test_the_same_comparison_is_the_same_bytes_whatever_the_heads_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_pictures(monkeypatch)
+    labels = ("\x1b[2J\u202e[red]\n\udcff<b>", "b" * 10**5)
+    for name in ("one", "two"):
+        report.compare_meshes(ball(), ball(81.0), out=tmp_path / name, labels=labels)
+    for file in ("report.json", "report.html", "heatmap.png"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    assert "\\x1b[2J" in page and "&lt;b&gt;" in page and "\x1b" not in page
+
+
 def test_bad_comparisons_are_refused_with_one_line(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.write_text("a file")

@@ -14,10 +14,13 @@ from imhead.cli import main
 from imhead.io.scan_file import read_geometry
 from imhead.regions import REGIONS, Region
 from imhead.surfaces.crossings import crossing_edges
+from imhead.surfaces.eyeballs import eyes_distance
 from imhead.template.projection import ProjectionConfig
 from imhead.template.surface import TemplateSurface, template_path
-from imhead.template.topology import MOUTH, SKIN
+from imhead.template.topology import LEFT_EYE, MOUTH, SKIN
 from imhead.types import BoolArray
+
+BLINK = {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +37,38 @@ def head(shipped: MorphableModel) -> EditableHead:
     return shipped.sample(1, seed=11)[0]
 
 
-def test_the_template_lies_on_the_zero_set(shipped: MorphableModel, head: EditableHead) -> None:
-    visible = shipped.template.on_surface > 0.5
-    mesh = head.mesh(surface="template")
-    assert np.abs(head.field().sdf(mesh.vertices[visible])).mean() < 0.02
+def test_the_template_lies_on_the_zero_set_and_its_eyeballs_on_the_eyeballs(
+    shipped: MorphableModel, head: EditableHead
+) -> None:
+    template, mesh, field = shipped.template, head.mesh(surface="template"), head.field()
+    away = eyes_distance(mesh.vertices, field.eyes)
+    skin = (template.part == SKIN) & (template.on_surface > 0.5)
+    assert np.abs(field.skin_sdf(mesh.vertices[skin & (away > 5.0)])).mean() < 0.02
+    ball = template.part >= LEFT_EYE
+    assert ball.sum() > 500 and np.abs(away[ball]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, BLINK, {"eyeWideLeft": 1.0, "eyeLookUpLeft": 0.7}], ids=["open", "shut", "wide"]
+)
+def test_no_lid_of_the_template_lies_inside_its_eyeball(
+    shipped: MorphableModel, head: EditableHead, weights: dict[str, float]
+) -> None:
+    template = shipped.template
+    shown = (template.part == SKIN) & (template.on_surface > 0.5)
+    vertices = head.mesh(weights, surface="template").vertices
+    away = eyes_distance(vertices, head.field().eyes)
+    assert away[shown].min() > -0.55
+    np.testing.assert_array_equal(
+        vertices[template.part >= LEFT_EYE], head.mesh(surface="template").vertices[template.part >= LEFT_EYE]
+    )
+
+
+@pytest.mark.parametrize("name", ["left_upper_lid", "right_eye", "left_cheek"])
+def test_an_edit_moves_no_eyeball_of_the_template(shipped: MorphableModel, head: EditableHead, name: str) -> None:
+    ball = shipped.template.part >= LEFT_EYE
+    before, after = (h.mesh(surface="template").vertices[ball] for h in (head, head.edit(name, sample=1)))
+    np.testing.assert_array_equal(before, after)
 
 
 def held(template: TemplateSurface, region: Region) -> BoolArray:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
-from imhead.isosurface.field import HeadField
+from imhead.isosurface.field import HeadField, eyes_of
 from imhead.model.fusion import wendland
 from imhead.regions import REGION_COUNT
+from imhead.surfaces.eyeballs import eyeball_distance, eyes_distance, on_eyeball
 from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import onto_zero_set
 from imhead.template.surface import (
@@ -26,6 +29,7 @@ from imhead.template.surface import (
     template_of,
     template_path,
 )
+from imhead.template.topology import LEFT_EYE, RIGHT_EYE, SKIN
 from imhead.types import Head
 
 REGION = st.integers(0, REGION_COUNT - 1)
@@ -33,19 +37,22 @@ REGION = st.integers(0, REGION_COUNT - 1)
 
 @pytest.fixture(scope="module")
 def template(model: Model) -> TemplateSurface:
-    """A sheet of 12 × 10 vertices before the face and its mirror image, with random bases."""
-    import torch
-
+    """A sheet of 12 × 10 vertices before the face with an eyeball behind it, and their mirror image; random bases."""
     rng = np.random.default_rng(0)
     x, y = np.meshgrid(np.linspace(5.0, 80.0, 12), np.linspace(-80.0, 80.0, 10), indexing="ij")
     left = np.stack([x, y, 100.0 - 0.008 * (x * x + y * y)], axis=2).reshape(-1, 3)
-    count = len(left)
-    row = np.arange(count).reshape(12, 10)
+    row = np.arange(len(left)).reshape(12, 10)
     a, b, c, d = (row[i : i + 11, j : j + 9].reshape(-1) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1)))
     faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
-    twin = np.concatenate([np.arange(count, 2 * count), np.arange(count)])
     centers = model.net.keypoint_net.mean.numpy() * MODEL_UNIT_MM
     distance = np.linalg.norm(left[:, None] - centers, axis=2) / (0.9 * model.net.radius.numpy() * MODEL_UNIT_MM)
+    eyeball = model.net.eye_net.mean.numpy().astype(np.float64)
+    ball = trimesh.creation.icosphere(2)
+    part = np.repeat([SKIN, LEFT_EYE], [len(left), len(ball.vertices)])
+    faces = np.concatenate([faces, ball.faces + len(left)])
+    left = np.concatenate([left, on_eyeball(np.asarray(ball.vertices), eyeball)])
+    count = len(left)
+    twin = np.concatenate([np.arange(count, 2 * count), np.arange(count)])
     region, vertex = np.nonzero(wendland(torch.from_numpy(distance)).numpy().T > 0)
     size = model.net.config.region_code_size
     return TemplateSurface(
@@ -53,10 +60,10 @@ def template(model: Model) -> TemplateSurface:
         faces=np.concatenate([faces, faces[:, [0, 2, 1]] + count]),
         uv=rng.random((2 * count, 2)),
         uv_faces=np.concatenate([faces, faces[:, [0, 2, 1]] + count]),
-        part=np.zeros(2 * count, dtype=np.int64),
+        part=np.concatenate([part, np.where(part == LEFT_EYE, RIGHT_EYE, part)]),
         twin=twin,
         mean=np.concatenate([left, left * [-1.0, 1.0, 1.0]]),
-        on_surface=np.ones(2 * count),
+        on_surface=np.tile(np.where(part == SKIN, 1.0, 0.0), 2),
         pair_vertex=vertex,
         pair_region=region,
         basis=rng.normal(size=(len(vertex), size, 3)),
@@ -103,7 +110,9 @@ def asked_on_the_way(template: TemplateSurface, field: HeadField) -> list[np.nda
     sdf = field.canonical_sdf
 
     def watched(points: np.ndarray) -> np.ndarray:
-        asked.append(points.reshape(len(template.part), -1, 3))
+        on_skin = points.reshape(int((template.part == SKIN).sum()), -1, 3)
+        asked.append(np.full((len(template.part), *on_skin.shape[1:]), np.inf))
+        asked[-1][template.part == SKIN] = on_skin
         return sdf(points)
 
     start = template.blend(field.model, field.regional.z[0].numpy())
@@ -135,6 +144,59 @@ def test_mirrored_codes_give_the_mirrored_vertices(model: Model, template: Templ
     turned = z[model.net.mirror.numpy()] * model.net.region_parity.numpy()
     mirrored = template.blend(model, z)[template.twin] * [-1.0, 1.0, 1.0]
     np.testing.assert_allclose(template.blend(model, turned), mirrored, atol=1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_no_region_s_code_moves_an_eyeball(model: Model, template: TemplateSurface, seed: int) -> None:
+    z = np.random.default_rng(seed).normal(size=(REGION_COUNT, model.net.config.region_code_size)).astype(np.float32)
+    eyes = template.part >= LEFT_EYE
+    np.testing.assert_array_equal(template.blend(model, z)[eyes], template.mean[eyes])
+
+
+def some_eyes(model: Model, seed: int) -> np.ndarray:
+    """(2, 5) eyeballs of a head with a random identity and offsets of its own."""
+    own = np.random.default_rng(seed).normal(0.0, 0.3, (2, 5))
+    return eyes_of(model, replace(some_head(model, seed), eyes=own))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_eyeballs_are_put_where_they_are_and_nothing_else_but_lids_is_moved(
+    model: Model, template: TemplateSurface, seed: int
+) -> None:
+    eyes = some_eyes(model, seed)
+    start = template.mean + np.random.default_rng(seed).normal(0.0, 1.0, template.mean.shape)
+    placed = template.with_eyes(model, start, eyes)
+    for part, rows in ((LEFT_EYE, eyes[0]), (RIGHT_EYE, eyes[1])):
+        flip = [1.0, 1.0, 1.0] if part == LEFT_EYE else [-1.0, 1.0, 1.0]
+        np.testing.assert_allclose(eyeball_distance(placed[template.part == part] * flip, rows), 0.0, atol=1e-6)
+    skin = template.part == SKIN
+    assert eyes_distance(placed[skin], eyes).min() > -0.55
+    moved = (placed != start).any(axis=1) & skin
+    assert moved.any()
+    at_rest = eyes_distance(template.mean, np.tile(model.net.eye_net.mean.numpy().astype(np.float64), (2, 1)))
+    assert at_rest[moved].max() < 5.0
+    np.testing.assert_allclose(template.with_eyes(model, placed, eyes), placed, atol=0.05)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_mirrored_eyes_give_mirrored_eyeballs_and_lids(model: Model, template: TemplateSurface, seed: int) -> None:
+    eyes = some_eyes(model, seed)
+    start = template.mean + np.random.default_rng(seed).normal(0.0, 0.5, template.mean.shape)
+    mirrored = template.with_eyes(model, start[template.twin] * [-1.0, 1.0, 1.0], eyes[::-1])
+    wanted = template.with_eyes(model, start, eyes)[template.twin] * [-1.0, 1.0, 1.0]
+    np.testing.assert_allclose(mirrored, wanted, atol=1e-6)
+
+
+def test_the_same_vertex_lies_at_the_same_place_of_every_eyeball(model: Model, template: TemplateSurface) -> None:
+    ways = []
+    for seed in (0, 1):
+        eyes = some_eyes(model, seed)
+        placed = template.with_eyes(model, template.mean, eyes)[template.part == LEFT_EYE] - eyes[0, :3]
+        ways.append(placed / np.linalg.norm(placed, axis=1, keepdims=True))
+    np.testing.assert_allclose(ways[0], ways[1], atol=1e-6)
 
 
 def test_the_zero_code_is_the_mean_head(model: Model, template: TemplateSurface) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from imhead.model.head import HeadModel
 from imhead.regions import RADII_MM
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
-from imhead.template.topology import load_topology
+from imhead.template.topology import LEFT_EYE, load_topology
 from imhead.training.codes import apply_start, start_codes
 from imhead.training.config import TrainConfig
 from imhead.training.learner import Learner
@@ -45,6 +46,7 @@ def built(ict: IctModel, offsets: Tensor) -> tuple[Learner, TemplateSurface]:
     model = HeadModel(CONFIG.model)
     start = start_codes(ict, offsets, CONFIG.model)
     apply_start(model, start)
+    model.eye_net.weight.normal_()
     learner = Learner(model, start.z_id)
     learner.eval().requires_grad_(False)
     return learner, build_template(_model(learner), learner.z_id, ict, offsets, lambda text: None)
@@ -54,12 +56,13 @@ def test_the_codes_of_training_heads_bring_the_template_near_their_vertices(
     built: tuple[Learner, TemplateSurface], offsets: Tensor
 ) -> None:
     learner, template = built
-    known = load_topology().place(offsets[:6].numpy())
+    skin = template.part < LEFT_EYE
+    known = load_topology().place(offsets[:6].numpy())[:, skin]
     model = _model(learner)
     left, whole = 0.0, 0.0
     for row in range(6):
         z = learner.model.decnet(learner.z_id[row : row + 1])[0].numpy()
-        moved = template.blend(model, z) - template.mean
+        moved = (template.blend(model, z) - template.mean)[skin]
         left += float(np.linalg.norm(moved - known[row], axis=1).mean())
         whole += float(np.linalg.norm(known[row], axis=1).mean())
     # twelve numbers a region, and a share of the mean's own way to the zero set
@@ -78,7 +81,22 @@ def test_a_vertex_is_held_only_by_regions_whose_ball_holds_it_on_every_training_
     # a few at the nape above the cut and in the palate lie in no ball on some head, and still need a region
     assert len(lost) < 0.01 * template.half
     assert away.max() < 1.3
-    assert np.array_equal(np.unique(template.pair_vertex), np.arange(template.half))
+    skin = np.flatnonzero(template.part[: template.half] < LEFT_EYE)
+    assert np.array_equal(np.unique(template.pair_vertex), skin)
+
+
+def test_no_region_s_code_moves_an_eyeball_and_the_identity_does(built: tuple[Learner, TemplateSurface]) -> None:
+    learner, template = built
+    model = _model(learner)
+    ball = template.part >= LEFT_EYE
+    z = np.random.default_rng(0).normal(size=(len(RADII_MM), CONFIG.model.region_code_size)).astype(np.float32)
+    np.testing.assert_array_equal(template.blend(model, z)[ball], template.mean[ball])
+    plain = model.neutral()
+    identity = replace(plain, z_id=np.random.default_rng(1).normal(size=plain.z_id.shape))
+    offsets = replace(identity, offsets=0.1 * np.random.default_rng(2).normal(size=plain.offsets.shape))
+    at_rest, other, edited = (template.posed(model, head)[ball] for head in (plain, identity, offsets))
+    assert np.abs(other - at_rest).max() > 0.5
+    np.testing.assert_array_equal(edited, other)
 
 
 def test_the_template_belongs_to_the_model_as_it_is_saved(built: tuple[Learner, TemplateSurface]) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from imhead import checkpoint, editing
 from imhead.api.checks import (
     checked_changes,
@@ -26,7 +24,7 @@ from imhead.api.checks import (
     checked_whole,
 )
 from imhead.checkpoint import Model
-from imhead.editing import Reached, Side
+from imhead.editing import Move, Reached, Side
 from imhead.errors import InputError
 from imhead.fitting.fit import FitResult
 from imhead.isosurface.creases import detailed_mesh
@@ -120,8 +118,9 @@ class EditableHead:
         >>> head.blend("ears", [(first, 0.3), (second, 0.3)]).codes.offsets.shape
         (39, 64)
         """
-        pairs = [pair for pair in others if isinstance(pair, tuple) and len(pair) == 2]
-        if not pairs or len(pairs) < len(others):
+        given = list(others) if isinstance(others, Sequence) else []
+        pairs = [pair for pair in given if isinstance(pair, tuple) and len(pair) == 2]
+        if not pairs or len(pairs) < len(given):
             raise InputError("a blend needs at least one other head and its weight, as [(head, 0.5)]")
         for other, _ in pairs:
             self._check_model(other)
@@ -132,6 +131,9 @@ class EditableHead:
         self, regions: RegionNames, direction: str | int, strength: float = 1.0, mirror: bool = False
     ) -> EditableHead:
         """Step along a named direction of the regions, or along one of their principal directions.
+
+        A word changes one reading, such as the width of the nose, and leaves those of the regions' other words. A
+        number changes the shape and leaves them all. Either ends where the skin would tear, fold or be pierced.
 
         Args:
             regions: names of regions or groups.
@@ -144,14 +146,24 @@ class EditableHead:
         >>> wider.measure()["alar_width"] > head.measure()["alar_width"]
         True
         """
+        return self.by_direction(regions, direction, strength, mirror)[0]
+
+    def by_direction(
+        self, regions: RegionNames, direction: str | int, strength: float = 1.0, mirror: bool = False
+    ) -> tuple[EditableHead, Move]:
+        """As `along`: the edited head, and how far it went; `stop` says what ended the move, if anything did.
+
+        >>> wider, move = head.by_direction("nose", "wider", 1.0)
+        >>> move.reached, move.stop
+        (1.0, '')
+        """
         chosen, strength = checked_regions(regions), checked_strength(strength)
-        if not isinstance(direction, str):
-            direction = checked_whole("the direction", direction, 0, self.model.net.config.identity_size - 1)
         if isinstance(direction, str):
-            codes = editing.along_word(self.model, self.codes, chosen, direction, strength, mirror)
+            move = editing.along_word(self.model, self.codes, chosen, direction, strength, mirror)
         else:
-            codes = editing.along_direction(self.model, self.codes, chosen, direction, strength, mirror)
-        return self._with(codes)
+            number = checked_whole("the direction", direction, 0, self.model.net.config.identity_size - 1)
+            move = editing.along_shape(self.model, self.codes, chosen, number, strength, mirror)
+        return self._with(move.head), move
 
     def reach_target(self, regions: RegionNames, changes: Mapping[str, float], mirror: bool = False) -> EditableHead:
         """Change measurements by given amounts, and keep the regions' other lengths.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from imhead.cli.console import DeviceOption, JsonOption, ModelOption, print_json, say
+from imhead.cli.console import DeviceOption, JsonOption, ModelOption, print_json, print_line, say
 
 
 def bench(
@@ -42,7 +42,7 @@ def bench(
         print_json({"rows": rows})
         return
     for row in rows:
-        print(_line(row))
+        print_line(_line(row))
 
 
 def _line(row: dict[str, Any]) -> str:

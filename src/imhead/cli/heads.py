@@ -13,12 +13,13 @@ from imhead.cli.console import (
     ModelOption,
     OutFolder,
     check_target,
-    make_folder,
     print_json,
+    print_line,
     progress_bar,
     say,
 )
 from imhead.errors import InputError
+from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
     from imhead.measure.table import MeasuredChange
@@ -37,13 +38,14 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """New heads: head files, meshes and a contact sheet."""
+    check_folder(out)
     from imhead import load
     from imhead.io.mesh_file import write_mesh
+    from imhead.io.picture_file import write_picture
     from imhead.rendering.figures import contact_sheet
     from imhead.rendering.shading import shade
 
     heads = load(model, device).sample(count, seed, spread)
-    make_folder(out)
     pictures, files = [], []
     with progress_bar() as bar:
         for k, head in enumerate(bar.track(heads, description="heads")):
@@ -53,7 +55,7 @@ def sample(
             files.append(f"head_{k:03d}.ply")
             if k < 24:
                 pictures.append(shade(mesh, "three_quarter" if k % 2 else "front", 384))
-    contact_sheet(pictures, columns=4).save(out / "contact_sheet.png")
+    write_picture(contact_sheet(pictures, columns=4), out / "contact_sheet.png")
     say.print(f"{count} heads in {out}")
     if as_json:
         print_json({"out": str(out), "heads": files, "contact_sheet": "contact_sheet.png"})
@@ -71,7 +73,7 @@ def regions(as_json: JsonOption = False) -> None:
         print_json({"regions": rows, "groups": {name: list(members) for name, members in groups().items()}})
         return
     for name, members in groups().items():
-        print(f"{name}: {', '.join(members)}")
+        print_line(f"{name}: {', '.join(members)}")
 
 
 def edit(
@@ -97,6 +99,7 @@ def edit(
     from imhead import load
     from imhead.regions import resolve
 
+    check_target(out)
     chosen = [r.name for r in resolve(region)]
     changes = _targets(target) if target else None
     opened = load(model, device)
@@ -105,17 +108,19 @@ def edit(
         "sample": draw,
         "source": None if source is None else opened.open(source),
         "blend": None if blend is None else [(opened.open(path), share) for path, share in map(_blend_share, blend)],
-        "direction": int(direction) if direction and direction.lstrip("-").isdigit() else direction,
+        "direction": None if direction is None else _direction(direction),
         "target": changes,
         "symmetry": symmetry,
         "plausible": plausible,
     }
-    reached = None
-    if changes is not None and sum(value is not None for value in kinds.values()) == 1 and strength is None:
+    reached = move = None
+    alone = sum(value is not None for value in kinds.values()) == 1
+    if changes is not None and alone and strength is None:
         after, reached = before.by_number(chosen, changes, mirror)
+    elif kinds["direction"] is not None and alone:
+        after, move = before.by_direction(chosen, kinds["direction"], 1.0 if strength is None else strength, mirror)
     else:
         after = before.edit(chosen, strength=strength, mirror=mirror or None, **kinds)
-    check_target(out)
     after.save(out)
     say.print(f"{after.codes.provenance[-1]}, in {out}")
     result: dict[str, Any] = {"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)}
@@ -126,6 +131,8 @@ def edit(
         }  # fmt: skip
         largest = max((abs(c.change) for c in reached.held.values()), default=0.0)
         say.print(f"held within {largest:.2f} mm: {', '.join(reached.held) or 'nothing'}")
+    if move is not None:
+        result |= {"asked_sigma": move.asked, "reached_sigma": move.reached, "stopped": move.stop or None}
     if as_json:
         print_json(result)
 
@@ -147,7 +154,7 @@ def measure(
         print_json({"head": str(head), "measurements": rows, "landmarks_mm": places})
         return
     for name, row in rows.items():
-        print(f"{name:<26}{row['value']:8.1f} {row['unit']}")
+        print_line(f"{name:<26}{row['value']:8.1f} {row['unit']}")
 
 
 def mesh(
@@ -165,6 +172,7 @@ def mesh(
     from imhead import load
     from imhead.io.mesh_file import head_notes, write_mesh
 
+    check_target(out, suffix=None)
     if surface not in ("volume", "template"):
         raise InputError(f"--surface {surface!r} is not known; use volume or template")
     if surface == "template" and out.suffix.lower() == ".stl":
@@ -185,7 +193,6 @@ def mesh(
         drawn, uv, morphs = opened.animated(weights)
     else:
         drawn, uv = opened.mesh(weights, surface="template"), source.template.uv_map
-    check_target(out, suffix=None)
     write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs, quantized=quantized)
     say.print(f"{len(drawn.vertices)} vertices, {len(drawn.faces)} faces, in {out}")
     if as_json:
@@ -203,6 +210,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """What changed between two heads: movement in mm inside and outside a region, measurements, volumes."""
+    check_folder(out)
     from imhead import load
 
     opened = load(model, device)
@@ -213,6 +221,14 @@ def compare(
     say.print(f"report.html, heatmap.png and report.json in {out}")
     if as_json:
         print_json(result)
+
+
+def _direction(text: str) -> int | str:
+    """The number of a principal direction, or a word."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def _weight(text: str) -> tuple[str, float]:

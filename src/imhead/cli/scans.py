@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
-from rich.progress import Progress
 
-from imhead.cli.console import DeviceOption, JsonOption, ModelOption, OutFolder, print_json, progress_bar, say
-from imhead.errors import InputError
+from imhead.cli.console import DeviceOption, ModelOption, OutFolder, print_json, progress_bar, say
+from imhead.errors import InputError, one_line
+from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
-    from imhead.fitting.pose import Units
+    from imhead.api.batch import Outcome
+    from imhead.api.heads import FittedHead
+
+_NAMED = 3  # refused scans that the last line names
 
 
 def fit(
@@ -24,53 +28,94 @@ def fit(
         typer.Option(help='JSON: {"region name": [x, y, z], ...}, three or more, in the scan\'s own frame.'),
     ] = None,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
-    resolution: Annotated[int, typer.Option(help="Cells of the mesh along the longest side.")] = 256,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells of the mesh along the longest side.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Fits at a time; with 2 or more, each on one core.")] = 1,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Leave out scans whose folder holds a whole fit: go on with a batch."),
+    ] = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a scan on stdout, as it is done.")
+    ] = False,
 ) -> None:
-    """Find the head in each scan: codes, mesh, overlay, report and picture."""
+    """Find the head in each scan: codes, mesh, overlay, report and picture; of several scans also summary.csv."""
+    check_folder(out)
     from imhead import load
+    from imhead.api.batch import SUMMARY, fit_each, unique_scans, whole_fit, with_summary
     from imhead.fitting.config import FitConfig
     from imhead.fitting.landmarks import read_landmarks
+    from imhead.fitting.pose import Units
 
-    if units not in ("auto", "mm", "cm", "m"):
-        raise InputError(f"--units {units!r} is not known; use auto, mm, cm or m")
-    if len({path.stem for path in scans}) < len(scans):
-        raise InputError("two scans have the same file name, and would write to the same folder; rename one")
+    if units not in get_args(Units):
+        raise InputError(f"--units {units!r} is not known; use {', '.join(get_args(Units))}")
+    scans = unique_scans(scans)
     opened = load(model, device)
+    if jobs > 1 and opened.model.device.type != "cpu":
+        raise InputError(f"--jobs {jobs}: a GPU fits one scan at a time; leave it out, or add --device cpu")
     config = FitConfig(detail=detail, resolution=resolution, seed=seed)
     places = None if landmarks is None else read_landmarks(landmarks)
-    reports: list[dict[str, Any]] = []
+    several, jobs = len(scans) > 1, min(jobs, len(scans))
     refused: list[str] = []
-    for path in scans:
-        try:
-            with progress_bar() as bar:
-                task = bar.add_task(path.name, total=1.0)
+    failed = 0
+    with progress_bar() as bar:
+        everything = bar.add_task("scans", total=len(scans), visible=several)
+        one = bar.add_task("", total=1.0, visible=jobs == 1)
 
-                def show(stage: str, part: float, bar: Progress = bar, name: str = path.name, task: Any = task) -> None:
-                    bar.update(task, completed=part, description=f"{name}: {stage}")
+        def fitted(path: Path) -> FittedHead:
+            def show(stage: str, part: float) -> None:
+                if jobs == 1:  # other processes have no bar
+                    bar.update(one, completed=part, description=one_line(f"{path.name}: {stage}", 100))
 
-                fitted = opened.fit(path, cast("Units", units), config, landmarks=places, progress=show)
-                report = fitted.write(out / path.stem)
-                bar.update(task, completed=1.0, description=path.name)
-        except InputError as error:
-            message = str(error) if path.name in str(error) else f"{path}: {error}"
-            # the other scans still get their fit
-            refused.append(message)
-            reports.append({"scan": str(path), "error": message})
-            continue
-        for warning in report["warnings"]:
-            say.print(f"[yellow]warning[/] {path.name}: {warning}")
-        spread = report["scan_to_head_mm"]
-        if spread["median"] is not None:
-            say.print(
-                f"{path.name}: median {spread['median']:.2f} mm, p90 {spread['p90']:.2f} mm over "
-                f"{100 * report['explained_fraction']:.0f} % of the scan, in {out / path.stem}"
-            )
-        reports.append({"scan": str(path), "out": str(out / path.stem), **report})
-    if as_json:
-        print_json({"fits": reports})
-    if refused:
-        raise InputError("; ".join(refused))
+            return opened.fit(path, cast("Units", units), config, landmarks=places, progress=show)
+
+        outcomes = fit_each(
+            fitted, scans, out, jobs=jobs,
+            skip=(lambda folder: whole_fit(folder, opened.model)) if skip_existing else lambda folder: None,
+        )  # fmt: skip
+        with closing(with_summary(outcomes, scans, out) if several else outcomes) as outcomes:
+            for count, outcome in enumerate(outcomes, 1):
+                bar.update(everything, completed=count, description=f"scans: {count} of {len(scans)}")
+                if outcome.error is not None:
+                    refused.append(outcome.error)
+                    failed += outcome.status == "failed"
+                _tell(outcome, several)
+                if as_json:
+                    print_json(_json(outcome))
+    if not refused:
+        return
+    message = "; ".join(refused[:_NAMED])
+    if several:
+        message = f"{len(refused)} of {len(scans)} scans have no fit, see {out / SUMMARY}: {message}"
+    if failed:
+        say.print(f"imhead: {message}; run again with --debug and report it")
+        raise typer.Exit(1)
+    raise InputError(message)
+
+
+def _tell(outcome: Outcome, several: bool) -> None:
+    """What became of a scan, for a person; the reason why a single scan was refused is the command's last line."""
+    if outcome.report is None:
+        if several:
+            say.warn(outcome.error)
+        return
+    if outcome.status == "skipped":
+        say.print(f"{outcome.scan}: has a whole fit in {outcome.folder}")
+        return
+    for warning in outcome.report["warnings"]:
+        say.warn(f"{outcome.scan}: {warning}")
+    spread = outcome.report["scan_to_head_mm"]
+    if spread["median"] is not None:
+        say.print(
+            f"{outcome.scan}: median {spread['median']:.2f} mm, p90 {spread['p90']:.2f} mm over "
+            f"{100 * outcome.report['explained_fraction']:.0f} % of the scan, in {outcome.folder}"
+        )
+
+
+def _json(outcome: Outcome) -> dict[str, Any]:
+    said: dict[str, Any] = {"scan": str(outcome.scan), "status": outcome.status}
+    if outcome.report is None:
+        return said | {"error": outcome.error}
+    return said | {"out": str(outcome.folder)} | outcome.report

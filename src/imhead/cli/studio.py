@@ -24,7 +24,9 @@ def studio(
     from imhead.studio.web.server import StudioConfig, start
 
     server = start(load(model, device).model, StudioConfig(host=host, port=port))
-    say.print(f"The studio is open. In a browser on this machine go to\n\n  {server.address}\n\nCtrl-C ends it.")
+    opened = "The studio is open. In a browser on this machine go to"
+    for line in (opened, "", f"  {server.address}", "", "Ctrl-C ends it."):
+        say.print(line)
     try:
         server.wait()
     finally:

@@ -18,7 +18,7 @@ from imhead.sources.anny_to_ict import AnnyToIct, read_anny_to_ict
 from imhead.sources.compose import Composition, composed_offsets, group_masks
 from imhead.sources.deformations import Deformation, displacements
 from imhead.sources.ict import IctModel, read_ict
-from imhead.surfaces.eyeballs import fitted_eyes
+from imhead.surfaces.eyeballs import eye_centers, fitted_eyes
 from imhead.surfaces.lids import Lids
 from imhead.types import FloatArray, IntArray, Mesh
 
@@ -145,25 +145,46 @@ class OpenSources:
         Raises:
             InputError: its source is not open.
         """
+        base, anatomy = self._base(shape, deformation)
         if isinstance(shape, Person):
             anny = self._require_anny()
-            base, anatomy = anny.neutral(shape), self._anatomy["anny"]
-            if deformation is not None:
-                base = base + displacements(anny.mean, anatomy.mean_eyes, deformation)
-            # opened when first asked for: most callers need no other topology
+            # the correspondence is opened when first asked for: most callers need no other topology
             return _with_lids(anny, base, anatomy, anny.canonical, anny.posed, lambda v: self._places.carried(v))
         ict = self._require_ict()
-        base, anatomy = ict.mean + composed_offsets(ict, self._masks, shape), self._anatomy["ict"]
-        if deformation is not None:
-            base = base + displacements(ict.mean, anatomy.mean_eyes, deformation)
         return _with_lids(
             ict,
             base,
             anatomy,
-            lambda n: n + ict.canonical_offset,
-            lambda n, w: n + ict.expression_offsets(w),
+            lambda neutral: neutral + ict.canonical_offset,
+            lambda neutral, weights: neutral + ict.expression_offsets(weights),
             np.asarray,
         )
+
+    def eyes(self, shape: Composition | Person, deformation: Deformation | None = None) -> FloatArray:
+        """(2, 5) the eyeballs of `head`, without the rest of it.
+
+        Raises:
+            InputError: its source is not open.
+        """
+        base, anatomy = self._base(shape, None)
+        eyes = anatomy.eyes(base)
+        if deformation is not None:
+            moved = displacements(eye_centers(anatomy.mean_eyes), anatomy.mean_eyes, deformation)
+            eyes[:, :3] += moved * [[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]]
+        return eyes
+
+    def _base(self, shape: Composition | Person, deformation: Deformation | None) -> tuple[FloatArray, _Anatomy]:
+        """The neutral head (V, 3) before its lids lie on its eyeballs, and the anatomy of its source."""
+        source: HeadSource
+        if isinstance(shape, Person):
+            source, anatomy = self._require_anny(), self._anatomy["anny"]
+            base = self._require_anny().neutral(shape)
+        else:
+            source, anatomy = self._require_ict(), self._anatomy["ict"]
+            base = source.mean + composed_offsets(self._require_ict(), self._masks, shape)
+        if deformation is not None:
+            base = base + displacements(source.mean, anatomy.mean_eyes, deformation)
+        return base, anatomy
 
 
 def _with_lids(

@@ -1,7 +1,7 @@
-"""Named directions: wider, longer, rounder. Their meaning comes from the model's identities.
+"""Named directions: wider, longer, rounder. Each is a reading of the face, and moves no other of its group.
 
-For each word, the measurement of some hundred drawn identities is regressed onto the codes of the region. A step of one
-standard deviation changes the region as it differs between people whose measurement differs by one standard deviation.
+A reading is a measurement, or several of one meaning, in standard deviations over the model's identities. A move is the
+most plausible step of the regions' codes that brings one reading to a value while the others of the same regions stay.
 """
 
 from __future__ import annotations
@@ -11,47 +11,40 @@ from functools import lru_cache
 import numpy as np
 
 from imhead.checkpoint import Model
-from imhead.editing.steps import Regions, region_names, region_rows, stepped, unfolding
+from imhead.editing.readings import Reading, step_basis
+from imhead.editing.steps import Regions, region_names, unfolding, with_mirrors
 from imhead.errors import InputError
 from imhead.measure.carrier import landmark_points
 from imhead.measure.table import measurement, value
-from imhead.types import FloatArray, Head
+from imhead.types import FloatArray
 
 _IDENTITIES = 400
+_LEAST_SLOPE = 0.05  # a reading that moves by fewer standard deviations for one of the regions is not theirs
 
-WORDS: dict[str, dict[str, dict[str, float]]] = {
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "nose": {
-        "wider": {"alar_width": 1.0},
-        "longer": {"nasal_length": 1.0},
-        "projecting": {"tip_projection": 1.0},
-        "upturned": {"nasolabial_angle": 1.0},
-        "rounder": {"alar_width": 1.0, "nasal_length": -1.0},
+        "wider": ("alar_width",),
+        "longer": ("nasal_length",),
+        "projecting": ("tip_projection",),
+        "upturned": ("nasolabial_angle",),
+        "rounder": ("tip_width",),
     },
-    "eye": {
-        "wider": {"*eye_fissure_length": 1.0},
-        "rounder": {"*eye_fissure_height": 1.0, "*eye_fissure_length": -1.0},
-    },
+    "eye": {"wider": ("*eye_fissure_length",), "rounder": ("*eye_fissure_height",)},
     "mouth": {
-        "wider": {"mouth_width": 1.0},
-        "longer": {"upper_lip_height": 1.0},
-        "fuller": {"upper_vermilion_height": 1.0, "lower_vermilion_height": 1.0},
+        "wider": ("mouth_width",),
+        "longer": ("upper_lip_height",),
+        "fuller": ("upper_vermilion_height", "lower_vermilion_height"),
     },
-    "chin": {
-        "longer": {"chin_height": 1.0},
-        "projecting": {"chin_projection": 1.0},
-        "rounder": {"mentolabial_angle": 1.0},
-    },
-    "jaw": {"wider": {"bigonial_width": 1.0}},
-    "temple": {"wider": {"bizygomatic_width": 1.0}},
-    "ear": {
-        "wider": {"*ear_width": 1.0},
-        "longer": {"*ear_length": 1.0},
-        "rounder": {"*ear_width": 1.0, "*ear_length": -1.0},
-    },
-    "scalp": {"wider": {"head_width": 1.0}},
-    "occiput": {"longer": {"head_length": 1.0}},
+    "cheek": {"wider": ("malar_width",), "projecting": ("*malar_projection",), "fuller": ("cheek_width",)},
+    "chin": {"longer": ("chin_height",), "projecting": ("chin_projection",), "rounder": ("mentolabial_angle",)},
+    "jaw": {"wider": ("bigonial_width",), "longer": ("*ramus_height",)},
+    "temple": {"wider": ("bizygomatic_width",)},
+    "forehead": {"wider": ("upper_forehead_width",), "projecting": ("forehead_projection",)},
+    "ear": {"wider": ("*ear_width",), "longer": ("*ear_length",), "projecting": ("ear_spread",)},
+    "scalp": {"wider": ("head_width",)},
+    "occiput": {"longer": ("head_length",)},
 }
-"""Group → word → measurements and their signs; `*` stands for the chosen sides."""
+"""Group → word → the measurements that grow with it; `*` stands for the chosen sides."""
 OPPOSITES = {
     "narrower": "wider", "shorter": "longer", "receding": "projecting", "downturned": "upturned", "thinner": "fuller",
     "slimmer": "rounder",
@@ -65,40 +58,60 @@ def words_for(regions: Regions) -> tuple[str, ...]:
     return tuple(sorted(own | {k for k, forward in OPPOSITES.items() if forward in own}))
 
 
-def along_word(model: Model, head: Head, regions: Regions, word: str, strength: float, mirror: bool) -> Head:
-    """Step `strength` standard deviations along a word.
+@lru_cache(maxsize=64)
+def word_readings(model: Model, regions: Regions, mirror: bool) -> dict[str, Reading]:
+    """The reading of every word that is no opposite and that the regions can move: 0 for the mean of the identities, 1
+    for a standard deviation more. With `mirror`, of both sides together.
+
+    Raises:
+        InputError: the model has no template, on which the landmarks lie.
+    """
+    sides = {region.side for region in (with_mirrors(regions) if mirror else regions)}
+    found: dict[str, Reading] = {}
+    for word in (w for w in words_for(regions) if w not in OPPOSITES):
+        patterns = [p for group in _stems(regions) for p in WORDS.get(group, {}).get(word, ())]
+        names = [name for pattern in patterns for name in _of_sides(pattern, sides)]
+        if names:
+            found[word] = _standardised(model, tuple(names))
+    points, moves = landmark_points(model), step_basis(model, regions, mirror).moves
+    mean = points.mean + points.shut
+    size = {w: np.linalg.norm(np.tensordot(moves, reading.slope(mean), axes=2)) for w, reading in found.items()}
+    return {word: reading for word, reading in found.items() if size[word] > _LEAST_SLOPE}
+
+
+def word_reading(model: Model, regions: Regions, mirror: bool, word: str) -> Reading:
+    """The reading of a word that is no opposite.
 
     Raises:
         InputError: these regions have no such word; the message lists those that they have.
     """
-    sign = -1.0 if word in OPPOSITES else 1.0
-    step = named_step(model, regions, OPPOSITES.get(word, word))
-    return stepped(model, head, regions, sign * strength * step, mirror, f"{word} by {strength:g} sigma")
+    known = word_readings(model, regions, mirror)
+    if word not in known:
+        words = [*known, *(opposite for opposite, forward in OPPOSITES.items() if forward in known)]
+        listed = ", ".join(sorted(words)) or "none; use a number"
+        raise InputError(f"{region_names(regions)} have no direction {word!r}; they have {listed}")
+    return known[word]
 
 
-@lru_cache(maxsize=64)
-def named_step(model: Model, regions: Regions, word: str) -> FloatArray:
-    """(n, 64) step of the regions' codes for one standard deviation of a word that is no opposite."""
-    terms = [
-        (measurement(name), sign)
-        for group in _stems(regions)
-        for pattern, sign in WORDS.get(group, {}).get(word, {}).items()
-        for name in _of_sides(pattern, regions)
-    ]
-    if not terms:
-        known = ", ".join(words_for(regions)) or "none; use a number"
-        raise InputError(f"{region_names(regions)} have no direction {word!r}; they have {known}")
+def _standardised(model: Model, names: tuple[str, ...]) -> Reading:
+    """The sum of measurements, each in its own standard deviations, in standard deviations of that sum."""
+    heads = _population(model)
+    kinds = [measurement(name) for name in names]
+    measured = np.array([[value(kind, head) for head in heads] for kind in kinds])
+    size = measured.std(axis=1)
+    total = (measured / size[:, None]).sum(axis=0)
+    weights = 1.0 / (size * total.std())
+    return Reading(tuple(zip(kinds, weights.tolist())), float(total.mean() / total.std()))
+
+
+@lru_cache(maxsize=2)
+def _population(model: Model) -> FloatArray:
+    """(I, L, 3) landmarks of drawn identities, by the linear blend, mm."""
     drawn = np.random.default_rng(0).normal(size=(_IDENTITIES, len(unfolding(model))))
     codes = np.tensordot(drawn, unfolding(model), axes=1)
     points = landmark_points(model)
-    heads = points.mean + points.shut + np.tensordot(codes, points.basis, axes=2)
-    score = np.zeros(_IDENTITIES)
-    for kind, sign in terms:
-        measured = np.array([value(kind, head) for head in heads])
-        score += sign * (measured - measured.mean()) / measured.std()
-    score = (score - score.mean()) / score.std()
-    step: FloatArray = np.tensordot(score, codes[:, region_rows(regions)], axes=1) / _IDENTITIES
-    return step
+    heads: FloatArray = points.mean + points.shut + np.tensordot(codes, points.basis, axes=2)
+    return heads
 
 
 def _stems(regions: Regions) -> tuple[str, ...]:
@@ -106,10 +119,9 @@ def _stems(regions: Regions) -> tuple[str, ...]:
     return tuple(sorted({r.group.removeprefix("left_").removeprefix("right_") for r in regions}))
 
 
-def _of_sides(pattern: str, regions: Regions) -> tuple[str, ...]:
+def _of_sides(pattern: str, sides: set[int]) -> tuple[str, ...]:
     """The measurements that a pattern stands for, on the sides of the chosen regions."""
     stem = pattern.removeprefix("*")
     if stem == pattern:
         return (pattern,)
-    group = stem.split("_")[0]
-    return tuple(f"{side}_{stem}" for side in ("left", "right") if any(r.group == f"{side}_{group}" for r in regions))
+    return tuple(f"{name}_{stem}" for name, side in (("left", 1), ("right", -1)) if side in sides)

@@ -1,7 +1,7 @@
 """Discs and one half of the face, cut from a scan: what is cut is scored, the rest is fitted.
 
 Several discs are cut at once, so that a scan costs few fits. Those of one round lie at least a disc's radius apart, rim
-to rim, and there are few enough that the greater part of the face is left.
+to rim, and there are few enough that most of the face is left.
 
 Shape legend: N points of a scan.
 """
@@ -22,7 +22,7 @@ LEAST_POINTS = 5
 """Surface points that a cut hides, at least."""
 _CELL_MM = 3.0  # one candidate for a centre in each: dense parts of a scan get no more discs than others
 _RING_MM = 8.0  # width of the ring around a disc that must show the surface on every side
-_SECTORS = 8
+_LARGEST_GAP = np.radians(60.0)  # between the directions of two neighbours in the ring
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,11 @@ class PlacedScan:
         """(N,) distance of each point beyond the half of the face on a side, +1 the left; negative inside."""
         beyond: FloatArray = np.maximum(-side * self.points_mm[:, 0], self._from_tip_mm() - FACE_RADIUS_MM)
         return beyond
+
+    def is_near(self, row: int, others: list[int], distance_mm: float) -> bool:
+        """Whether a point lies nearer than a distance to one of others."""
+        away = np.linalg.norm(self.points_mm[others] - self.points_mm[row], axis=1)
+        return bool((away < distance_mm).any())
 
     def _from_tip_mm(self) -> FloatArray:
         distance: FloatArray = np.linalg.norm(self.points_mm - self.nose_tip_mm, axis=1)
@@ -130,14 +135,15 @@ def _disc_rounds(
         later: list[int] = []
         for row in waiting:
             centre = placed.points_mm[row]
-            away = np.linalg.norm(placed.points_mm[centres] - centre, axis=1)
-            if len(centres) == min(at_once, left) or (away < 3.0 * radius_mm).any():
+            if len(centres) == min(at_once, left) or placed.is_near(row, centres, 3.0 * radius_mm):
                 later.append(row)
             elif _is_surrounded(surface[tree.query_ball_point(centre, radius_mm + _RING_MM)], centre, radius_mm):
                 centres.append(row)
         if centres:
             rounds.append(centres)
-        left, waiting = left - len(centres), later
+        left -= len(centres)
+        # no disc is drawn almost twice
+        waiting = [row for row in later if not placed.is_near(row, centres, radius_mm)]
     return rounds
 
 
@@ -146,7 +152,8 @@ def _candidates(placed: PlacedScan, rng: np.random.Generator) -> IntArray:
     rows = rng.permutation(np.flatnonzero(placed.face))
     cells = np.floor(placed.points_mm[rows] / _CELL_MM)
     first: IntArray = np.unique(cells, axis=0, return_index=True)[1]
-    return rows[np.sort(first)]
+    # drawn again: a cell with many points has its first one early
+    return rows[rng.permutation(first)]
 
 
 def _is_surrounded(near: FloatArray, centre: FloatArray, radius_mm: float) -> bool:
@@ -156,5 +163,6 @@ def _is_surrounded(near: FloatArray, centre: FloatArray, radius_mm: float) -> bo
         return False
     _, _, axes = np.linalg.svd(near - near.mean(axis=0), full_matrices=False)
     u, v = axes[:2] @ (near[beyond] - centre).T
-    sector = np.floor((np.arctan2(v, u) / np.pi + 1.0) * _SECTORS / 2.0).astype(int) % _SECTORS
-    return len(np.unique(sector)) == _SECTORS
+    direction = np.sort(np.arctan2(v, u))
+    gaps = np.diff(direction, append=direction[:1] + 2.0 * np.pi)
+    return len(gaps) > 0 and float(gaps.max()) < _LARGEST_GAP

@@ -15,7 +15,7 @@ from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.mending import without_unused_points
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.properties import face_cross
-from imhead.types import FloatArray, Mesh
+from imhead.types import BoolArray, FloatArray, Mesh
 
 REACH_MM = 25.0
 """Points farther beyond the rim do not enter the spline."""
@@ -25,6 +25,7 @@ _BAND_MM = 6.0  # width of the rim that gives the tangent plane
 _STEP_MM = 1.0  # of the grid that draws a patch
 _MARGIN_MM = 5.0  # of a patch around the hidden points
 _OUTLIER_MM = 3.0
+_LEAST_POINTS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,28 +59,43 @@ def thin_plate_distance(hidden: FloatArray, rim: Rim) -> FloatArray:
     return point_to_surface(inside, Mesh(np.column_stack([flat, height]), faces))[0]
 
 
-def with_rim_residuals(mesh: Mesh, hidden: FloatArray, rim: Rim) -> FloatArray:
-    """Distance (N,) of hidden points (N, 3) to a fitted surface that is moved by what it leaves over at the rim.
+def with_rim_residuals(mesh: Mesh, hidden: FloatArray, distance: FloatArray, rim: Rim) -> FloatArray:
+    """Distance (N,) of hidden points to a fitted surface that is moved by what it leaves over at the rim.
 
     The signed distances of the rim's points to the surface are carried into the hole by a thin-plate spline over the
     rim's tangent plane, and the surface is moved along its normals by that.
+
+    Args:
+        mesh: the fitted surface.
+        hidden: (N, 3).
+        distance: (N,) of the hidden points to the surface as it was fitted.
+        rim: around the hole.
     """
     origin, axes = rim.plane()
-    distance, closest, face = point_to_surface(rim.points, mesh)
+    known, at_rim, normal = _closest(_part_near(mesh, rim.points, _OUTLIER_MM + _MARGIN_MM), rim.points)
+    if known.sum() < _LEAST_POINTS:
+        return distance
+    residual = np.einsum("nc,nc->n", rim.points - at_rim, normal)
+    spline = _spline(((at_rim - origin) @ axes[:2].T)[known], residual[known])
+    part = _part_near(mesh, hidden, float(distance.max()) + _MARGIN_MM)
+    normals, _ = vertex_normals(part.vertices, part.faces)
+    moved = part.vertices + normals * spline((part.vertices - origin) @ axes[:2].T)[:, None]
+    return point_to_surface(hidden, Mesh(moved, part.faces))[0]
+
+
+def _closest(mesh: Mesh, points: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray]:
+    """Whether points (M, 3) lie near a mesh (M,), their closest points (M, 3) and the normals there (M, 3)."""
+    if not len(mesh.faces):
+        return np.zeros(len(points), dtype=bool), points, np.zeros_like(points)
+    distance, closest, face = point_to_surface(points, mesh)
     normal = face_cross(mesh.vertices, mesh.faces[face])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
-    known = distance < _OUTLIER_MM
-    if known.sum() < 3:
-        return point_to_surface(hidden, mesh)[0]
-    residual = np.einsum("nc,nc->n", rim.points - closest, normal)
-    spline = _spline(((closest - origin) @ axes[:2].T)[known], residual[known])
-    # the part of the surface that hidden points can be nearest to
-    reach = float(point_to_surface(hidden, mesh)[0].max()) + _MARGIN_MM
-    near = cKDTree(hidden).query(mesh.vertices, distance_upper_bound=reach)[0] < reach
-    vertices, faces = without_unused_points(mesh.vertices, mesh.faces[near[mesh.faces].any(axis=1)])
-    normals, _ = vertex_normals(vertices, faces)
-    moved = vertices + normals * spline((vertices - origin) @ axes[:2].T)[:, None]
-    return point_to_surface(hidden, Mesh(moved, faces))[0]
+    return distance < _OUTLIER_MM, closest, normal / np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-300)
+
+
+def _part_near(mesh: Mesh, points: FloatArray, reach_mm: float) -> Mesh:
+    """The faces of a mesh with a corner within reach of one of the points."""
+    near = cKDTree(points).query(mesh.vertices, distance_upper_bound=reach_mm)[0] < reach_mm
+    return Mesh(*without_unused_points(mesh.vertices, mesh.faces[near[mesh.faces].any(axis=1)]))
 
 
 def _spline(places: FloatArray, values: FloatArray) -> RBFInterpolator:

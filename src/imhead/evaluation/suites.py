@@ -92,6 +92,7 @@ def suite_rows(
         return locality_suite(model)
     if data.path is None:
         wanted = "a folder of scans" if suite in OF_SCANS else "a data set, or ICT-FaceKit"
+        wanted += ", or a folder of scans" * (suite == "hidden")
         raise InputError(f"suite {suite} needs {wanted}; name it with --data")
     if not data.path.exists():
         raise InputError(f"{data.path}: does not exist; name the data with --data")
@@ -113,8 +114,9 @@ def _ict_baseline(suite: str, ict_path: Path | None) -> LinearHeads:
 
 def _hidden_rows(model: Model, path: Path, data: EvalData, config: EvalConfig, runner: CaseRunner) -> list[Row]:
     """Rows of suite `hidden`: of held-out heads if the data is a data set or ICT-FaceKit, else of a folder of scans."""
+    baseline = _ict_baseline("hidden", data.ict)
     template = pose_template(model)
-    linear = linear_competitor(_ict_baseline("hidden", data.ict), template, config.fit)
+    linear = linear_competitor(baseline, template, config.fit)
     if path == data.ict or (path / MANIFEST).is_file():
         source, _ = _held_out(path, data.open_sources)
         scans = held_out_scans(source, min(config.heads, source.count or config.heads))

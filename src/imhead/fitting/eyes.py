@@ -18,10 +18,12 @@ from imhead.template.surface import has_template, template_of
 from imhead.types import FloatArray, Head
 
 _FREE = 4  # centre and radius; the bulge of the cornea stays as z_id has it
-_SIGMA_MM = np.array([0.8, 0.8, 1.0, 0.4])  # of centre and radius around what z_id expects
+_SIGMA_MM = np.array([0.5, 0.5, 0.6, 0.25])  # of centre and radius around what z_id expects
 _SCAN_SIGMA_MM, _ROBUST_MM = 0.3, 0.6
-_MOST_POINTS = 60.0  # scan points of an eye count as this many independent ones, at most
-_LID_SIGMA_MM, _MARGIN_SIGMA_MM = 0.05, 0.3
+_MOST_POINTS = 60.0  # scan points of an eye, or vertices of its lids, count as this many independent ones, at most
+_LID_SIGMA_MM, _MARGIN_SIGMA_MM = 0.3, 1.0
+_COVERING_MM = 0.3  # lids at least this far out on the mean head cover the eyeball; nearer ones are the margin
+_MOST_MM = 1.5  # of any offset
 _OPEN_MM = 0.4  # scan points at least this far outside the skin lie on the eye
 _REACH_MM = 2.5  # from the eyeball that z_id expects
 _STEPS = 12
@@ -62,7 +64,8 @@ def _settled(expected: FloatArray, lids: FloatArray, least: FloatArray, shown: F
         least: (n,) distance that each keeps from the eyeball; up to 0 for the margins, which lie on it.
         shown: (N, 3) scan points between the lids.
     """
-    margin = least <= 0.0
+    margin, covering = least <= 0.0, least > _COVERING_MM
+    count = max(len(lids), 1)
     share = min(1.0, _MOST_POINTS / max(len(shown), 1))
     offsets = np.zeros(EYEBALL_NUMBERS)
 
@@ -77,8 +80,8 @@ def _settled(expected: FloatArray, lids: FloatArray, least: FloatArray, shown: F
         by_lids = np.stack([(lid - on_lids) / _DELTA_MM for lid, _ in columns], axis=1)
         by_scan = np.stack([(scan - on_scan) / _DELTA_MM for _, scan in columns], axis=1)
         lacking = on_lids - least  # negative where a lid is too near
-        weight_lids = np.where(lacking < 0.0, _LID_SIGMA_MM**-2.0, 0.0)
-        weight_margin = np.where(margin & (on_lids > 0.0), _MARGIN_SIGMA_MM**-2.0, 0.0)
+        weight_lids = np.where(covering & (lacking < 0.0), _LID_SIGMA_MM**-2.0, 0.0) * min(1.0, _MOST_POINTS / count)
+        weight_margin = np.where(margin & (on_lids > 0.0), _MARGIN_SIGMA_MM**-2.0, 0.0) * min(1.0, _MOST_POINTS / count)
         weight_scan = share * (_ROBUST_MM**2 / (_ROBUST_MM**2 + on_scan**2)) ** 2 * _SCAN_SIGMA_MM**-2.0
         hessian = np.diag(_SIGMA_MM**-2.0)
         gradient = offsets[:_FREE] * _SIGMA_MM**-2.0
@@ -90,4 +93,4 @@ def _settled(expected: FloatArray, lids: FloatArray, least: FloatArray, shown: F
             hessian += jacobian.T @ (jacobian * weight[:, None])
             gradient += jacobian.T @ (weight * residual)
         offsets[:_FREE] -= np.clip(np.linalg.solve(hessian, gradient), -1.0, 1.0)
-    return offsets
+    return np.clip(offsets, -_MOST_MM, _MOST_MM)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,8 +21,9 @@ from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.eyes import settled_eyes
-from imhead.fitting.figures import ScanFigures, explained_points, scan_figures
+from imhead.fitting.figures import ScanFigures, explained_points, scan_figures, seen_from_outside
 from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion, gauss_newton_step
+from imhead.fitting.hair import Hair, SeenRows, find_hair
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
 from imhead.fitting.pose import PoseResult, PoseTemplate, Units, find_pose
@@ -79,6 +81,8 @@ class FitResult:
     """Wall time of the fit."""
     warnings: tuple[str, ...]
     """Of the reader, of the pose search, and of the fit, in sentences."""
+    hair: Hair = field(default_factory=Hair.none)
+    """Where the scan shows hair, which was left out."""
 
     def report(self) -> dict[str, Any]:
         """The fit's figures, as written to report.json."""
@@ -87,12 +91,14 @@ class FitResult:
             **self.figures.summary(),
             "face_points": int((self.explained & self.face).sum()),
             "units": self.pose.units,
+            "unit_source": self.pose.unit_source,
             "pose": self.scan_to_head.tolist(),
             "scale_assumed": self.pose.scale_assumed,
             "identity_sigma": float(np.linalg.norm(z) / np.sqrt(len(z))),
             "detail_offset": float(np.abs(self.head.offsets).mean()),
             "expression": self.expression,
             "handles": self.handles,
+            "hair": self.hair.report(),
             "start": self.start,
             "start_to_head_face_mm": self.start_distance_mm,
             "iterations": self.iterations,
@@ -127,6 +133,7 @@ def fit_scan(
     config: FitConfig = FitConfig(),
     *,
     units: Units = "auto",
+    mm_per_unit: float | None = None,
     landmarks: dict[str, tuple[FloatArray, FloatArray]] | None = None,
     progress: Callable[[str, float], None] = lambda stage, part: None,
 ) -> FitResult:
@@ -137,6 +144,7 @@ def fit_scan(
         model: to fit.
         config: settings.
         units: unit of the scan, if known.
+        mm_per_unit: scale of the scan, if known; goes before `units`.
         landmarks: name → (scan xyz, head-frame xyz in mm), at least three: replaces the search for the pose.
         progress: is called with the stage and the part done, 0 to 1.
 
@@ -147,29 +155,36 @@ def fit_scan(
     torch.manual_seed(config.seed)
     progress("pose", 0.0)
     samples, normals = scan_samples(scan, config)
-    pose = find_pose(samples, normals, pose_template(model), units=units, seed=config.seed, face_landmarks=landmarks)
+    pose = find_pose(
+        samples, normals, pose_template(model), units=units, mm_per_unit=mm_per_unit, seed=config.seed,
+        face_landmarks=landmarks,
+    )  # fmt: skip
     progress("codes", 0.2)
     state, start = _initial_state(model, samples, normals, pose, config)
     start_distance = _face_distance_mm(model, state)
-    state, iterations = _optimized(model, state, config, progress)
+    placed = transform_points(pose.scan_to_head, samples)
+    directions = None if normals is None else transform_directions(pose.scan_to_head, normals)
+    hair_with = partial(find_hair, model, placed, directions, _seen(scan, samples))
+    state, hair, iterations = _optimized(model, state, hair_with, config, progress)
     progress("mesh", 0.8)
     head = _head(model, state.codes, scan.name)
     scan_to_head = state.motion @ pose.scan_to_head
     points = transform_points(scan_to_head, scan.points)
-    head = replace(head, eyes=settled_eyes(model, head, points))
+    head = replace(head, eyes=settled_eyes(model, head, points), scale_assumed=pose.scale_assumed)
     field = HeadField(model, head)
     mesh = detailed_mesh(field.sdf, config.resolution)
     own_normals = None if scan.normals is None else transform_directions(scan_to_head, scan.normals)
     distance, explained = explained_points(points, own_normals, mesh)
+    explained &= ~hair.covers(transform_points(pose.scan_to_head, scan.points))
     tip = nose_tip_mm(mesh, field)
     face = np.linalg.norm(points - tip, axis=1) < FACE_RADIUS_MM
     figures = scan_figures(scan, samples, normals, scan_to_head, mesh, field.eyes, tip, FACE_RADIUS_MM)
     handles, handle_warnings = _handles(mesh)
-    warnings = (*handle_warnings, *scan.warnings, *pose.warnings, *_fit_warnings(head, figures))
+    warnings = (*handle_warnings, *scan.warnings, *pose.warnings, *hair.warnings(), *_fit_warnings(head, figures))
     expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, state.codes.weights.tolist()) if w > 0.005}
     return FitResult(
         head, mesh, pose, scan_to_head, points, distance, explained, face, figures, expression, start, start_distance,
-        handles, iterations, time.perf_counter() - began, warnings,
+        handles, iterations, time.perf_counter() - began, warnings, hair,
     )  # fmt: skip
 
 
@@ -221,9 +236,17 @@ def _stages(config: FitConfig) -> list[tuple[tuple[float, ...], bool]]:
 
 
 def _optimized(
-    model: Model, state: FitState, config: FitConfig, progress: Callable[[str, float], None]
-) -> tuple[FitState, int]:
-    """The state after all stages, and the number of steps."""
+    model: Model,
+    state: FitState,
+    hair_with: Callable[[Codes, FloatArray], Hair],
+    config: FitConfig,
+    progress: Callable[[str, float], None],
+) -> tuple[FitState, Hair, int]:
+    """The state after all stages, the hair that was left out, and the number of steps.
+
+    Args:
+        hair_with: the hair of the scan on a head of given codes and motion (4, 4).
+    """
     stages = _stages(config)
     planned, done = sum(len(scales) for scales, _ in stages), 0
 
@@ -232,9 +255,19 @@ def _optimized(
         done += 1
         progress("detail" if with_offsets else "codes", 0.2 + 0.6 * min(1.0, done / planned))
 
-    for scales, with_offsets in stages:
+    hair = Hair.none()
+    for number, (scales, with_offsets) in enumerate(stages):
         if not with_offsets:
             state = _after_stage(model, state, scales, None, config, lambda: show(False))
+            if number == 0:
+                hair = hair_with(state.codes, state.motion)
+                state = _with_hair(state, hair)
+                continue
+            sure = hair.confirmed(model, state.codes, state.motion)
+            if sure is not hair:
+                # some of it was rough skin, which now enters
+                hair = sure
+                state = _after_stage(model, _with_hair(state, hair), scales, None, config, lambda: show(False))
             continue
         before = replace(state, offset_prior=_offset_prior(model, state, config))
         thin = thin_places(model, before.codes) if config.wall_weight > 0.0 else ThinPlaces.none()
@@ -249,7 +282,25 @@ def _optimized(
         expected = _expected_unseen(model, state, config)
         if expected is not None:
             state = _after_stage(model, state, scales[-2:], thin, config, lambda: show(True), expected)
-    return state, done
+    return state, hair, done
+
+
+def _seen(scan: Scan, samples: FloatArray) -> SeenRows | None:
+    """Whether samples (S, 3) of a scan are seen from outside; None for a cloud."""
+    if scan.faces is None:
+        return None
+    mesh = Mesh(scan.points, scan.faces)
+    return lambda rows: seen_from_outside(mesh, samples[rows])
+
+
+def _with_hair(state: FitState, hair: Hair) -> FitState:
+    covered = hair.covers(state.points.double().cpu().numpy())
+    return replace(state, hair=torch.from_numpy(covered).to(state.face.device) if covered.any() else None)
+
+
+def _on_skin(state: FitState) -> Tensor:
+    """(N,) bool: points that do not lie on hair."""
+    return torch.ones_like(state.face) if state.hair is None else ~state.hair
 
 
 def _expected_unseen(model: Model, state: FitState, config: FitConfig) -> HeadPlaces | None:
@@ -259,7 +310,8 @@ def _expected_unseen(model: Model, state: FitState, config: FitConfig) -> HeadPl
     points = apply_motion(state.points, state.motion)
     residual = pair_jacobian(model.net, state.codes, points).sdf_mm
     noise = independent_noise_mm(residual[: len(state.neighbour)], state.neighbour)
-    placed, found = points.double().cpu().numpy(), residual.double().cpu().numpy()
+    skin = _on_skin(state)
+    placed, found = points[skin].double().cpu().numpy(), residual[skin].double().cpu().numpy()
     return carried_into_unseen(model, state.codes, placed, found, noise, config)
 
 
@@ -292,7 +344,7 @@ def _offset_prior(model: Model, state: FitState, config: FitConfig) -> Tensor:
     points = apply_motion(state.points, state.motion)
     residual = pair_jacobian(model.net, state.codes, points[: len(state.neighbour)]).sdf_mm
     noise = independent_noise_mm(residual, state.neighbour)
-    placed = points.double().cpu().numpy()
+    placed = points[_on_skin(state)].double().cpu().numpy()
     return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)
 
 

@@ -78,6 +78,8 @@ class FitState:
     """(39,) weight of the L1 norm of each region's offsets."""
     predicted_decrease: float = math.inf
     """By how much the last step's quadratic model lowers the negative log posterior."""
+    hair: Tensor | None = None
+    """(N,) bool: points on hair, which say of the skin only that it lies below them; None of none."""
 
 
 def gauss_newton_step(
@@ -109,6 +111,8 @@ def gauss_newton_step(
         robust_mm = max(robust_mm, config.robust_noise * noise)
     weight = point_weights(jacobian.sdf_mm, state.face[rows], robust_mm, config, with_offsets)
     weight = weight * _on_skin(net, state.codes, points, jacobian.sdf_mm)
+    if state.hair is not None:
+        weight = weight * (~state.hair[rows] | (jacobian.sdf_mm < 0.0))
     if state.normals is not None:
         weight = weight * _normals_agree(state.normals[rows], state.motion, jacobian.point, config.normal_gate)
     by_pose = torch.cat([torch.linalg.cross(points, jacobian.point), jacobian.point], dim=1)

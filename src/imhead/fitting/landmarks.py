@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
+from imhead.io.landmark_file import read_named_places
+from imhead.io.scan_file import one_line
 from imhead.isosurface.field import HeadField
 from imhead.regions import REGIONS, resolve
 from imhead.types import FloatArray
@@ -19,18 +21,48 @@ Landmarks = Mapping[str, ArrayLike]
 """Region name → place (3,) on the scan, in the scan's own frame and units."""
 
 
+# names of anthropometry for places that are keypoints here
+_STANDARD_NAMES = {
+    "pronasale": "nose_tip", "prn": "nose_tip", "labiale_superius": "upper_lip", "ls": "upper_lip",
+    "labiale_inferius": "lower_lip", "li": "lower_lip", "endocanthion": "eye_inner", "en": "eye_inner",
+    "exocanthion": "eye_outer", "ex": "eye_outer", "cheilion": "mouth_corner", "ch": "mouth_corner",
+    "tragion": "ear_canal",
+}  # fmt: skip
+_SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
+
+
 def read_landmarks(path: Path) -> dict[str, FloatArray]:
-    """Landmarks from a JSON file {"nose_tip": [x, y, z], …}.
+    """Landmarks from a JSON file {"nose_tip": [x, y, z], …}, or a file of MeshLab, Slicer or menpo.
+
+    In the files of other programs, names may be written with spaces, in any case, with the side first or last, or as in
+    anthropometry (`Pronasale`, `en_l`); points of other names are left out.
 
     Raises:
-        InputError: not such a file, fewer than three landmarks, or an unknown region.
+        InputError: not such a file, fewer than three landmarks, or an unknown region in a plain JSON.
     """
-    try:
-        return _checked(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f'{path}: is not a JSON file of the form {{"nose_tip": [x, y, z]}} ({error})') from error
+    places = read_named_places(path)
+    plain = path.suffix.lower() == ".json" and not path.name.lower().endswith(".mrk.json")
+    source = one_line(path)
+    if plain:
+        return _checked({_region_name(name) or name: place for name, place in places.items()}, source)
+    known = {region: place for name, place in places.items() if (region := _region_name(name)) is not None}
+    if len(known) < 3:
+        named = ", ".join(ascii(name[:30]) for name in list(places)[:5]) or "none"
+        raise InputError(
+            f"{source}: {len(known)} of its landmarks have a name that is known ({named}); name three or more after "
+            "regions, such as nose_tip and left_eye_outer"
+        )
+    return _checked(known, source)
+
+
+def _region_name(name: str) -> str | None:
+    """The region that a name in a file means; None if it means none."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    sides = [_SIDES[word] for word in words if word in _SIDES]
+    stem = "_".join(word for word in words if word not in _SIDES)
+    stem = _STANDARD_NAMES.get(stem, stem)
+    found = f"{sides[0]}_{stem}" if len(sides) == 1 else stem
+    return found if found in {region.name for region in REGIONS} else None
 
 
 def landmark_pairs(landmarks: Landmarks, model: Model) -> dict[str, tuple[FloatArray, FloatArray]]:

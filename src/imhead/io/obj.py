@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imhead.errors import InputError
-from imhead.io.raw_geometry import RawGeometry, bad_row, checked_points, fan_triangles, index_array
-from imhead.types import Mesh, UvMap
+from imhead.io.raw_geometry import RawGeometry, checked_geometry, whole_numbers
+from imhead.io.text_numbers import bad_row, first_columns, numbers, pieces, unix_text, word_counts
+from imhead.io.triangles import fan_triangles
+from imhead.types import FloatArray, IntArray, Mesh, UvMap
+
+# rows from the word to the end of the line or its comment
+_POINT, _NORMAL, _FACE = (
+    re.compile(rb"^[ \t]*" + word + rb"(?![^\s#])([^\n#]*)", re.M) for word in (b"v", b"vn", b"f")
+)
+_BESIDE_POINT = re.compile(rb"/\S*")
 
 
 def read_obj(data: bytes, label: str) -> RawGeometry:
@@ -18,37 +27,105 @@ def read_obj(data: bytes, label: str) -> RawGeometry:
     The normals of the file are kept only if it has no faces and one normal per point.
 
     Raises:
-        InputError: no points, a row that cannot be read, NaN, or an index out of range; one line.
+        InputError: no points, a row that cannot be read, a face with a NaN point or an index out of range; one line.
     """
-    points: list[list[float]] = []
-    normals: list[list[float]] = []
-    counts: list[int] = []
-    corners: list[int] = []
-    for number, line in enumerate(data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines(), start=1):
-        words = line.split()
-        if not words or words[0] not in (b"v", b"vn", b"f"):
-            continue
-        try:
-            if words[0] == b"f":
-                numbers = [int(word.split(b"/", 1)[0]) for word in words[1:]]
-                # OBJ counts from 1; a negative number counts back from the newest point
-                corners.extend(n - 1 if n >= 0 else (len(points) + n if len(points) + n >= 0 else n) for n in numbers)
-                counts.append(len(numbers))
-            else:
-                x, y, z = words[1:4]
-                (points if words[0] == b"v" else normals).append([float(x), float(y), float(z)])
-        except ValueError:
-            raise bad_row(label, number, line) from None
+    text = unix_text(data)
+    if b"\\\n" in text:
+        text = text.replace(b"\\\n", b" ")
+    points: list[FloatArray] = []
+    counts: list[IntArray] = []
+    corners: list[IntArray] = []
+    known = 0
+    for start, piece in pieces(text):
+        rows = _POINT.findall(piece)
+        if rows:
+            points.append(_rows_of_three(text, start, piece, rows, label))
+        faces = _FACE.findall(piece)
+        if faces:
+            sizes, indices = _face_rows(text, start, piece, faces, label)
+            counts.append(sizes)
+            corners.append(_from_zero(indices, sizes, piece, known))
+        known += len(rows)
     if not points:
         raise InputError(
             f"{label}: is not an OBJ with points (no line begins with 'v'); is it another format, renamed?"
         )
-    array = checked_points(np.array(points), label)
+    array = np.concatenate(points)
     if not counts:
-        return RawGeometry(array, np.array(normals) if len(normals) == len(points) else None, None)
-    indices = index_array(corners, len(points))
-    faces, warnings = fan_triangles(np.array(counts, dtype=np.int64), indices, len(points), label)
-    return RawGeometry(array, None, faces, warnings)
+        normals, warnings = _normals(text, len(array))
+        return checked_geometry(array, label, normals=normals, warnings=warnings)
+    triangles, warnings = fan_triangles(np.concatenate(counts), np.concatenate(corners), len(array), label)
+    return checked_geometry(array, label, faces=triangles, warnings=warnings)
+
+
+def _rows_of_three(text: bytes, start: int, piece: bytes, rows: list[bytes], label: str) -> FloatArray:
+    joined = b"\n".join(rows)
+    counts = word_counts(joined)[: len(rows)]
+    try:
+        values = numbers(joined)
+        if len(counts) < len(rows) or counts.min() < 3 or len(values) != counts.sum():
+            raise ValueError
+    except ValueError:
+        raise _first_bad_row(text, start, piece, _POINT, 3, label) from None
+    return first_columns(values, counts, 3)
+
+
+def _face_rows(text: bytes, start: int, piece: bytes, rows: list[bytes], label: str) -> tuple[IntArray, IntArray]:
+    joined = b"\n".join(rows) + b"\n"
+    if b"/" in joined:
+        joined = _BESIDE_POINT.sub(b"", joined)
+    counts = word_counts(joined)
+    try:
+        values = whole_numbers(numbers(joined), "a face index of", label)
+        if len(values) != counts.sum():
+            raise ValueError
+    except ValueError:
+        raise _first_bad_row(text, start, piece, _FACE, 0, label) from None
+    return counts, values
+
+
+def _first_bad_row(
+    text: bytes, start: int, piece: bytes, kind: re.Pattern[bytes], least: int, label: str
+) -> InputError:
+    """The error that names the first row of its kind that is not made of numbers."""
+    for row in kind.finditer(piece):
+        written = _BESIDE_POINT.sub(b"", row.group(1)) if kind is _FACE else row.group(1)
+        words = written.split()
+        try:
+            values = numbers(written)
+            wrong = len(values) != len(words) or len(words) < least
+            wrong = wrong or (kind is _FACE and not (values == np.floor(values)).all())
+        except ValueError:
+            wrong = True
+        if wrong:
+            whole_row = row.group().lstrip()
+            return bad_row(label, text.count(b"\n", 0, start + row.start()) + 1, whole_row)
+    return InputError(f"{label}: a row cannot be read; the file is damaged, export it again")
+
+
+def _from_zero(indices: IntArray, counts: IntArray, piece: bytes, known: int) -> IntArray:
+    """Indices that count from 0; OBJ counts from 1, and a negative number counts back from the newest point."""
+    if not len(indices) or indices.min() > 0:
+        return indices - 1
+    places = np.array([row.start() for row in _POINT.finditer(piece)], dtype=np.int64)
+    rows = np.array([row.start() for row in _FACE.finditer(piece)], dtype=np.int64)
+    before = np.repeat(known + np.searchsorted(places, rows), counts)
+    return np.where(indices < 0, np.where(before + indices >= 0, before + indices, indices), indices - 1)
+
+
+def _normals(text: bytes, count: int) -> tuple[FloatArray | None, tuple[str, ...]]:
+    """The normals of a cloud if there is one for each point; damaged ones are left out with a warning."""
+    rows = _NORMAL.findall(text)
+    if len(rows) != count:
+        return None, ()
+    joined = b"\n".join(rows) + b"\n"
+    try:
+        values = numbers(joined)
+    except ValueError:
+        values = np.zeros(0)
+    if len(values) != 3 * count:
+        return None, (f"The {count} normals of the file cannot be read and were left out.",)
+    return values.reshape(-1, 3), ()
 
 
 def obj_bytes(

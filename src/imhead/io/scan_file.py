@@ -1,24 +1,21 @@
 """Scans from untrusted files: every refusal is one line that says what to do.
 
-PLY, OBJ, STL and OFF are read from their raw bytes, because general readers silently drop NaN, wrap negative indices
-and cut short rows. Only GLB is read by trimesh, for its scene graph.
+The formats are read from their raw bytes, because general readers silently drop NaN, wrap negative indices and cut
+short rows, and because time and memory have to stay in proportion to the file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imhead.errors import InputError
-from imhead.io.glb_reader import read_glb
-from imhead.io.obj import read_obj
-from imhead.io.off import read_off
-from imhead.io.ply import read_ply
+from imhead.io.formats import READERS, read_bytes
 from imhead.io.raw_geometry import RawGeometry
-from imhead.io.stl import read_stl
+from imhead.io.siblings import files_beside
 from imhead.surfaces.mending import merge_equal_points, surface_faces, without_unused_points
 from imhead.surfaces.normals import vertex_normals
 from imhead.types import FloatArray, IntArray, Scan
@@ -26,15 +23,15 @@ from imhead.types import FloatArray, IntArray, Scan
 _MIN_POINTS = 200
 """Fewer points than this cannot show a face."""
 
-_READERS: dict[str, Callable[[bytes, str], RawGeometry]] = {
-    ".ply": read_ply, ".obj": read_obj, ".stl": read_stl, ".glb": read_glb, ".off": read_off,
-}  # fmt: skip
-SCAN_EXTENSIONS: tuple[str, ...] = tuple(_READERS)
+SCAN_EXTENSIONS: tuple[str, ...] = tuple(READERS)
 """Extensions that can be read, lower case, with their dot."""
 
 _LARGEST_COORDINATE = 1e9
 _SMALLEST_EXTENT = 1e-6
 _FLAT_SHARE = 1e-4
+_FACES_AT_ONCE = 1 << 17
+_REPEATED_ORIGIN = 10
+"""Points of a cloud at exactly (0, 0, 0) from which on they are pixels without depth."""
 
 
 def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
@@ -45,7 +42,7 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
     to length 1, or has None if one of them is zero or not finite.
 
     Args:
-        path: a .ply, .obj, .stl, .glb or .off file.
+        path: a file with one of `SCAN_EXTENSIONS`.
         max_bytes: larger files are refused without reading them.
 
     Raises:
@@ -55,22 +52,25 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
     raw = read_geometry(path, max_bytes=max_bytes)
     warnings = list(raw.warnings)
     if raw.faces is not None and len(raw.faces):
-        points, faces = _mended_mesh(raw.points, raw.faces, warnings, label)
+        points, faces = raw.points, raw.faces
+        del raw
+        points, faces = _mended_mesh(points, faces, warnings, label)
         normals: FloatArray | None
         normals, doubled = vertex_normals(points, faces)
         if doubled:
             warnings.append(f"At {doubled} points the surface is doubled back on itself; their normals are uncertain.")
         check_extent(points, label)
         return Scan(path.stem, points, normals, faces, tuple(warnings))
-    check_extent(raw.points, label)
-    return Scan(path.stem, raw.points, _unit_normals(raw.normals, warnings), None, tuple(warnings))
+    points, file_normals = _without_repeated_origin(raw, warnings)
+    check_extent(points, label)
+    return Scan(path.stem, points, _unit_normals(file_normals, warnings), None, tuple(warnings))
 
 
 def read_geometry(path: Path, *, max_bytes: int = 1 << 30) -> RawGeometry:
-    """The geometry of a file, checked but unchanged: finite points in file order, faces with indices in range.
+    """The geometry of a file, checked but unmended: finite points in file order, faces with indices in range.
 
     Args:
-        path: a .ply, .obj, .stl, .glb or .off file.
+        path: a file with one of `SCAN_EXTENSIONS`.
         max_bytes: larger files are refused without reading them.
 
     Raises:
@@ -79,13 +79,13 @@ def read_geometry(path: Path, *, max_bytes: int = 1 << 30) -> RawGeometry:
     path = Path(path)
     label = one_line(path)
     known = ", ".join(SCAN_EXTENSIONS)
+    suffix = path.suffix.lower()
     try:
         if path.is_dir():
             raise InputError(f"{label}: is a folder; name one of the scans in it ({known})")
         if not path.exists():
             raise InputError(f"{label}: no such file; check the path")
-        reader = _READERS.get(path.suffix.lower())
-        if reader is None:
+        if suffix not in READERS:
             extension = ascii(path.suffix)[1:-1] or "no extension"
             raise InputError(f"{label}: {extension} is not a format that can be read; convert it to one of {known}")
         if not path.is_file():
@@ -96,12 +96,13 @@ def read_geometry(path: Path, *, max_bytes: int = 1 << 30) -> RawGeometry:
         if size > max_bytes:
             raise InputError(f"{label}: has {size} bytes, more than the {max_bytes} allowed; thin the scan out first")
         data = path.read_bytes()
+        beside = files_beside(path, label, max_bytes)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{label}: cannot be opened ({reason}); check the path and its permissions") from None
-    return reader(data, label)
+    return read_bytes(data, suffix, label, beside)
 
 
 def one_line(path: Path) -> str:
@@ -111,17 +112,32 @@ def one_line(path: Path) -> str:
 
 def _mended_mesh(points: FloatArray, faces: IntArray, warnings: list[str], label: str) -> tuple[FloatArray, IntArray]:
     check_magnitude(points, label)
-    unused = len(points) - len(np.unique(faces))
+    used = np.zeros(len(points), dtype=bool)
+    used[faces] = True
+    unused = len(points) - int(used.sum())
     points, faces = merge_equal_points(points, faces)
-    real = surface_faces(points, faces)
+    # some faces at a time: their edges would need more memory than the whole file
+    real = np.concatenate(
+        [surface_faces(points, faces[k : k + _FACES_AT_ONCE]) for k in range(0, len(faces), _FACES_AT_ONCE)]
+    )
     if not real.any():
         raise InputError(f"{label}: none of its {len(faces)} faces has any area; export the scan again")
     if not real.all():
         warnings.append(f"{int((~real).sum())} faces without area were left out.")
+        faces = faces[real]
     if unused:
         warnings.append(f"{unused} points that belong to no face were left out.")
-    points, faces = without_unused_points(points, faces[real])
-    return points, faces
+    return without_unused_points(points, faces)
+
+
+def _without_repeated_origin(raw: RawGeometry, warnings: list[str]) -> tuple[FloatArray, FloatArray | None]:
+    """Points and normals of a cloud without those at (0, 0, 0), where a depth camera puts pixels without depth."""
+    origin: NDArray[np.bool_] = np.asarray(~raw.points.any(axis=1))
+    count = int(origin.sum())
+    if count < _REPEATED_ORIGIN or count == len(origin):
+        return raw.points, raw.normals
+    warnings.append(f"{count} points at exactly (0, 0, 0), pixels without depth, were left out.")
+    return raw.points[~origin], None if raw.normals is None else raw.normals[~origin]
 
 
 def _unit_normals(normals: FloatArray | None, warnings: list[str]) -> FloatArray | None:

@@ -18,6 +18,7 @@ from imhead.surfaces.eyeballs import eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Ball, FloatArray, Head
 
 _EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is nearer
+_FILLET_MM = np.float32(0.4)  # of the smooth union: it reaches where the two distances differ by less
 LEAST_SLOPE = 0.2
 """Gradients shorter than this say little about where the surface is."""
 
@@ -75,8 +76,11 @@ class HeadField:
         parts = list(side_by_side(slope_at, self._chunks(points_mm), self.model.device))
         slope = np.concatenate(parts)[: len(points_mm)]
         near = near_eyes(points_mm, self.eyes, _EYE_REACH_MM)
-        on_eye = near[eyes_distance(points_mm[near], self.eyes) < self.skin_sdf(points_mm[near])]
-        slope[on_eye] = eyes_gradient(points_mm[on_eye], self.eyes)
+        if len(near):
+            skin, eye = self.skin_sdf(points_mm[near]), eyes_distance(points_mm[near], self.eyes)
+            half = 0.5 * np.maximum(_FILLET_MM - np.abs(skin - eye), 0.0) / _FILLET_MM
+            share = np.where(eye < skin, 1.0 - half, half)[:, None]  # of the eyeball in the smooth union
+            slope[near] += share * (eyes_gradient(points_mm[near], self.eyes) - slope[near])
         return slope
 
     def ball(self, region: int) -> Ball:
@@ -126,10 +130,16 @@ def eyes_of(model: Model, head: Head) -> FloatArray:
 
 
 def united(skin_mm: FloatArray, points_mm: FloatArray, eyes: FloatArray) -> FloatArray:
-    """Distances (N,) to the union of skin and eyeballs (2, 5), from those to the skin (N,) at points (N, 3), mm."""
+    """Distances (N,) to the union of skin and eyeballs (2, 5), from those to the skin (N,) at points (N, 3), mm.
+
+    Where a lid meets its eyeball the union is smooth: a gap between them that is narrower than about a fifth of a millimetre
+    is filled, as by the tear film.
+    """
     joined: FloatArray = skin_mm.copy()
     near = near_eyes(points_mm, eyes, _EYE_REACH_MM)
-    joined[near] = np.minimum(joined[near], eyes_distance(points_mm[near], eyes).astype(joined.dtype))
+    skin, eye = joined[near], eyes_distance(points_mm[near], eyes).astype(joined.dtype)
+    overlap = np.maximum(_FILLET_MM - np.abs(skin - eye), 0.0) / _FILLET_MM
+    joined[near] = np.minimum(skin, eye) - overlap * overlap * (0.25 * _FILLET_MM)
     return joined
 
 

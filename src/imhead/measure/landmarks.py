@@ -33,6 +33,8 @@ class Landmark:
     """Place on the mean neutral head, head frame, mm; of a pair the left one."""
     definition: str
     """Where it is."""
+    vertices: tuple[int, ...] = ()
+    """Vertices of the topology that it is, left before right; empty where the shipped table places it in a face."""
 
 
 LANDMARKS: tuple[Landmark, ...] = tuple(
@@ -40,6 +42,7 @@ LANDMARKS: tuple[Landmark, ...] = tuple(
     for row in (
         ("vertex", "v", False, (0.0, 139.0, -9.8), "highest point of the head"),
         ("glabella", "g", False, (0.0, 49.5, 97.7), "most prominent midline point between the brows"),
+        ("metopion", "m", False, (0.0, 80.9, 89.9), "midline point of the forehead, between its eminences", (23,)),
         ("nasion", "n", False, (0.0, 33.5, 96.7), "deepest midline point of the nasal root"),
         ("pronasale", "prn", False, (0.0, -4.0, 120.9), "most protruded point of the nasal tip"),
         ("columella", "c", False, (0.0, -13.6, 113.5), "most anterior point of the columella, at the nostrils' tops"),
@@ -71,14 +74,29 @@ LANDMARKS: tuple[Landmark, ...] = tuple(
         ("subaurale", "sba", True, (72.0, -26.1, 2.0), "lowest point of the ear lobe"),
         ("preaurale", "pra", True, (78.9, 16.5, -1.5), "most anterior point of the ear, where the helix begins"),
         ("postaurale", "pa", True, (87.3, 12.0, -26.9), "most posterior point of the helix"),
+        (
+            "frontal_side",
+            "fs",
+            True,
+            (40.8, 79.4, 77.0),
+            "side of the forehead, before it turns into the temple",
+            (1207, 8452),
+        ),
+        ("tip_side", "td", True, (11.0, -2.8, 113.5), "side of the tip's lobule, before the wing", (1750, 8977)),
+        ("malare", "ma", True, (50.2, 12.4, 76.7), "most prominent point of the cheekbone", (6739, 13804)),
+        ("buccale", "bu", True, (49.6, -29.5, 75.6), "middle of the cheek", (1430, 8674)),
     )
 )
 
 
 def landmark_names() -> tuple[str, ...]:
     """Names in the order of every array of landmarks: the midline, then left and right of each pair."""
-    sides = ((("left_", "right_") if k.paired else ("",), k.name) for k in LANDMARKS)
-    return tuple(side + name for both, name in sides for side in both)
+    return tuple(name for landmark in LANDMARKS for name in _names(landmark))
+
+
+def _names(landmark: Landmark) -> tuple[str, ...]:
+    """Its name, or those of the left and the right one."""
+    return tuple(side + landmark.name for side in (("left_", "right_") if landmark.paired else ("",)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +118,11 @@ class SurfacePlaces:
 def landmark_places() -> SurfacePlaces:
     """The places that ship with the package."""
     table = _shipped()["landmarks"]
-    rows = [table[name] for name in landmark_names()]
+    at_vertices = {name: vertex for k in LANDMARKS for name, vertex in zip(_names(k), k.vertices)}
+    rows = [
+        {"corners": [at_vertices[name]] * 3, "weights": [1.0, 0.0, 0.0]} if name in at_vertices else table[name]
+        for name in landmark_names()
+    ]
     return SurfacePlaces(np.array([r["corners"] for r in rows]), np.array([r["weights"] for r in rows]))
 
 

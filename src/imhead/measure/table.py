@@ -16,6 +16,7 @@ from imhead.types import FloatArray
 
 _FARKAS = "Farkas 1994"
 _LEGAN = "Legan and Burstone 1980"
+_OWN = "this project"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     _distance("nasal_height", "nasion", "subnasale", "nose", "nasion to subnasale"),
     _distance("tip_projection", "subnasale", "pronasale", "nose", "subnasale to pronasale, the protrusion of the tip"),
     _width("alar_width", "alare", "nose", "between the wings' most lateral points"),
+    Measurement("tip_width", "distance", ("left_tip_side", "right_tip_side"), "nose", "between the sides of the tip",
+                _OWN),
     _width("alar_base_width", "alar_curvature", "nose", "between the wings' insertions in the cheeks"),
     Measurement("nasofrontal_angle", "angle", ("glabella", "nasion", "pronasale"), "nose",
                 "glabella, nasion, pronasale", "Powell and Humphreys 1984"),
@@ -124,9 +127,22 @@ MEASUREMENTS: tuple[Measurement, ...] = (
                 "labiale inferius, sublabiale, pogonion", _LEGAN),
     _width("bizygomatic_width", "zygion", "temple", "between the zygomatic arches, the width of the face"),
     _width("bigonial_width", "gonion", "jaw", "between the angles of the jaw"),
+    *(Measurement(f"{side}_ramus_height", "distance", (f"{side}_tragion", f"{side}_gonion"), "jaw",
+                  f"tragion to the jaw's angle, {side}", _OWN) for side in ("left", "right")),
+    Measurement("malar_width", "distance", ("left_malare", "right_malare"), "cheek", "between the cheekbones", _OWN),
+    Measurement("cheek_width", "distance", ("left_buccale", "right_buccale"), "cheek",
+                "between the middles of the cheeks", _OWN),
+    *(Measurement(f"{side}_malar_projection", "forward", ("nasion", f"{side}_malare"), "cheek",
+                  f"cheekbone in front of nasion, {side}; usually negative", _OWN) for side in ("left", "right")),
     *_pair("ear_length", "*superaurale", "*subaurale", "*ear", "highest to lowest point of the ear"),
     *_pair("ear_width", "*preaurale", "*postaurale", "*ear", "front to back of the ear"),
+    Measurement("ear_spread", "distance", ("left_postaurale", "right_postaurale"), "ears",
+                "between the posterior points of both ears", _OWN),
     _width("forehead_width", "frontotemporale", "temple", "between the temporal crests"),
+    Measurement("upper_forehead_width", "distance", ("left_frontal_side", "right_frontal_side"), "forehead",
+                "between the sides of the forehead", _OWN),
+    Measurement("forehead_projection", "forward", ("nasion", "metopion"), "forehead",
+                "metopion in front of nasion; negative for a sloping forehead", _OWN),
     _distance("face_height", "nasion", "gnathion", "face", "nasion to gnathion"),
     _distance("upper_face_height", "nasion", "stomion_superius", "face", "nasion to stomion"),
     _distance("lower_face_height", "subnasale", "gnathion", "face", "subnasale to gnathion"),
@@ -138,7 +154,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
 
 VOLUMES: tuple[Measurement, ...] = (
     Measurement("nose_volume", "volume", ("nose",), "nose",
-                "between the skin of the nose and a cone over its border, from nasion to subnasale", "this project"),
+                "between the skin of the nose and a cone over its border, from nasion to subnasale", _OWN),
 )  # fmt: skip
 
 _INDEX = {name: k for k, name in enumerate(landmark_names())}

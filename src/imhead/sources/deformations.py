@@ -20,6 +20,7 @@ from imhead.surfaces.eyeballs import eye_centers
 from imhead.types import FloatArray
 
 _MIRROR = np.array([-1.0, 1.0, 1.0], dtype=np.float32)
+_MOST_KERNELS = 16
 _RIGID_MM, _FREE_MM = 2.0, 9.0  # distances from an eyeball within which all moves with it, and from which nothing does
 
 
@@ -40,8 +41,15 @@ class DeformationConfig:
 
     def __post_init__(self) -> None:
         check_numbers(self, low=0.0, high=1e3)
-        if len(self.lengths_mm) != len(self.spreads_mm) or not self.lengths_mm or min(self.lengths_mm) <= 0.0:
-            raise InputError("DeformationConfig: as many spreads as lengths are needed, and lengths above 0")
+        for name in ("lengths_mm", "spreads_mm", "strength"):
+            if not all(isinstance(value, (int, float)) and 0.0 <= value <= 1e3 for value in getattr(self, name)):
+                raise InputError(f"DeformationConfig.{name} is {getattr(self, name)}; expected numbers from 0 to 1000")
+        if not 1 <= len(self.lengths_mm) == len(self.spreads_mm) <= _MOST_KERNELS or min(self.lengths_mm) <= 0.0:
+            raise InputError(
+                f"DeformationConfig: up to {_MOST_KERNELS} lengths above 0 are needed, and as many spreads as lengths"
+            )
+        if len(self.strength) != 2 or self.strength[0] > self.strength[1]:
+            raise InputError(f"DeformationConfig.strength is {self.strength}; expected a lower and an upper bound")
         if self.free_share > 1.0 or self.features < 1:
             raise InputError("DeformationConfig: free_share is at most 1, features at least 1")
 

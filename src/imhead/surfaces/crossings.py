@@ -9,15 +9,22 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from scipy.sparse import coo_matrix
+from scipy.spatial import cKDTree
 
 from imhead.types import FloatArray, IntArray
 
 _ROUNDS = 16
+_SLACK = 1.01
 
 
 def edges_of(faces: IntArray) -> IntArray:
     """(E, 2) edges of faces (F, 3), each once, the smaller vertex index first."""
-    edges: IntArray = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    if not len(faces):
+        return np.zeros((0, 2), dtype=faces.dtype)
+    pairs = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    count = int(pairs.max()) + 1
+    # one number for each pair is much quicker to sort than rows
+    edges: IntArray = np.stack(np.divmod(np.unique(pairs[:, 0].astype(np.int64) * count + pairs[:, 1]), count), axis=1)
     return edges
 
 
@@ -69,7 +76,21 @@ def untangled(vertices: FloatArray, faces: IntArray) -> FloatArray:
         marked[crossing] = 1.0
         moving = np.flatnonzero(marked + neighbours @ marked)
         moved[moving] = 0.5 * moved[moving] + 0.5 * ((neighbours @ moved) / count)[moving]
-        crossing = crossing_edges(moved, faces)
+        crossing = crossing_edges(moved, _around(moved, faces, moving))
         if not len(crossing):
             break
     return moved
+
+
+def _around(vertices: FloatArray, faces: IntArray, moving: IntArray) -> IntArray:
+    """The faces at the moving vertices, and those near enough to cross one of them: no others can begin to cross."""
+    mask = np.zeros(len(vertices), dtype=bool)
+    mask[moving] = True
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    center = (a + b + c) / 3.0
+    squared = np.maximum(((a - center) ** 2).sum(axis=1), ((b - center) ** 2).sum(axis=1))
+    radius = np.sqrt(np.maximum(squared, ((c - center) ** 2).sum(axis=1)))
+    at = mask[faces].any(axis=1)
+    reach = _SLACK * float(radius[at].max(initial=0.0) + radius.max(initial=0.0))
+    near: IntArray = faces[np.isfinite(cKDTree(center[at]).query(center, distance_upper_bound=reach)[0])]
+    return near

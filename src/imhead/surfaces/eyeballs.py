@@ -7,7 +7,6 @@ is written as the left one of the mirrored head.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from imhead.types import FloatArray, IntArray
 
@@ -19,6 +18,7 @@ _LEAST_BLEND_MM = 0.05
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 _REACH_MM = 6.0
 _STEP_MM = 1e-3
+_FIT_STEPS, _DAMPING, _LONGEST_STEP_MM, _SETTLED_MM = 15, 1e-3, 3.0, 1e-4
 
 
 def eyeball_distance(points: FloatArray, eyeball: FloatArray) -> FloatArray:
@@ -85,11 +85,18 @@ def fitted_eyes(left: FloatArray, right: FloatArray) -> FloatArray:
 
 def _fitted(points: FloatArray) -> FloatArray:
     center = points.mean(axis=0)
-    start = np.array([*center, np.linalg.norm(points - center, axis=1).mean(), 1.0])
-    low, high = np.full(EYEBALL_NUMBERS, -np.inf), np.full(EYEBALL_NUMBERS, np.inf)
-    low[4] = 0.0  # a cornea is never flatter than the ball
-    found = least_squares(lambda eyeball: eyeball_distance(points, eyeball), start, bounds=(low, high))
-    return np.asarray(found.x)
+    found = np.array([*center, np.linalg.norm(points - center, axis=1).mean(), 1.0])
+    steps = _STEP_MM * np.eye(EYEBALL_NUMBERS)
+    for _ in range(_FIT_STEPS):
+        distance = eyeball_distance(points, found)
+        jacobian = np.stack([eyeball_distance(points, found + step) - distance for step in steps], axis=1) / _STEP_MM
+        # damped a little: without a bulge the cornea's size has no effect
+        change = np.linalg.solve(jacobian.T @ jacobian + _DAMPING * np.eye(EYEBALL_NUMBERS), jacobian.T @ distance)
+        found = found - np.clip(change, -_LONGEST_STEP_MM, _LONGEST_STEP_MM)
+        found[4] = max(found[4], 0.0)  # a cornea is never flatter than the ball
+        if np.abs(change).max() < _SETTLED_MM:
+            break
+    return found
 
 
 def _length(vectors: FloatArray) -> FloatArray:

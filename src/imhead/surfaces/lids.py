@@ -15,6 +15,7 @@ from imhead.types import FloatArray, IntArray
 
 _LID_MM = 5.0  # distance from the eyeball within which skin belongs to the lids
 _BEHIND_MM = -0.5  # the margin's inner edge ends this far inside the eyeball
+_MARGIN_MM, _INSIDE_MM = 0.15, -0.15  # what lies nearer than the first is the margin, and ends this far inside
 _CLEARANCE_MM = 0.7  # largest distance to the eyeball that a vertex has to keep
 _OFF_MM, _OFF_RATE = 0.1, 3.0  # a margin stands off by at most the first; others by that and this times their distance
 
@@ -44,7 +45,8 @@ class Lids:
         kept = (distance > 2.0 * _BEHIND_MM) & (distance < _LID_MM)
         least = np.clip(distance[kept], _BEHIND_MM, _CLEARANCE_MM)
         most = _OFF_MM + _OFF_RATE * np.maximum(distance[kept], 0.0)
-        return cls(near[kept], least, np.where(distance[kept] < _CLEARANCE_MM, most, np.inf))
+        most = np.where(distance[kept] < _MARGIN_MM, _INSIDE_MM, most)
+        return cls(near[kept], np.minimum(least, most), np.where(distance[kept] < _CLEARANCE_MM, most, np.inf))
 
     def on_eyes(self, vertices: FloatArray, eyes: FloatArray) -> FloatArray:
         """Vertices (V, 3) of a head with eyeballs (2, 5), its lids moved along rays from the eyeballs' centres, mm."""

@@ -128,7 +128,7 @@ class TemplateSurface:
     def with_eyes(self, model: Model, vertices: FloatArray, eyes: FloatArray) -> FloatArray:
         """Vertices (V, 3) of the skin, with the eyeballs (2, 5) in place and the lids on them, mm."""
         lids, directions = _eye_anatomy(self, model)
-        placed = lids.on_eyes(vertices, eyes)
+        placed = lids.on_eyes(vertices.astype(np.float64), eyes)
         placed[self.part == LEFT_EYE] = on_eyeball(directions[0], eyes[0])
         placed[self.part == RIGHT_EYE] = on_eyeball(directions[1], eyes[1]) * [-1.0, 1.0, 1.0]
         return placed

@@ -106,7 +106,12 @@ class TrainingHeads:
 
     def eyes(self) -> FloatArray:
         """(M, 2, 5) the eyeballs of every identity, mm."""
-        return np.stack([self.head(index).eyes for index in range(self.count)])
+
+        def of_identity(index: int) -> FloatArray:
+            identity = self.identities[index]
+            return self.sources.eyes(identity.shape, self.data.deformation(identity))
+
+        return np.stack(list(in_processes(of_identity, self.count, 2, chunk=32)))
 
     def expressions(self, index: int, count: int) -> FloatArray:
         """(count, 52) ARKit weights for one identity: neutral, then others of its own, varying with the index."""

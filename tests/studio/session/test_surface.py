@@ -97,22 +97,6 @@ def test_the_movement_of_a_head_is_measured_from_when_it_was_added(opened: Studi
     session.join()
 
 
-def test_a_slider_moves_the_quick_surface(opened: Studio) -> None:
-    session = TabSession(opened.model, threading.Lock())
-    page = LimitPage([])
-    session.attach(lambda: page)
-    session.change(lambda state: state.select("jaw"))
-    assert session.wait()
-    for sigma in (0.5, 1.0):
-        session.draft(lambda state, s=sigma: MoveByWord(state.scope, "wider", s))  # type: ignore[misc]
-        assert session.wait()
-    quick = quick_mesh(opened.model, session.studio.head)
-    np.testing.assert_array_equal(page.moving[-1].vertices, quick.vertices)
-    assert session.shown is not None and not np.array_equal(session.shown.mesh.vertices, quick.vertices)
-    session.close()
-    session.join()
-
-
 def test_the_quick_surface_lies_near_the_exact_one(opened: Studio) -> None:
     opened.do(SetExpression((("mouthSmileLeft", 0.6), ("mouthSmileRight", 0.6))))
     quick = quick_mesh(opened.model, opened.head)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 import tempfile
+import threading
+import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import trimesh
 
-from imhead.checkpoint import Model, load_model
+from imhead import checkpoint
+from imhead.checkpoint import Model, load_model, save_head
 from imhead.errors import InputError
 from imhead.studio.session import uploads
+from imhead.studio.session.tab_session import TabSession
+from imhead.studio.state import project
+from imhead.studio.state.commands.library import AddHead, RandomHead
 from imhead.studio.state.project import project_bytes
 from imhead.studio.state.studio import Studio
 
@@ -37,7 +46,7 @@ def ball() -> bytes:
 
 def read(name: str, content: bytes, model: Model) -> uploads.Kind:
     with uploads.stored(name, content) as path:
-        return uploads.vet(path, uploads.display_name(name), model)
+        return uploads.Reader().vet(path, uploads.display_name(name), model)
 
 
 def left_behind() -> list[Path]:
@@ -77,7 +86,7 @@ def test_a_hostile_upload_is_refused_with_one_sentence(shipped: Model, name: str
 
 def test_a_scan_arrives_as_it_was_sent(shipped: Model) -> None:
     with uploads.stored("my scan.ply", ball()) as path:
-        assert uploads.vet(path, "my scan.ply", shipped) == "scan"
+        assert uploads.Reader().vet(path, "my scan.ply", shipped) == "scan"
         scan = uploads.vetted_scan(path, "my scan.ply")
     assert scan.name == "my scan"
     assert len(scan.points) == 642 and scan.faces is not None and len(scan.faces) == 1280
@@ -111,6 +120,125 @@ def test_a_file_over_the_limit_is_refused() -> None:
 
 def test_a_project_is_recognized(shipped: Model) -> None:
     assert read("mine.imhead", project_bytes(Studio(shipped)), shipped) == "project"
+
+
+def test_a_project_and_a_head_are_opened_in_the_reading_process_only(
+    shipped: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_head(replace(shipped.neutral(), provenance=("mine",)), tmp_path / "head.safetensors")
+    studio = Studio(shipped)
+    studio.do(RandomHead(4))
+    opened: list[str] = []
+    original = checkpoint.read_tensors
+
+    def recorded(path: Path, *args: Any) -> Any:
+        opened.append(path.name)
+        return original(path, *args)
+
+    for module in (checkpoint, project):
+        monkeypatch.setattr(module, "read_tensors", recorded)
+    reader = uploads.Reader()
+    with uploads.stored("head.safetensors", (tmp_path / "head.safetensors").read_bytes()) as path:
+        assert reader.vet(path, "head.safetensors", shipped) == "head"
+        assert uploads.vetted_head(path, shipped).provenance == ("mine",)
+    with uploads.stored("mine.imhead", project_bytes(studio)) as path:
+        assert reader.vet(path, "mine.imhead", shipped) == "project"
+        assert project_bytes(uploads.vetted_project(path, shipped)) == project_bytes(studio)
+    assert opened == ["vetted.safetensors", "vetted.imhead"], "what the reading process wrote, not what was uploaded"
+
+
+def test_a_project_that_unfolds_to_more_than_fits_is_refused(
+    shipped: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = Studio(shipped)
+    studio.do(RandomHead(4))
+    path = tmp_path / "mine.imhead"
+    path.write_bytes(project_bytes(studio))
+    assert len(project.open_project(path, shipped).history.steps) == 2
+    monkeypatch.setattr(project, "_MOST_LINES", 0)
+    with pytest.raises(InputError, match=r"^mine\.imhead: the project has more steps than can be opened"):
+        project.open_project(path, shipped)
+
+
+def test_a_project_keeps_whether_a_heads_scale_was_assumed(shipped: Model, tmp_path: Path) -> None:
+    studio = Studio(shipped)
+    studio.do(AddHead("measured", shipped.neutral()))
+    studio.do(AddHead("assumed", replace(shipped.neutral(), scale_assumed=True)))
+    path = tmp_path / "mine.imhead"
+    path.write_bytes(project_bytes(studio))
+    heads = {named.name: named.codes for named in project.open_project(path, shipped).document.heads}
+    assert heads["assumed"].scale_assumed and not heads["measured"].scale_assumed
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Every reading process that is started."""
+    started: list[subprocess.Popen[bytes]] = []
+    original = subprocess.Popen
+
+    def start(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        started.append(original(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(uploads.subprocess, "Popen", start)
+    return started
+
+
+def test_a_tab_reads_one_file_at_a_time() -> None:
+    reader = uploads.Reader()
+    refused = pytest.raises(InputError, match=r"^second\.ply: another file is still being read")
+    with reader.turn("first.ply"), refused, reader.turn("second.ply"):
+        raise AssertionError("two at a time")
+    with reader.turn("third.ply"):
+        pass
+
+
+def test_a_reading_process_ends_with_its_tab(shipped: Model, processes: list[subprocess.Popen[bytes]]) -> None:
+    session = TabSession(shipped, threading.Lock())
+    before = left_behind()
+    session.upload("face.ply", ball())
+    deadline = time.monotonic() + 60.0
+    while not processes and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes[0].poll() is None
+    session.close()
+    processes[0].wait(10.0)
+    while left_behind() != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left_behind() == before
+    session.upload("again.ply", ball())
+    session.join()
+    time.sleep(0.2)
+    assert len(processes) == 1, "a closed tab starts no other"
+
+
+def test_a_page_that_returns_is_told_that_its_upload_was_not_read(
+    shipped: Model, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    session, told = TabSession(shipped, threading.Lock()), threading.Event()
+    errors: list[str] = []
+
+    class Page:
+        def show_error(self, sentence: str) -> None:
+            errors.append(sentence)
+            told.set()
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: None
+
+    session.upload("face.ply", ball())
+    deadline = time.monotonic() + 60.0
+    while not processes and time.monotonic() < deadline:
+        time.sleep(0.01)
+    session.detach()
+    processes[0].wait(10.0)
+    while session._missed is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    session.attach(Page)  # type: ignore[arg-type]
+    assert told.wait(60.0)
+    assert errors == ["face.ply: was not read to the end, because its page was closed; open it again"]
+    session.close()
+    session.join()
 
 
 def test_a_file_that_takes_too_long_to_read_is_refused(shipped: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,21 @@ def test_an_action_runs_after_an_earlier_draft(recorder: Recorder) -> None:
     assert recorder.unblock() == ["draft", "undo", "rest"]
 
 
+def test_an_action_can_wait_for_a_pause_of_the_slider(recorder: Recorder) -> None:
+    worker, found = recorder.worker, recorder.done
+    began = threading.Event()
+
+    def action() -> None:
+        began.set()
+        found.append(worker.overtaken_within(10.0))
+
+    worker.draft("slider", action)
+    assert began.wait(10.0)
+    worker.draft("slider", lambda: found.append(worker.overtaken_within(0.01)))
+    assert worker.wait(10.0)
+    assert found == [True, False, "rest"]
+
+
 def test_each_rest_is_reported_once(recorder: Recorder) -> None:
     for k in range(3):
         recorder.worker.draft("a", recorder.record(k))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from imhead import editing
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.regions import REGIONS, groups, resolve
@@ -20,12 +22,17 @@ from imhead.studio.state.commands.library import AddHead, RandomHead, RemoveHead
 from imhead.studio.state.document import Document
 from imhead.studio.state.labels import regions_label
 from imhead.studio.state.project import open_project, project_bytes
-from imhead.studio.state.scores import region_scores
 from imhead.studio.state.studio import Studio
 from imhead.types import Head
 
 NOSE = groups()["nose"]
 ROWS = {name: [region.index for region in resolve(name)] for name in groups()}
+
+
+@pytest.fixture(scope="module")
+def model(random_model: Callable[..., Model]) -> Model:
+    """A small model with random weights and no template, so that no move is checked for its soundness."""
+    return random_model()
 
 
 @pytest.fixture
@@ -133,9 +140,10 @@ def test_a_slider_moves_the_region_to_its_score(studio: Studio, chosen: str, sym
     studio.set_symmetric(symmetric)
     studio.select(chosen)
     regions = resolve(chosen)
-    before = region_scores(studio.model, studio.head, regions, symmetric)
+    shapes = editing.shapes_of(studio.model, regions, symmetric)
+    before = shapes.scores(studio.model, studio.head)
     studio.do(MoveAlong(studio.scope, 1, 1.5))
-    after = region_scores(studio.model, studio.head, regions, symmetric)
+    after = shapes.scores(studio.model, studio.head)
     assert after[1] == pytest.approx(1.5, abs=1e-3)
     np.testing.assert_allclose(np.delete(after, 1)[:4], np.delete(before, 1)[:4], atol=1e-3)
 

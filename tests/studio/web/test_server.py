@@ -20,6 +20,7 @@ from imhead.errors import InputError
 from imhead.regions import groups
 from imhead.studio.state.commands.library import RandomHead
 from imhead.studio.state.studio import Studio
+from imhead.studio.web import server as server_module
 from imhead.studio.web.server import StudioConfig, StudioServer, start
 
 CLIENT_TOOL = Path(__file__).resolve().parents[3] / "tools" / "studio.py"
@@ -195,6 +196,52 @@ def test_an_upload_larger_than_announced_is_not_collected(server: StudioServer, 
     assert session(server, 9).page._client.gui._current_file_upload_states == {}
 
 
+def test_a_page_cannot_ask_for_a_tunnel_to_other_machines(
+    server: StudioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(server._server, "request_share_url", lambda: asked.append("tunnel"))
+    monkeypatch.setattr(server._server, "disconnect_share_url", lambda: asked.append("no tunnel"))
+    tab = CLIENTS.Tab(server.address, f"{16:032x}")
+    assert tab.wait_for(lambda: tab.meshes > 0)
+    tab._send("ShareUrlRequest")
+    tab._send("ShareUrlDisconnect")
+    tab.set(tab.find("GuiButtonMessage", "new random head"), True)
+    assert tab.wait_for(lambda: len(session(server, 16).studio.document.heads) == 2)
+    server._server._thread_executor.submit(lambda: None).result(60.0)
+    tab.close()
+    assert asked == []
+
+
+def test_an_upload_is_bounded_from_the_first_widget_on(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    class YoungPage:
+        """A page whose first widget is there, and nothing else yet."""
+
+        def __init__(self, client: Any, session: Any) -> None:
+            client.gui.add_upload_button("open scan")
+            states.append(client.gui._current_file_upload_states)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: None
+
+    states: list[dict[str, Any]] = []
+    monkeypatch.setattr(server_module, "StudioPage", YoungPage)
+    server = start(model, StudioConfig(port=0))
+    try:
+        tab = CLIENTS.Tab(server.address, f"{1:032x}")
+        assert tab.wait_for(lambda: any(widget["type"] == "GuiUploadButtonMessage" for widget in tab.widgets.values()))
+        tab._send(
+            "FileTransferStartUpload", source_component_uuid=tab.find("GuiUploadButtonMessage", "open scan"),
+            transfer_uuid="t", filename="huge.ply", mime_type="", part_count=4000, size_bytes=1 << 40,
+        )  # fmt: skip
+        assert tab.wait_for(lambda: bool(tab.messages))
+        assert tab.messages[0].startswith("huge.ply: has 1048576 MB")
+        assert states == [{}]
+        tab.close()
+    finally:
+        server.stop()
+
+
 def test_the_session_of_a_closed_tab_expires(model: Model) -> None:
     server = start(model, StudioConfig(port=0, keep_s=0.0))
     try:
@@ -271,6 +318,29 @@ def test_a_full_studio_says_so(model: Model) -> None:
         assert "Close another tab" in second.messages[0]
         first.close()
         second.close()
+    finally:
+        server.stop()
+
+
+def test_a_closed_tab_frees_its_place_at_once_when_the_studio_is_full(model: Model) -> None:
+    server = start(model, StudioConfig(port=0, most_sessions=2))
+    try:
+        tabs = [CLIENTS.Tab(server.address, f"{number:032x}") for number in (1, 2)]
+        assert all(tab.wait_for(lambda tab=tab: tab.meshes > 0) for tab in tabs)
+        first, second = (session(server, number) for number in (1, 2))
+        tabs[0].close()
+        until = time.monotonic() + 30.0
+        while f"{1:032x}" not in server._closed_at and time.monotonic() < until:
+            time.sleep(0.02)
+        assert session(server, 1) is first, "with a place left for nobody else, it is kept for a reload"
+        third = CLIENTS.Tab(server.address, f"{3:032x}")
+        assert third.wait_for(lambda: third.meshes > 0) and third.messages == []
+        assert set(server.sessions()) == {f"{2:032x}", f"{3:032x}"}
+        assert session(server, 2) is second, "an open tab keeps its place"
+        first._worker.join(100.0)
+        assert not first._worker._thread.is_alive()
+        for tab in (tabs[1], third):
+            tab.close()
     finally:
         server.stop()
 

@@ -18,10 +18,10 @@ from imhead.errors import InputError
 from imhead.fitting.pose.cloud import CleanScan, clean_scan, exact_nearest
 from imhead.fitting.pose.icp import refine_poses
 from imhead.fitting.pose.landmark_pose import pose_of_landmarks
-from imhead.fitting.pose.multistart import SURE_SCORE, Hypothesis
+from imhead.fitting.pose.multistart import SURE_SCORE
 from imhead.fitting.pose.poses import Poses
 from imhead.fitting.pose.template import PoseTemplate, face_and_head_points
-from imhead.fitting.pose.units import ACCEPT_SCORE, FREE_SCORE, UNKNOWN_UNIT, Units, search_units
+from imhead.fitting.pose.units import USUAL_SIZE, FoundScale, Units, UnitSource, search_scale
 from imhead.surfaces.transforms import matrix_of
 from imhead.types import FloatArray
 
@@ -38,7 +38,9 @@ class PoseResult:
     scan_to_head: FloatArray
     """(4, 4) float64 similarity: scan coordinates → head frame, mm. Its scale is the unit's where the unit is named."""
     units: str
-    """'mm', 'cm', 'm', or 'unknown'."""
+    """'mm', 'cm', 'm', 'in', or 'unknown'."""
+    unit_source: UnitSource
+    """Whether the unit was named, is the likeliest, or a scale was assumed."""
     scale_assumed: bool
     """True where no named unit gave a head, so that the scale was fitted to the mean head."""
     score: float
@@ -59,6 +61,7 @@ def find_pose(
     template: PoseTemplate,
     *,
     units: Units = "auto",
+    mm_per_unit: float | None = None,
     seed: int = 0,
     face_landmarks: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> PoseResult:
@@ -69,6 +72,7 @@ def find_pose(
         normals: (N, 3) or None; signs do not matter.
         template: of the mean head.
         units: unit of the scan, if known.
+        mm_per_unit: scale of the scan, if known; goes before `units`.
         seed: of the draw of template points; the same seed gives the same pose to the last bit.
         face_landmarks: name → (scan xyz, head-frame xyz in mm), at least three; they replace the global search.
 
@@ -78,20 +82,21 @@ def find_pose(
     scan = clean_scan(points, normals)
     rng = np.random.default_rng(seed)
     if face_landmarks is not None:
-        best, unit = pose_of_landmarks(scan, template, units, face_landmarks, rng)
+        found = pose_of_landmarks(scan, template, units, mm_per_unit, face_landmarks, rng)
     else:
-        best, unit = search_units(scan, template, units, rng)
-        _check_is_one_face(best, units, FREE_SCORE if unit == UNKNOWN_UNIT else ACCEPT_SCORE)
-    return _refined_result(scan, template, best, unit, rng)
+        found = search_scale(scan, template, units, mm_per_unit, rng)
+        _check_is_one_face(found, units)
+    return _refined_result(scan, template, found, rng)
 
 
-def _check_is_one_face(best: Hypothesis, units: Units, needed: float) -> None:
+def _check_is_one_face(found: FoundScale, units: Units) -> None:
     """
     Raises:
-        InputError: the score is below `needed`, or another head stands beside the best.
+        InputError: the score is too low, or another head stands beside the best.
     """
+    best, needed = found.hypothesis, found.needed
     if best.score < needed:
-        tried = " in mm, cm, m or at a free scale" if units == "auto" else f" at --units {units}"
+        tried = " in mm, cm, m, in or at a free scale" if found.source != "named" else f" at --units {units}"
         raise InputError(
             f"no face was found in the scan{tried} (best agreement {best.score:.2f}, needed {needed:.2f}); "
             "check the file, crop it to one head, name its units, or give landmarks"
@@ -103,22 +108,25 @@ def _check_is_one_face(best: Hypothesis, units: Units, needed: float) -> None:
             )
 
 
-def _refined_result(
-    scan: CleanScan, template: PoseTemplate, best: Hypothesis, unit: str, rng: np.random.Generator
-) -> PoseResult:
+def _refined_result(scan: CleanScan, template: PoseTemplate, found: FoundScale, rng: np.random.Generator) -> PoseResult:
     """The last refinement, against every scan point, then the exact scale and the warnings."""
-    mm = best.mm_per_unit
+    best, unit, mm = found.hypothesis, found.unit, found.hypothesis.mm_per_unit
     nearest = exact_nearest(scan.points * mm, scan.normals)
     pose = refine_poses(nearest, face_and_head_points(template, rng), best.pose, (12.0,) * 12 + (10.0,) * 6)
     head_scale = float(pose.scale[0])
     warnings: list[str] = []
-    if unit == UNKNOWN_UNIT:
+    if found.source == "assumed":
         # the unit takes up the scale: the head then has exactly the mean head's size
         mm = mm / head_scale
         pose = Poses(torch.ones(1), pose.rotation, pose.translation / head_scale)
         head_scale = 1.0
         warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm, a mean-sized head")
     else:
+        if found.source == "likely" and not USUAL_SIZE[0] < head_scale < USUAL_SIZE[1]:
+            warnings.append(
+                f"if its unit is {unit}, this head has {head_scale:.2f} of the mean size, as a small child's; "
+                "if it is no child, name --units or --scale"
+            )
         pose = _at_unit_scale(pose, template)
     u, _, vt = np.linalg.svd(pose.rotation[0].double().numpy())
     rotation = u @ vt
@@ -131,7 +139,15 @@ def _refined_result(
     if best.coverage < 0.6:
         warnings.append(f"only {100 * best.coverage:.0f} % of the face was seen; the rest of the head is a guess")
     return PoseResult(
-        matrix, unit, unit == UNKNOWN_UNIT, best.score, runner_up, best.coverage, head_scale, tuple(warnings)
+        matrix,
+        unit,
+        found.source,
+        found.source == "assumed",
+        best.score,
+        runner_up,
+        best.coverage,
+        head_scale,
+        tuple(warnings),
     )
 
 

@@ -16,7 +16,7 @@ from imhead.fitting.pose.multistart import Hypothesis
 from imhead.fitting.pose.poses import Poses
 from imhead.fitting.pose.score import score_poses
 from imhead.fitting.pose.template import PoseTemplate, face_points
-from imhead.fitting.pose.units import UNKNOWN_UNIT, Units
+from imhead.fitting.pose.units import ACCEPT_SCORE, UNKNOWN_UNIT, FoundScale, Units, UnitSource
 from imhead.surfaces.transforms import aligned
 
 __all__ = ["pose_of_landmarks"]
@@ -28,15 +28,17 @@ def pose_of_landmarks(
     scan: CleanScan,
     template: PoseTemplate,
     units: Units,
+    mm_per_unit: float | None,
     landmarks: Mapping[str, tuple[ArrayLike, ArrayLike]],
     rng: np.random.Generator,
-) -> tuple[Hypothesis, str]:
+) -> FoundScale:
     """The pose that best aligns landmarks, refined on the surface around them, and its unit.
 
     Args:
         scan: to place.
         template: of the mean head.
         units: of the scan, if known.
+        mm_per_unit: scale of the scan, if known; goes before `units`.
         landmarks: name → (scan xyz, head-frame xyz in mm).
         rng: draws template points.
 
@@ -53,8 +55,11 @@ def pose_of_landmarks(
     scale, rotation = aligned(on_head, on_scan)
     translation = on_scan.mean(0) - scale * rotation @ on_head.mean(0)
     aligned_mm = 1.0 / scale
-    name = _unit_of(aligned_mm, units)
-    mm_per_unit = aligned_mm if name == UNKNOWN_UNIT else UNIT_MM[name]
+    name = _unit_of(aligned_mm, units) if mm_per_unit is None else UNKNOWN_UNIT
+    source: UnitSource = "named" if mm_per_unit is not None or units != "auto" else "likely"
+    if mm_per_unit is None:
+        source = "assumed" if name == UNKNOWN_UNIT else source
+        mm_per_unit = aligned_mm if name == UNKNOWN_UNIT else UNIT_MM[name]
     misses = np.linalg.norm(on_scan - (scale * on_head @ rotation.T + translation), axis=1) * aligned_mm
     worst = int(misses.argmax())
     if misses[worst] > _MAX_MISS_MM:
@@ -69,7 +74,8 @@ def pose_of_landmarks(
     nearest = grid_nearest(cloud)
     pose = refine_poses(nearest, face, pose, (14.0,) * 8)
     scores = score_poses(nearest, cloud.spacing_mm, face, pose)
-    return Hypothesis(mm_per_unit, pose, float(scores.score[0]), float(scores.coverage[0])), name
+    found = Hypothesis(mm_per_unit, pose, float(scores.score[0]), float(scores.coverage[0]))
+    return FoundScale(found, name, source, ACCEPT_SCORE)
 
 
 def _unit_of(mm_per_unit: float, units: Units) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from imhead.checkpoint import load_head, load_model
+from imhead.checkpoint import load_head, load_model, save_head
 from imhead.errors import InputError
 from imhead.io.scan_file import read_scan
-from imhead.studio.state.project import open_project
+from imhead.studio.state.project import open_project, project_bytes
 
 DONE = "done:"
 """Start of the last line; the reason of a refusal follows."""
-ARRAYS = "vetted.npz"
-"""File of a scan's arrays, beside the scan."""
+ARRAYS, HEAD, PROJECT = "vetted.npz", "vetted.safetensors", "vetted.imhead"
+"""Files beside the one read: a scan's arrays, or the head or the project, written anew."""
 
 _MAX_MEMORY_BYTES = 3 << 30
 _MAX_CPU_SECONDS = 60
@@ -40,7 +40,7 @@ def limit_this_process() -> None:
 
 
 def refusal(kind: str, path: Path, model: str) -> str:
-    """Why a file cannot be used; empty if it can. A scan's arrays are then saved beside it."""
+    """Why a file cannot be used; empty if it can. What was read is then saved beside it: nobody else opens the file."""
     try:
         if kind == "scan":
             scan = read_scan(path)
@@ -53,9 +53,9 @@ def refusal(kind: str, path: Path, model: str) -> str:
                 warnings=np.array(scan.warnings, dtype=str),
             )
         elif kind == "head":
-            load_head(path, load_model(model))
+            save_head(load_head(path, load_model(model)), path.with_name(HEAD))
         else:
-            open_project(path, load_model(model))
+            path.with_name(PROJECT).write_bytes(project_bytes(open_project(path, load_model(model))))
     except InputError as error:
         return str(error)
     except (MemoryError, RecursionError):

@@ -8,13 +8,15 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model
-from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
+from imhead.conventions import MODEL_UNIT_MM
 from imhead.editing import region_codes
 from imhead.isosurface.field import LEAST_SLOPE, HeadField, eyes_of
 from imhead.regions import REGIONS, Region
+from imhead.studio.session.preview import Preview, apart, projected
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import first_hit, ray_caster
-from imhead.template.surface import arkit_weights, template_of
+from imhead.template.surface import arkit_weights, posed_blend, template_of
+from imhead.template.topology import LEFT_EYE
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
 _LEAST_COSINE = 0.6  # between field and triangle normal; below it, only the triangles count
@@ -99,6 +101,8 @@ class ExactSurface:
     """The template's mesh, its vertices on the zero set."""
     normals: FloatArray
     """(V, 3) unit normals, from the field's gradient where it is reliable."""
+    loose: FloatArray
+    """(V, 3) the vertices before self-intersections were taken apart."""
 
 
 class SurfaceCache:
@@ -107,6 +111,7 @@ class SurfaceCache:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._recent: list[tuple[Head, ExactSurface]] = []
+        self._preview: Preview | None = None
 
     def of(self, head: Head) -> ExactSurface:
         """The exact surface of a head."""
@@ -114,8 +119,13 @@ class SurfaceCache:
             if known is head or same_surface(known, head):
                 self._recent.append(self._recent.pop(row))
                 return surface
-        mesh = template_of(self.model).mesh(self.model, head)
-        surface = ExactSurface(mesh, smooth_normals(mesh, HeadField(self.model, head).gradient(mesh.vertices)))
+        template, field = template_of(self.model), HeadField(self.model, head)
+        template.check(self.model, head)
+        skin = template.part < LEFT_EYE
+        loose = template.mean.astype(np.float64)
+        loose[skin] = projected(template, field, head, np.flatnonzero(skin))
+        mesh = Mesh(apart(template, self.model, head, loose), template.faces)
+        surface = ExactSurface(mesh, smooth_normals(mesh, field.gradient(mesh.vertices)), loose)
         self._recent = [*self._recent[-1:], (head, surface)]
         return surface
 
@@ -123,9 +133,18 @@ class SurfaceCache:
         """Whether the surface of a head is in the cache."""
         return any(known is head or same_surface(known, head) for known, _ in self._recent)
 
+    def preview(self, head: Head) -> Preview | None:
+        """What shows a head that differs from a kept one by an edit; None if there is no such head."""
+        for known, surface in reversed(self._recent):
+            if np.array_equal(known.z_id, head.z_id):
+                if self._preview is None or self._preview.head is not known:
+                    self._preview = Preview(self.model, known, surface.mesh, surface.loose, surface.normals)
+                return self._preview
+        return None
+
     def clear(self) -> None:
         """Free the surfaces."""
-        self._recent = []
+        self._recent, self._preview = [], None
 
 
 def same_surface(one: Head, other: Head) -> bool:

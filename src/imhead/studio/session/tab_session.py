@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,16 @@ from imhead.rendering.figures import heat_colors, round_limit
 from imhead.studio.session import exports, uploads
 from imhead.studio.session.memory import trim_heap
 from imhead.studio.session.page_protocol import DisplayMode, FittedScan, Page, ShownSurface
-from imhead.studio.session.surface import RegionPicker, SurfaceCache, map_regions, quick_mesh
+from imhead.studio.session.surface import RegionPicker, SurfaceCache, map_regions, quick_mesh, same_surface
 from imhead.studio.session.worker import Worker
 from imhead.studio.state.commands.command import Command, Draft
 from imhead.studio.state.commands.library import AddHead
-from imhead.studio.state.project import PROJECT_SUFFIX, open_project, project_bytes
+from imhead.studio.state.project import PROJECT_SUFFIX, project_bytes
 from imhead.studio.state.studio import Studio
 from imhead.surfaces.distances import signed_distance
 from imhead.types import BoolArray, FloatArray, Head, Mesh
+
+_FRAME_S, _PAUSE_S = 0.05, 0.06
 
 log = logging.getLogger("imhead.studio")
 
@@ -50,21 +53,30 @@ class TabSession:
         self.page: Page | None = None
         self.shown: ShownSurface | None = None
         self._surfaces = SurfaceCache(model)
+        self._slow = True
+        self._moving: Head | None = None
         self._fit_lock = fit_lock
+        self._reader = uploads.Reader()
+        self._closed = False
+        self._missed: str | None = None
         self._worker = Worker(self._report_error, self._settle)
 
     def attach(self, make: Callable[[], Page]) -> None:
         """Show the session on a page, which the session's thread makes."""
 
         def action() -> None:
-            self.page = make()
+            self.page = page = make()
+            if self._missed is not None:
+                page.show_error(self._missed)
+                self._missed = None
             self._refresh()
 
         self._worker.do(action)
 
     def detach(self) -> None:
-        """Forget the page: keep the state, free the surfaces."""
+        """Forget the page: keep the state, free the surfaces, stop reading its upload."""
         self.page = None  # at once, so that queued actions draw nothing
+        self._reader.end()
 
         def action() -> None:
             self.page = self.shown = None  # again: a queued `attach` may have set the page meanwhile
@@ -75,7 +87,9 @@ class TabSession:
         self._worker.do(action)
 
     def close(self) -> None:
-        """End the session's thread."""
+        """End the session's thread, and what runs for its upload."""
+        self._closed = True
+        self._reader.end()
         self._worker.close()
 
     def join(self) -> None:
@@ -108,9 +122,7 @@ class TabSession:
         def action() -> None:
             self.studio.draft(command)
             self.display = "now"
-            page = self.page
-            if page is not None:
-                page.show_moving(quick_mesh(self.model, self.studio.head))
+            self._show_moving(self.studio.head)
 
         self._worker.draft(command.control, action)
 
@@ -146,7 +158,7 @@ class TabSession:
         return None if shown is None else shown.picker.region(origin_mm, direction)
 
     def upload(self, name: str, content: bytes) -> None:
-        """Read a scan, a head file or a project on a thread of its own."""
+        """Read a scan, a head file or a project on a thread of its own, one at a time."""
         self._start_thread(lambda: self._read_upload(name, content))
 
     def export(self, kind: str) -> None:
@@ -188,8 +200,10 @@ class TabSession:
         page.sync()
         before = self._before()
         wanted = before if self.display == "before" else self.studio.head
-        if not self._surfaces.holds(wanted):
-            page.show_moving(quick_mesh(self.model, wanted))
+        if not self._surfaces.holds(wanted) and (self._moving is None or not same_surface(self._moving, wanted)):
+            preview = self._surfaces.preview(wanted)
+            page.show_moving(quick_mesh(self.model, wanted) if preview is None else preview.change(wanted).quick)
+        self._moving = None
         if self._worker.overtaken:
             return
         exact = self._surfaces.of(wanted)
@@ -204,6 +218,30 @@ class TabSession:
         if not self._worker.overtaken:
             page.show_still(self.shown, colors, limit_mm)
 
+    def _show_moving(self, head: Head) -> None:
+        """Show a head that may change again.
+
+        Where the exact surface takes longer than a frame, the quick one is shown first, and the exact one when the
+        slider pauses.
+        """
+        page = self.page
+        if page is None:
+            return
+        preview = self._surfaces.preview(head)
+        if preview is None:
+            page.show_moving(quick_mesh(self.model, head))
+            return
+        change = preview.change(head)
+        overtaken = self._worker.overtaken
+        if self._slow or overtaken:
+            page.show_moving(change.quick)
+            overtaken = overtaken or self._worker.overtaken_within(_PAUSE_S)
+        if overtaken:
+            return
+        began = time.perf_counter()
+        page.show_moving(preview.exact(change))
+        self._slow, self._moving = time.perf_counter() - began > _FRAME_S, head
+
     def _movement_colors(self, before: Mesh, now: Mesh) -> tuple[FloatArray, float]:
         moved = signed_distance(now.vertices, before)
         # scale to the vertices that moved; most have not
@@ -216,30 +254,37 @@ class TabSession:
 
     def _read_upload(self, name: str, content: bytes) -> None:
         label = uploads.display_name(name)
-        self._show_progress(f"{label}: reading", 0.0)
-        try:
-            with uploads.stored(name, content) as path:
-                kind = uploads.vet(path, label, self.model)
+        with self._reader.turn(label), uploads.stored(name, content) as path:
+            if self._closed:
+                return
+            self._show_progress(f"{label}: reading", 0.0)
+            try:
+                kind = self._reader.vet(path, label, self.model)
                 if kind == "project":
-                    opened = open_project(path, self.model)
+                    opened = uploads.vetted_project(path, self.model)
                     self.change(lambda _: self._open(opened))
                 elif kind == "head":
-                    self.do(AddHead(Path(label).stem, uploads.read_head(path, label, self.model)))
+                    self.do(AddHead(Path(label).stem, uploads.vetted_head(path, self.model)))
                 else:
                     self._fit(path, label)
-        finally:
-            self._show_progress("", None)
+            finally:
+                self._show_progress("", None)
 
     def _open(self, opened: Studio) -> None:
         self.studio, self.fitted, self.display = opened, {}, "now"
 
     def _fit(self, path: Path, label: str) -> None:
         scan = uploads.vetted_scan(path, label)
-        self._show_progress(f"{label}: waiting for another fit to end", 0.0)
+
+        def progress(stage: str, part: float | None) -> None:
+            if self._closed:
+                raise InputError(f"{label}: was not fitted to the end, because its page was closed; open it again")
+            self._show_progress(f"{label}: {stage}", part)
+
+        progress("waiting for another fit to end", 0.0)
         with self._fit_lock:
-            result = fit_scan(
-                scan, self.model, progress=lambda stage, part: self._show_progress(f"{label}: {stage}", part)
-            )
+            progress("starting", 0.0)
+            result = fit_scan(scan, self.model, progress=progress)
         explained: BoolArray = result.explained
         name = Path(label).stem
 
@@ -270,6 +315,9 @@ class TabSession:
     def _report_error(self, error: Exception) -> None:
         if not isinstance(error, InputError):
             log.exception("a session's command failed", exc_info=error)
+        sentence = str(error) if isinstance(error, InputError) else INTERNAL_ERROR
         page = self.page
-        if page is not None:
-            page.show_error(str(error) if isinstance(error, InputError) else INTERNAL_ERROR)
+        if page is None:
+            self._missed = sentence
+        else:
+            page.show_error(sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from imhead.checkpoint import Model, load_head
 from imhead.errors import InputError
 from imhead.io.scan_file import SCAN_EXTENSIONS
 from imhead.studio.session import reading
-from imhead.studio.state.project import PROJECT_SUFFIX
+from imhead.studio.state.project import PROJECT_SUFFIX, open_project
+from imhead.studio.state.studio import Studio
 from imhead.types import Head, Scan
 
 Kind = Literal["scan", "head", "project"]
@@ -62,29 +64,72 @@ def too_large(name: str, size: int) -> InputError:
     )
 
 
-def vet(path: Path, label: str, model: Model) -> Kind:
-    """Read a stored file in a separate process, which saves the arrays of a scan beside it.
+class Reader:
+    """Reads the uploaded files of one tab, one at a time, each in a process of its own that ends with the tab."""
 
-    Raises:
-        InputError: the file cannot be used, or takes too much time or memory.
-    """
-    kind: Kind = {_HEAD_SUFFIX: "head", PROJECT_SUFFIX: "project"}.get(path.suffix, "scan")  # type: ignore[assignment]
-    command = [sys.executable, "-m", reading.__name__, kind, str(path), str(model.path or "default")]
-    # unbuffered, so that reading the first line takes nothing of the second
-    with subprocess.Popen(
-        command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy = self._ended = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def turn(self, label: str) -> Iterator[None]:
+        """Be the one file that is read until the end of the context.
+
+        Raises:
+            InputError: another one is.
+        """
+        with self._lock:
+            if self._busy:
+                raise InputError(f"{label}: another file is still being read; open this one when that is done")
+            self._busy, self._ended = True, False
         try:
-            answer = _last_line(process)
-        except subprocess.TimeoutExpired:
-            raise InputError(f"{label}: takes longer than {_MAX_SECONDS} s to read; thin the scan out") from None
+            yield
         finally:
-            process.kill()
-    if not answer.startswith(reading.DONE):
-        raise InputError(f"{label}: could not be read within the limits of memory and time; export it again")
-    if refusal := answer.removeprefix(reading.DONE):
-        raise InputError(refusal.replace(str(path), label).replace(path.name, label))
-    return kind
+            self._busy = False
+
+    def end(self) -> None:
+        """End the reading process, if there is one: its tab is closed."""
+        with self._lock:
+            self._ended = True
+            if self._process is not None:
+                self._process.kill()
+
+    def vet(self, path: Path, label: str, model: Model) -> Kind:
+        """Read a stored file in a separate process, which saves what it read beside it.
+
+        Raises:
+            InputError: the file cannot be used, takes too much time or memory, or its tab was closed.
+        """
+        kind: Kind = {_HEAD_SUFFIX: "head", PROJECT_SUFFIX: "project"}.get(path.suffix, "scan")  # type: ignore[assignment]
+        command = [sys.executable, "-m", reading.__name__, kind, str(path), str(model.path or "default")]
+        with self._lock:
+            if self._ended:
+                raise _ended(label)
+            # unbuffered, so that reading the first line takes nothing of the second
+            self._process = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        with self._process as process:
+            try:
+                answer = _last_line(process)
+            except subprocess.TimeoutExpired:
+                raise InputError(f"{label}: takes longer than {_MAX_SECONDS} s to read; thin the scan out") from None
+            finally:
+                with self._lock:
+                    process.kill()
+                    self._process = None
+        if self._ended:
+            raise _ended(label)
+        if not answer.startswith(reading.DONE):
+            raise InputError(f"{label}: could not be read within the limits of memory and time; export it again")
+        if refusal := answer.removeprefix(reading.DONE):
+            raise InputError(refusal.replace(str(path), label).replace(path.name, label))
+        return kind
+
+
+def _ended(label: str) -> InputError:
+    return InputError(f"{label}: was not read to the end, because its page was closed; open it again")
 
 
 def _last_line(process: subprocess.Popen[bytes]) -> str:
@@ -96,16 +141,18 @@ def _last_line(process: subprocess.Popen[bytes]) -> str:
 
 
 def vetted_scan(path: Path, label: str) -> Scan:
-    """The scan that `vet` read."""
+    """The scan that `Reader.vet` read."""
     with np.load(path.with_name(reading.ARRAYS), allow_pickle=False) as arrays:
         points, normals, faces = arrays["points"], arrays["normals"], arrays["faces"]
         warnings = tuple(str(line) for line in arrays["warnings"])
     return Scan(Path(label).stem, points, normals if len(normals) else None, faces if len(faces) else None, warnings)
 
 
-def read_head(path: Path, label: str, model: Model) -> Head:
-    """The head that `vet` read."""
-    try:
-        return load_head(path, model)
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), label)) from error
+def vetted_head(path: Path, model: Model) -> Head:
+    """The head that `Reader.vet` read."""
+    return load_head(path.with_name(reading.HEAD), model)
+
+
+def vetted_project(path: Path, model: Model) -> Studio:
+    """The project that `Reader.vet` read."""
+    return open_project(path.with_name(reading.PROJECT), model)

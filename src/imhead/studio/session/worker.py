@@ -63,8 +63,14 @@ class Worker:
     @property
     def overtaken(self) -> bool:
         """Whether a later action will show the state again, so that the current one need not."""
-        with self._wake:  # a draft is followed by a rest, which shows the state
-            return self._draft is not None or any(refreshes for _, refreshes in self._queue)
+        with self._wake:
+            return self._is_overtaken()
+
+    def overtaken_within(self, seconds: float) -> bool:
+        """`overtaken`, waiting for it for some seconds; any other action ends the wait, too."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed or self._queue or self._draft is not None, seconds)
+            return self._is_overtaken()
 
     def close(self) -> None:
         """Drop all pending actions, and end the thread after the current one."""
@@ -77,6 +83,10 @@ class Worker:
     def join(self, timeout_s: float = 10.0) -> None:
         """Wait for the end of the thread."""
         self._thread.join(timeout_s)
+
+    def _is_overtaken(self) -> bool:
+        # a draft is followed by a rest, which shows the state
+        return self._draft is not None or any(refreshes for _, refreshes in self._queue)
 
     def _queue_draft(self) -> None:
         if self._draft is not None:

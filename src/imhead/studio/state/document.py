@@ -31,6 +31,8 @@ class Document:
     """At least one."""
     active: int
     """Row of the shown head."""
+    note: str = ""
+    """What the change that made it has to tell, one sentence; usually nothing."""
 
     @property
     def current(self) -> NamedHead:
@@ -57,10 +59,10 @@ class Document:
                 return named
         raise InputError(f"no head of this session is named {name!r}; it has {', '.join(self.names())}")
 
-    def with_head(self, head: Head) -> Document:
-        """The document with new codes for the shown head."""
+    def with_head(self, head: Head, note: str = "") -> Document:
+        """The document with new codes for the shown head, and what the change has to tell."""
         changed = replace(self.current, codes=head)
-        return replace(self, heads=(*self.heads[: self.active], changed, *self.heads[self.active + 1 :]))
+        return replace(self, heads=(*self.heads[: self.active], changed, *self.heads[self.active + 1 :]), note=note)
 
     def with_added(self, name: str, head: Head) -> Document:
         """The document with one more head, which is shown; a number is appended to a name already in use."""

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 
 from imhead.checkpoint import Model, check_tensors, read_tensors
 from imhead.errors import InputError
+from imhead.io.tensor_file import with_metadata
 from imhead.regions import REGION_COUNT, REGIONS
 from imhead.studio.state.document import LONGEST_NAME, Document, NamedHead
 from imhead.studio.state.history import History, HistoryStep
@@ -21,6 +22,7 @@ from imhead.types import Head
 PROJECT_FORMAT = "imhead-project-2"
 PROJECT_SUFFIX = ".imhead"
 _CODES = ("z_id", "z_exp", "offsets", "eyes")
+_MOST_LINES = 20_000_000  # of provenance, over all heads; they are stored as a few bytes each
 
 
 def project_bytes(studio: Studio) -> bytes:
@@ -52,10 +54,11 @@ def project_bytes(studio: Studio) -> bytes:
         "symmetric": settings.symmetric,
         "locked": sorted(settings.locked),
         "provenance": _packed([head.provenance for head in heads]),
+        "scale_assumed": [head.scale_assumed for head in heads],
     }
     tensors = {name: np.stack([getattr(head, name) for head in heads]) for name in _CODES}
     metadata = {"format": PROJECT_FORMAT, "model_hash": studio.model.hash, "project": json.dumps(body)}
-    return bytes(save(tensors, metadata))
+    return with_metadata(save(tensors), metadata)
 
 
 def open_project(path: Path, model: Model) -> Studio:
@@ -90,7 +93,11 @@ def open_project(path: Path, model: Model) -> Studio:
 def _studio(body: dict[str, Any], codes: dict[str, Any], count: int, model: Model) -> Studio:
     lines = _unpacked(body["provenance"])
     z_id, z_exp, offsets, eyes = (codes[name] for name in _CODES)
-    heads = [Head(model.name, model.hash, z_id[k], z_exp[k], offsets[k], lines[k], eyes[k]) for k in range(count)]
+    assumed = body.get("scale_assumed", [False] * count)
+    heads = [
+        Head(model.name, model.hash, z_id[k], z_exp[k], offsets[k], lines[k], eyes[k], bool(assumed[k]))
+        for k in range(count)
+    ]
 
     def head(row: Any) -> Head:
         if not isinstance(row, int) or not 0 <= row < count:
@@ -130,7 +137,11 @@ def _packed(provenance: list[tuple[str, ...]]) -> list[list[Any]]:
 def _unpacked(packed: list[list[Any]]) -> list[tuple[str, ...]]:
     provenance: list[tuple[str, ...]] = []
     last: tuple[str, ...] = ()
+    total = 0
     for shared, lines in packed:
         last = (*last[: int(shared)], *(str(line) for line in lines))
+        total += len(last)
+        if total > _MOST_LINES:
+            raise InputError("the project has more steps than can be opened; save one with fewer steps or heads")
         provenance.append(last)
     return provenance

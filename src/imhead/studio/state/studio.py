@@ -67,7 +67,7 @@ class Studio:
             InputError: the command cannot be applied; then the document stays as it is.
         """
         self.settle()
-        self.history.add(command.label, command.apply(self.model, self.history.document))
+        self._add(command, command.apply(self.model, self.history.document))
 
     def draft(self, command: Draft) -> None:
         """Show the effect of a command without a step. A draft of another control becomes a step first.
@@ -85,8 +85,11 @@ class Studio:
             return False
         command, document = self._draft
         self._draft = None
-        self.history.add(command.label, document)
+        self._add(command, document)
         return True
+
+    def _add(self, command: Command, document: Document) -> None:
+        self.history.add(command.label + (", stopped before" if document.note else ""), document)
 
     def undo(self) -> None:
         """Go one step back; a draft counts as a step."""

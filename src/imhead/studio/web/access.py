@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import hmac
 import http
+import http.client
+import ipaddress
 import json
+import logging
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,12 +29,18 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from imhead.studio.web.one_line import OneLine
+
+log = logging.getLogger("imhead.studio.web")
+
 TAB: ContextVar[str] = ContextVar("tab")
 """Name of the connection being served: the name of a browser tab, a dot, and the name of one loading of its page."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 _TAB_NAME = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}")
 _REFUSAL = "The key is missing or out of date: open the address that `imhead studio` printed.\n"
+_GARBAGE = "This request cannot be understood: open the address that `imhead studio` printed.\n"
 # the page needs nothing from other machines, and may not contact them
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
@@ -52,16 +62,25 @@ class Access:
     pointer: Pointer
     """Answers which region is under the pointer."""
 
-    def check(self, request: Request) -> Response | None:
-        """The response to a page request or a refusal; None lets a WebSocket through to viser."""
+    def check(self, request: Request, port: int) -> Response | None:
+        """The response to a page request or a refusal; None lets a WebSocket through to viser.
+
+        Args:
+            port: port of this machine at which the request arrived.
+        """
+        try:
+            return self._checked(request, port)
+        except (ValueError, LookupError):  # an address that cannot be taken apart, or a header given twice
+            return _response(http.HTTPStatus.BAD_REQUEST, _GARBAGE)
+
+    def _checked(self, request: Request, port: int) -> Response | None:
         address = urlsplit(request.path)
         query = parse_qs(address.query)
         hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
         if len(hosts) != 1 or len(origins) > 1:
             return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         host = hosts[0]
-        # DNS rebinding: a foreign name that points here would share our origin
-        if self.host in ("127.0.0.1", "::1", "localhost") and host.rpartition(":")[0] not in _LOOPBACK:
+        if not self._is_ours(host, port):
             return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         given = query.get("token", [""])[0]
         if not hmac.compare_digest(given.encode(), self.token.encode()):
@@ -76,6 +95,20 @@ class Access:
             return self._pointer(request, query)
         return _response(http.HTTPStatus.NOT_FOUND, "There is nothing at this address.\n")
 
+    def _is_ours(self, host: str, port: int) -> bool:
+        """Whether a Host header names this studio and its port.
+
+        A foreign name that points here (DNS rebinding) would share our origin.
+        """
+        name = host.removesuffix(f":{port}")
+        if name == host and port != http.client.HTTP_PORT:
+            return False
+        if self.host in ("127.0.0.1", "::1", "localhost"):
+            return name in _LOOPBACK
+        if name in (self.host, f"[{self.host}]", socket.gethostname().lower()):
+            return True
+        return self.host in _EVERY_ADDRESS and (name in _LOOPBACK or _is_address(name))
+
     def _pointer(self, request: Request, query: dict[str, list[str]]) -> Response:
         try:
             x, y = float(query["x"][0]), float(query["y"][0])
@@ -83,6 +116,15 @@ class Access:
             return _response(http.HTTPStatus.BAD_REQUEST, "x and y must be numbers.\n")
         found = self.pointer(tab_of(request), x, y)
         return _response(http.HTTPStatus.OK, json.dumps({"region": found}), "application/json")
+
+
+def _is_address(name: str) -> bool:
+    """Whether a host name is an address in numbers; nobody can point such a name elsewhere."""
+    try:
+        ipaddress.ip_address(name[1:-1] if name.startswith("[") else name)
+    except ValueError:
+        return False
+    return name.startswith("[") == (":" in name)
 
 
 def tab_of(request: Request) -> str:
@@ -109,7 +151,8 @@ def guarded(access: Access) -> Iterator[None]:
             TAB.set(tab_of(connection.request))
             await handler(connection)
 
-        kwargs["process_request"] = lambda _, request: access.check(request)
+        kwargs["process_request"] = lambda connection, request: access.check(request, connection.local_address[1])
+        kwargs["logger"] = OneLine(log)
         return original(serve_tab, *args, **kwargs)
 
     websockets.asyncio.server.serve = serve  # type: ignore[assignment,misc]

@@ -8,7 +8,6 @@ import viser
 from imhead.regions import Region, resolve
 from imhead.studio.session.page_protocol import ShownSurface
 from imhead.studio.session.tab_session import TabSession
-from imhead.studio.session.uploads import MAX_UPLOAD_BYTES, too_large
 from imhead.studio.state.labels import readable_name
 from imhead.studio.state.studio import Studio
 from imhead.studio.web.panels.edit import EditPanel
@@ -17,10 +16,14 @@ from imhead.studio.web.panels.files import FilesPanel
 from imhead.studio.web.panels.heads import HeadsPanel
 from imhead.studio.web.panels.history import HistoryPanel
 from imhead.studio.web.stage import SCENE_UNIT_MM, VIEWS, Stage, View, head_colors, reach_colors
-from imhead.studio.web.transfer import limit_uploads
 from imhead.template.surface import template_of
 from imhead.template.topology import LEFT_EYE
 from imhead.types import FloatArray, Mesh
+
+
+def notify_error(client: viser.ClientHandle, sentence: str) -> None:
+    """Show an error message on a client's page for some seconds."""
+    client.add_notification("That did not work", sentence, auto_close_seconds=12.0, color="red", with_close_button=True)
 
 
 class StudioPage:
@@ -49,7 +52,6 @@ class StudioPage:
             self._expression = ExpressionPanel(gui, session)
         with tabs.add_tab("Files", viser.Icon.DOWNLOAD):
             FilesPanel(gui, session)
-        limit_uploads(client, MAX_UPLOAD_BYTES, lambda name, size: self.show_error(str(too_large(name, size))))
         self._add_keys()
         client.scene.on_click()(self._click)
         client.scene.on_click(modifier="shift")(self._shift_click)
@@ -97,9 +99,7 @@ class StudioPage:
 
     def show_error(self, sentence: str) -> None:
         """Show an error message for some seconds."""
-        self._client.add_notification(
-            "That did not work", sentence, auto_close_seconds=12.0, color="red", with_close_button=True
-        )
+        notify_error(self._client, sentence)
 
     def hover(self, x: float, y: float) -> str | None:
         """Highlight the region at a point of the view, from (0, 0) to (1, 1), and return its name, if there is one."""
@@ -123,8 +123,13 @@ class StudioPage:
         self._select(event, add=True)
 
     def _select(self, event: viser.SceneClickEvent, *, add: bool) -> None:
-        origin_mm = np.asarray(event.ray_origin) * SCENE_UNIT_MM
-        region = self._session.pick(origin_mm, np.asarray(event.ray_direction))
+        try:
+            origin_mm, direction = (np.array(ray, dtype=np.float64) for ray in (event.ray_origin, event.ray_direction))
+        except (TypeError, ValueError):
+            return  # no click of a browser
+        if origin_mm.shape != (3,) or direction.shape != (3,):
+            return
+        region = self._session.pick(origin_mm * SCENE_UNIT_MM, direction)
         if region is not None:
             name = region.name
             self._session.change(lambda studio: studio.select(name, add=add))

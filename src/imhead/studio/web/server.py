@@ -16,9 +16,12 @@ from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.studio.session.memory import return_large_blocks
 from imhead.studio.session.tab_session import TabSession
-from imhead.studio.web.access import TAB, Access, guarded
-from imhead.studio.web.page import StudioPage
+from imhead.studio.session.uploads import MAX_UPLOAD_BYTES, too_large
+from imhead.studio.web.access import TAB, Access, guarded, log
+from imhead.studio.web.one_line import log_in_one_line, silence_viser
+from imhead.studio.web.page import StudioPage, notify_error
 from imhead.studio.web.stage import light_scene
+from imhead.studio.web.transfer import close_ways_out, limit_uploads
 from imhead.template.surface import template_of
 
 _RELOAD_S = 1.0  # a reloaded page may connect before the server notices that its old connection ended
@@ -33,9 +36,9 @@ class StudioConfig:
     port: int = 8080
     """First port to try."""
     keep_s: float = 900.0
-    """Seconds for which a closed tab's session is kept, so that a reload finds it."""
+    """Seconds for which a closed tab's session is kept, so that a reload finds it; less when the studio is full."""
     most_sessions: int = 64
-    """Largest number of sessions kept at once."""
+    """Largest number of sessions kept at once; the sessions of closed tabs give way to new tabs."""
 
 
 @dataclass
@@ -77,6 +80,8 @@ class StudioServer:
         )
         self._server.gui.main_panel.dock_right()
         self._server.gui.main_panel.set_width(324)
+        close_ways_out(self._server)
+        log_in_one_line(self._server._event_loop, log)
         light_scene(self._server)
         self._server.on_client_connect(self._connected)
         self._server.on_client_disconnect(self._disconnected)
@@ -115,6 +120,7 @@ class StudioServer:
         self._server.sleep_forever()
 
     async def _connected(self, client: viser.ClientHandle) -> None:
+        limit_uploads(client, MAX_UPLOAD_BYTES, lambda name, size: notify_error(client, str(too_large(name, size))))
         name = TAB.get()
         deadline = time.monotonic() + _RELOAD_S
         while self._in_use_by_another(name) and time.monotonic() < deadline:
@@ -129,7 +135,7 @@ class StudioServer:
             elif any(page.key == key for page in self._pages.values()):
                 # a duplicated tab has the name of the original: it gets a session of its own
                 key = name
-            if key not in self._sessions and len(self._sessions) >= self.config.most_sessions:
+            if key not in self._sessions and not self._make_room():
                 client.add_notification("The studio is full", "Close another tab of the studio, then reload this one.")
                 return
             if key not in self._sessions:
@@ -167,8 +173,19 @@ class StudioServer:
     def _drop_expired(self) -> None:
         for key, since in list(self._closed_at.items()):
             if time.monotonic() - since >= self.config.keep_s:
-                self._sessions.pop(key).close()
-                del self._closed_at[key]
+                self._drop(key)
+
+    def _make_room(self) -> bool:
+        """Drop sessions of closed tabs, the first closed first, until one more has room; returns whether it has."""
+        for key in list(self._closed_at):
+            if len(self._sessions) < self.config.most_sessions:
+                break
+            self._drop(key)
+        return len(self._sessions) < self.config.most_sessions
+
+    def _drop(self, key: str) -> None:
+        self._sessions.pop(key).close()
+        del self._closed_at[key]
 
     def _region_at(self, name: str, x: float, y: float) -> str | None:
         with self._lock:
@@ -186,4 +203,5 @@ def start(model: Model, config: StudioConfig = StudioConfig()) -> StudioServer:
         raise InputError(f"port {config.port} is outside 0 to 65535; choose another --port")
     template_of(model)  # the view shows it; fail early
     return_large_blocks()
+    silence_viser()
     return StudioServer(model, config)

@@ -1,4 +1,4 @@
-"""A limit on uploads: viser itself collects an upload of any size in memory before it passes it on."""
+"""What a page may send: viser itself collects an upload of any size, and opens a tunnel outside when asked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from viser import _messages
 from viser.infra import ClientId
 
 _MOST_PARTS = 4096
+_LONGEST_NAME = 1024
 
 
 def limit_uploads(client: viser.ClientHandle, max_bytes: int, refuse: Callable[[str, int], None]) -> None:
     """Let a client send one file at a time, of at most `max_bytes`, and no larger than it announced.
+
+    To be called before the client has a widget that takes files.
 
     Args:
         refuse: called with the name and size of a refused file.
@@ -21,7 +24,8 @@ def limit_uploads(client: viser.ClientHandle, max_bytes: int, refuse: Callable[[
     sizes = gui._current_file_upload_states
 
     def begin(client_id: ClientId, message: _messages.FileTransferStartUpload) -> None:
-        if 0 <= message.size_bytes <= max_bytes and 0 <= message.part_count <= _MOST_PARTS and not sizes:
+        small = 0 <= message.size_bytes <= max_bytes and 0 <= message.part_count <= _MOST_PARTS
+        if small and len(message.filename) <= _LONGEST_NAME and not sizes:
             gui._handle_file_transfer_start(client_id, message)
         else:
             refuse(message.filename, message.size_bytes)
@@ -40,3 +44,14 @@ def limit_uploads(client: viser.ClientHandle, max_bytes: int, refuse: Callable[[
     connection.unregister_handler(_messages.FileTransferPart, gui._handle_file_transfer_part)
     connection.register_handler(_messages.FileTransferStartUpload, begin)
     connection.register_handler(_messages.FileTransferPart, receive)
+
+
+def close_ways_out(server: viser.ViserServer) -> None:
+    """Ignore what a page may ask of the whole server: a tunnel to other machines, and uploads to no page."""
+    for kind in (
+        _messages.ShareUrlRequest,
+        _messages.ShareUrlDisconnect,
+        _messages.FileTransferStartUpload,
+        _messages.FileTransferPart,
+    ):
+        server._websock_server.unregister_handler(kind)

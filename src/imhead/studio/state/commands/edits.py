@@ -8,7 +8,7 @@ import numpy as np
 
 from imhead import editing
 from imhead.checkpoint import Model
-from imhead.editing.steps import stepped
+from imhead.editing import Move
 from imhead.errors import InputError
 from imhead.measure.carrier import landmark_points
 from imhead.measure.table import measurement, values
@@ -16,7 +16,6 @@ from imhead.regions import REGIONS
 from imhead.studio.state.commands.command import Scope
 from imhead.studio.state.document import Document
 from imhead.studio.state.labels import readable_name, regions_label
-from imhead.studio.state.scores import direction_step, leading, named_directions, region_scores, word_score, word_step
 from imhead.types import Head
 
 MOST_SIGMA = 4.0
@@ -46,24 +45,24 @@ class MoveAlong:
     def apply(self, model: Model, document: Document) -> Document:
         _check_sigma(self.sigma)
         regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
-        scores = region_scores(model, head, regions, mirror)
+        scores = editing.shapes_of(model, regions, mirror).scores(model, head)
         if not 0 <= self.direction < len(scores):
             raise InputError(
                 f"{regions_label(self.scope.regions)} has shapes 1 to {len(scores)}, not {self.direction + 1}"
             )
-        step = direction_step(model, regions, mirror, self.direction)
-        delta = (self.sigma - float(scores[self.direction])) * step
-        after = stepped(model, head, leading(regions, mirror), delta, mirror, f"shape {self.direction + 1}")
-        return document.with_head(self.scope.keep_locked(head, after))
+        change = self.sigma - float(scores[self.direction])
+        move = editing.along_shape(model, head, regions, self.direction, change, mirror)
+        note = _note(f"shape {self.direction + 1}", self.sigma, move)
+        return document.with_head(self.scope.keep_locked(head, move.head), note)
 
 
 @dataclass(frozen=True)
 class MoveByWord:
-    """Move the regions along a named direction to a given score."""
+    """Bring one reading of the regions, such as their width, to a given score; those of their other words stay."""
 
     scope: Scope
     word: str
-    """Name of the direction, such as `wider`; one of the regions' `named_directions`."""
+    """Name of the direction, such as `wider`; one of the regions' `readings_of`."""
     sigma: float
     """Score to reach, in standard deviations from the population mean."""
 
@@ -78,14 +77,13 @@ class MoveByWord:
     def apply(self, model: Model, document: Document) -> Document:
         _check_sigma(self.sigma)
         regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
-        known = named_directions(model, regions, mirror)
+        known = editing.readings_of(model, head, regions, mirror)
         if self.word not in known:
             remedy = f"choose one of {', '.join(known)}" if known else "use the shape sliders"
             raise InputError(f"{regions_label(self.scope.regions)} has no direction {self.word!r}; {remedy}")
-        change = self.sigma - word_score(model, head, regions, mirror, self.word)
-        delta = change * word_step(model, regions, mirror, self.word)
-        after = stepped(model, head, leading(regions, mirror), delta, mirror, f"{self.word} at {self.sigma:g} sigma")
-        return document.with_head(self.scope.keep_locked(head, after))
+        move = editing.along_word(model, head, regions, self.word, self.sigma - known[self.word], mirror)
+        note = _note(self.word, self.sigma, move)
+        return document.with_head(self.scope.keep_locked(head, move.head), note)
 
 
 @dataclass(frozen=True)
@@ -204,6 +202,11 @@ def face_measurements(model: Model, head: Head) -> dict[str, float]:
         InputError: the model has no template, on which the landmarks lie.
     """
     return values(landmark_points(model).on_head(model, head))
+
+
+def _note(what: str, sigma: float, move: Move) -> str:
+    """Where a slider that was moved to `sigma` ends, and why; empty if it was not stopped."""
+    return f"{what} ends at {sigma - move.asked + move.reached:+.2f} σ here: {move.stop}" if move.stop else ""
 
 
 def _check_sigma(sigma: float) -> None:

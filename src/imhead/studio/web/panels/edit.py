@@ -6,6 +6,7 @@ import secrets
 
 import viser
 
+from imhead.editing import readings_of, shapes_of
 from imhead.editing.words import OPPOSITES
 from imhead.measure.table import MEASUREMENTS, Measurement
 from imhead.regions import resolve
@@ -23,7 +24,6 @@ from imhead.studio.state.commands.edits import (
     face_measurements,
 )
 from imhead.studio.state.labels import readable_name, regions_label
-from imhead.studio.state.scores import direction_shares, named_directions, region_scores, word_score
 from imhead.studio.state.studio import Studio
 from imhead.studio.web.panels.widgets import put
 
@@ -65,6 +65,7 @@ class EditPanel:
         ]
         for k, slider in enumerate(self._shape_sliders):
             self._on_shape(k, slider)
+        self._note = gui.add_markdown("")
         self._sample = gui.add_button("sample", icon=viser.Icon.DICE, hint="replace the selection by a random one")
         self._sample.on_click(self._draw_sample)
         self._reset = gui.add_button(
@@ -98,6 +99,7 @@ class EditPanel:
         put(self._locked, bool(chosen) and len(fixed) == len(chosen))
         self._locked.disabled = self._sample.disabled = self._reset.disabled = not chosen
         self._sync_sliders(studio, tuple(name for name in chosen if name not in locked))
+        self._note.content = studio.document.note
         self._sync_heads(studio.document.names())
         self._values = face_measurements(studio.model, studio.head)
         self._sync_measurement()
@@ -111,20 +113,21 @@ class EditPanel:
 
     def _sync_sliders(self, studio: Studio, free: tuple[str, ...]) -> None:
         regions, mirror = resolve(free) if free else (), studio.settings.symmetric
-        known = named_directions(studio.model, regions, mirror) if regions else ()
+        readings = readings_of(studio.model, studio.head, regions, mirror) if regions else {}
+        known = tuple(readings)
         for k, slider in enumerate(self._word_sliders):
             slider.visible = k < len(known)
             if k < len(known):
                 slider.label = known[k]
                 slider.hint = f"{_OPPOSITE_OF[known[k]]} to the left, {known[k]} to the right"
-                self._set(slider, word_score(studio.model, studio.head, regions, mirror, known[k]))
-        scores = region_scores(studio.model, studio.head, regions, mirror) if regions else ()
-        shares = direction_shares(studio.model, regions, mirror) if regions else ()
+                self._set(slider, readings[known[k]])
+        shapes = shapes_of(studio.model, regions, mirror) if regions else None
+        scores = () if shapes is None else shapes.scores(studio.model, studio.head)
         count = min(len(scores), _MOST_SLIDERS - len(known))
         for k, slider in enumerate(self._shape_sliders):
             slider.visible = k < count
-            if k < count:
-                slider.label = f"shape {k + 1} · {100 * shares[k]:.0f} %"
+            if shapes is not None and k < count:
+                slider.label = f"shape {k + 1} · {100 * shapes.shares[k]:.0f} %"
                 self._set(slider, float(scores[k]))
 
     def _set(self, slider: viser.GuiSliderHandle[float], sigma: float) -> None:

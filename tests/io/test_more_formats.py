@@ -1,0 +1,433 @@
+"""Formats of viewers, printers, scanners and robots: each gives the mesh it was written from, or a refusal."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.io.files import Gltf, assert_is_ball, ball, ball_ply, refusal, saved, text_rows
+
+from imhead.errors import InputError
+from imhead.io.scan_file import SCAN_EXTENSIONS, read_scan
+
+TRIANGLES = 1280
+
+
+def zipped(entries: dict[str, bytes], **options: int) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, **options) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+# ---- writers of the formats, as small as they go -------------------------------------------------------------------
+
+
+def model_3mf(before: str = "", build: str = '<item objectid="1"/>', mesh: str | None = None) -> bytes:
+    vertices = "".join(f'<vertex x="{x}" y="{y}" z="{z}"/>' for x, y, z in ball().vertices.tolist())
+    triangles = "".join(f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in ball().faces.tolist())
+    mesh = mesh or f"<mesh><vertices>{vertices}</vertices><triangles>{triangles}</triangles></mesh>"
+    space = 'xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02" xmlns:p="http://production"'
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><model unit="millimeter" {space}><resources>'
+        f'<object id="1" type="model">{mesh}</object>{before}</resources><build>{build}</build></model>'
+    ).encode()
+
+
+def file_3mf(**parts: str) -> bytes:
+    return zipped({"[Content_Types].xml": b"<Types/>", "3D/3dmodel.model": model_3mf(**parts)})
+
+
+def vtk_ascii() -> bytes:
+    mesh = ball()
+    return (
+        f"# vtk DataFile Version 3.0\nhead\nASCII\nDATASET POLYDATA\nPOINTS 642 float\n{text_rows(mesh.vertices)}"
+        f"POLYGONS {TRIANGLES} {4 * TRIANGLES}\n{text_rows(mesh.faces, '3 ')}"
+        f"POINT_DATA 642\nSCALARS depth float 1\nLOOKUP_TABLE default\n{'0.5 ' * 642}\n"
+    ).encode()
+
+
+def vtk_binary() -> bytes:
+    mesh = ball()
+    rows = np.hstack([np.full((TRIANGLES, 1), 3), mesh.faces]).astype(">i4").tobytes()
+    return (
+        b"# vtk DataFile Version 3.0\nhead\nBINARY\nDATASET POLYDATA\nPOINTS 642 double\n"
+        + mesh.vertices.astype(">f8").tobytes()
+        + f"\nPOLYGONS {TRIANGLES} {4 * TRIANGLES}\n".encode()
+        + rows
+        + b"\nCELL_DATA 0\n"
+    )
+
+
+def vtk_five() -> bytes:
+    mesh = ball()
+    offsets = np.arange(0, 3 * TRIANGLES + 1, 3).astype(">i8").tobytes()
+    return (
+        b"# vtk DataFile Version 5.1\nhead\nBINARY\nDATASET POLYDATA\nPOINTS 642 float\n"
+        + mesh.vertices.astype(">f4").tobytes()
+        + f"\nPOLYGONS {TRIANGLES + 1} {3 * TRIANGLES}\nOFFSETS vtktypeint64\n".encode()
+        + offsets
+        + b"\nCONNECTIVITY vtktypeint64\n"
+        + mesh.faces.astype(">i8").tobytes()
+        + b"\n"
+    )
+
+
+def vtk_grid() -> bytes:
+    """An unstructured grid with one tetrahedron and one line beside the surface."""
+    mesh = ball()
+    cells = text_rows(mesh.faces, "3 ") + "4 0 1 2 3\n2 0 1\n"
+    kinds = "5\n" * TRIANGLES + "10\n3\n"
+    return (
+        f"# vtk DataFile Version 2.0\nhead\nASCII\nDATASET UNSTRUCTURED_GRID\nPOINTS 642 float\n"
+        f"{text_rows(mesh.vertices)}CELLS {TRIANGLES + 2} {4 * TRIANGLES + 8}\n{cells}"
+        f"CELL_TYPES {TRIANGLES + 2}\n{kinds}"
+    ).encode()
+
+
+def vtp(how: str) -> bytes:
+    mesh = ball()
+    arrays = [
+        ("Points", "", "Float32", mesh.vertices.astype("<f4")),
+        ("Polys", "connectivity", "Int64", mesh.faces.astype("<i8")),
+        ("Polys", "offsets", "Int32", np.arange(3, 3 * TRIANGLES + 1, 3).astype("<i4")),
+    ]
+    appended, sections = b"", {"Points": "", "Polys": ""}
+
+    def compressed(data: bytes) -> tuple[bytes, bytes]:
+        blocks = [data[k : k + 4096] for k in range(0, len(data), 4096)]
+        packed = [zlib.compress(block) for block in blocks]
+        head = struct.pack(f"<{3 + len(packed)}I", len(packed), 4096, len(blocks[-1]), *map(len, packed))
+        return head, b"".join(packed)
+
+    for section, name, kind, values in arrays:
+        data = values.tobytes()
+        content, form, offset = "", "binary", ""
+        if how == "ascii":
+            content, form = " ".join(map(str, values.reshape(-1).tolist())), "ascii"
+        elif how == "binary":
+            content = base64.b64encode(struct.pack("<I", len(data)) + data).decode()
+        elif how == "zlib":
+            content = "".join(base64.b64encode(part).decode() for part in compressed(data))
+        else:
+            form, offset = "appended", f' offset="{len(appended)}"'
+            appended += struct.pack("<I", len(data)) + data if how == "raw" else b"".join(compressed(data))
+        columns = ' NumberOfComponents="3"' if section == "Points" else ""
+        head = f'<DataArray type="{kind}" Name="{name}"{columns} format="{form}"{offset}>'
+        sections[section] += head + content + "</DataArray>"
+    compressor = ' compressor="vtkZLibDataCompressor"' if how in ("zlib", "rawzlib") else ""
+    text = (
+        f'<?xml version="1.0"?><VTKFile type="PolyData" version="0.1" byte_order="LittleEndian"{compressor}><PolyData>'
+        f'<Piece NumberOfPoints="642" NumberOfPolys="{TRIANGLES}"><PointData><DataArray type="String" Name="x" '
+        f'format="ascii">a b</DataArray></PointData><Points>{sections["Points"]}</Points><Polys>{sections["Polys"]}'
+        "</Polys></Piece></PolyData>"
+    ).encode()
+    if appended:
+        text += b'<AppendedData encoding="raw">\n_' + appended + b"\n</AppendedData>"
+    return text + b"</VTKFile>"
+
+
+def wrl(version: int) -> bytes:
+    mesh = ball()
+    points = ",\n".join(" ".join(map(str, row)) for row in mesh.vertices.tolist())
+    index = ", ".join(f"{a}, {b}, {c}, -1" for a, b, c in mesh.faces.tolist())
+    if version == 1:
+        return (
+            f"#VRML V1.0 ascii\nSeparator {{ Material {{ diffuseColor 1 1 1 }}\nCoordinate3 {{ point [ {points} ] }}\n"
+            f"IndexedFaceSet {{ coordIndex [ {index} ] }} }}\n"
+        ).encode()
+    return (
+        "#VRML V2.0 utf8\nDEF Head Transform { translation 500 0 0 children [ Shape {\nappearance Appearance { texture "
+        'ImageTexture { url "face {.jpg" } }\n'
+        f"geometry IndexedFaceSet {{ solid FALSE coord DEF P Coordinate {{ point [ {points} ] }} # a comment }}\n"
+        f"coordIndex [ {index} ] texCoordIndex [ {index} ] }} }} ] }}\n"
+    ).encode()
+
+
+def dae(kind: str = "triangles", scene: bool = True, before: str = "") -> bytes:
+    mesh = ball()
+    places = " ".join(map(str, mesh.vertices.reshape(-1).tolist()))
+    corners = " ".join(f"{k} 0" for k in mesh.faces.reshape(-1).tolist())
+    vcount = f"<vcount>{'3 ' * TRIANGLES}</vcount>" if kind == "polylist" else ""
+    visual = (
+        '<library_visual_scenes><visual_scene id="s"><node id="n"><matrix>0 -1 0 500 1 0 0 0 0 0 1 0 0 0 0 1</matrix>'
+        '<rotate>0 0 1 -90</rotate><instance_geometry url="#g"/></node></visual_scene></library_visual_scenes>'
+    )
+    return (
+        f'<?xml version="1.0"?>{before}<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">'
+        f'<library_geometries><geometry id="g"><mesh><source id="p"><float_array id="pa" count="1926">{places}'
+        '</float_array><technique_common><accessor source="#pa" count="642" stride="3"/></technique_common></source>'
+        '<source id="t"><float_array id="ta" count="2">0 x</float_array></source>'
+        '<vertices id="v"><input semantic="POSITION" source="#p"/></vertices>'
+        f'<{kind} count="{TRIANGLES}"><input semantic="VERTEX" source="#v" offset="0"/>'
+        f'<input semantic="TEXCOORD" source="#t" offset="1"/>{vcount}<p>{corners}</p></{kind}></mesh></geometry>'
+        f"</library_geometries>{visual if scene else ''}</COLLADA>"
+    ).encode()
+
+
+MESHES: dict[str, tuple[str, Callable[[], bytes], float]] = {
+    "3mf": ("a.3mf", file_3mf, 0.0),
+    "vtk as text": ("a.vtk", vtk_ascii, 0.0),
+    "vtk in binary": ("a.vtk", vtk_binary, 0.0),
+    "vtk of version 5": ("a.vtk", vtk_five, 0.0),
+    "vtp as text": ("a.vtp", lambda: vtp("ascii"), 0.0),
+    "vtp in base64": ("a.vtp", lambda: vtp("binary"), 0.0),
+    "vtp compressed": ("a.vtp", lambda: vtp("zlib"), 0.0),
+    "vtp appended": ("a.vtp", lambda: vtp("raw"), 0.0),
+    "vtp appended and compressed": ("a.vtp", lambda: vtp("rawzlib"), 0.0),
+    "vrml 1": ("a.wrl", lambda: wrl(1), 0.0),
+    "vrml 2, moved": ("a.wrl", lambda: wrl(2), 500.0),
+    "collada, turned to and fro and moved": ("a.dae", dae, 500.0),
+    "collada of polygons without a scene": ("a.dae", lambda: dae("polylist", scene=False), 0.0),
+    "zip of a ply": (
+        "a.zip",
+        lambda: zipped({"scan/head.PLY": ball_ply(), "__MACOSX/._x.ply": b"", "a.txt": b""}),
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MESHES)
+def test_a_mesh_of_every_format_is_the_mesh_it_was_written_from(tmp_path: Path, kind: str) -> None:
+    name, data, center = MESHES[kind]
+    assert_is_ball(read_scan(saved(tmp_path, name, data())), center=center)
+
+
+@pytest.mark.parametrize("kind", MESHES)
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.97])
+def test_a_cut_file_of_every_format_is_refused_in_one_line(tmp_path: Path, kind: str, kept: float) -> None:
+    name, data, _ = MESHES[kind]
+    whole = data()
+    if name == "a.vtk" and kept > 0.9:
+        kept = 0.6  # what stands at its end is no part of the surface
+    refusal(saved(tmp_path, name, whole[: int(kept * len(whole))]))
+
+
+@pytest.mark.parametrize("extension", sorted({name.rpartition(".")[2] for name, _, _ in MESHES.values()} | {"gltf"}))
+def test_a_letter_under_the_name_of_a_format_is_refused(tmp_path: Path, extension: str) -> None:
+    assert f".{extension}" in SCAN_EXTENSIONS
+    refusal(saved(tmp_path, f"a.{extension}", b"Dear colleague,\nplease find the scan attached.\n" * 20))
+
+
+def test_cells_of_a_grid_that_are_no_polygons_are_left_out_and_counted(tmp_path: Path) -> None:
+    scan = read_scan(saved(tmp_path, "a.vtk", vtk_grid()))
+    assert_is_ball(scan, warnings=["2 cells that are no polygons were left out."])
+
+
+# ---- 3MF -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_build_of_a_3mf_places_its_objects_through_components(tmp_path: Path) -> None:
+    moved = '<component objectid="1" transform="1 0 0 0 1 0 0 0 1 200 0 0"/>'
+    parts = {"before": f'<object id="2"><components>{moved}</components></object>'}
+    build = '<item objectid="2" transform="1 0 0 0 1 0 0 0 1 300 0 0"/>'
+    assert_is_ball(read_scan(saved(tmp_path, "a.3mf", file_3mf(build=build, **parts))), center=500.0)
+
+
+def test_a_3mf_may_keep_its_meshes_in_other_parts(tmp_path: Path) -> None:
+    outer = model_3mf(mesh='<components><component p:path="/3D/Objects/a.model" objectid="1"/></components>')
+    data = zipped({"3D/3dmodel.model": outer, "3D/Objects/a.model": model_3mf(build="")})
+    assert_is_ball(read_scan(saved(tmp_path, "a.3mf", data)))
+
+
+def test_a_3mf_that_places_itself_or_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    own = '<object id="2"><components><component objectid="2"/></components></object>'
+    assert "not in it" in refusal(saved(tmp_path, "a.3mf", file_3mf(before=own, build='<item objectid="2"/>')))
+    assert "not in it" in refusal(saved(tmp_path, "b.3mf", file_3mf(build='<item objectid="7"/>')))
+    assert "again and again" in refusal(saved(tmp_path, "c.3mf", file_3mf(build='<item objectid="1"/>' * 5000)))
+
+
+# ---- clouds --------------------------------------------------------------------------------------------------------
+
+
+def points_text(separator: str = " ", columns: str = "", first: str = "", comma: bool = False) -> bytes:
+    rows = [separator.join(map(str, row)) + columns for row in (ball().vertices + 0.125).tolist()]
+    text = first + "\n".join(rows) + "\n"
+    return (text.replace(".", ",") if comma else text).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.xyz", points_text()),
+        ("a.xyz", points_text("\t", "\t255\t200\t180")),
+        ("a.xyz", points_text(",", first="x,y,z\n")),
+        ("a.xyz", points_text("; ", first="// a scan\n#\n")),
+        ("a.xyz", points_text(first="X Y Z\n").replace(b"\n", b"\r\n")),
+        ("a.pts", points_text(first="642\n", columns=" -1202 80 81 82")),
+        ("a.pts", points_text()),
+    ],
+)
+def test_points_as_text_are_read_however_their_columns_stand_apart(tmp_path: Path, name: str, data: bytes) -> None:
+    scan = read_scan(saved(tmp_path, name, data))
+    np.testing.assert_allclose(scan.points, ball().vertices + 0.125)
+    assert scan.faces is None and scan.normals is None and scan.warnings == ()
+
+
+def test_three_more_columns_of_length_one_are_normals(tmp_path: Path) -> None:
+    mesh = ball()
+    data = text_rows(np.hstack([mesh.vertices, mesh.vertex_normals])).encode()
+    scan = read_scan(saved(tmp_path, "a.xyz", data))
+    assert scan.normals is not None
+    np.testing.assert_allclose(scan.normals, mesh.vertex_normals, atol=1e-9)
+
+
+def test_a_cloud_as_text_that_cannot_be_right_is_refused_with_its_cause(tmp_path: Path) -> None:
+    assert "decimal comma" in refusal(saved(tmp_path, "a.xyz", points_text(comma=True)))
+    assert "decimal comma" in refusal(saved(tmp_path, "b.xyz", points_text("; ", comma=True)))
+    assert "promises 900" in refusal(saved(tmp_path, "c.pts", points_text(first="900\n")))
+    landmarks = b"version: 1\nn_points: 68\n{\n" + b"10.0 20.0\n" * 68 + b"}\n"
+    assert "landmarks" in refusal(saved(tmp_path, "d.pts", landmarks))
+    assert "line 300" in refusal(saved(tmp_path, "e.xyz", b"1 2 3\n" * 299 + b"1 2 three\n" + b"1 2 3\n" * 9))
+
+
+def lzf(data: bytes) -> bytes:
+    """A stream of LZF: a run of equal bytes as one copy, all else as it is."""
+    out, at = b"", 0
+    while at < len(data):
+        run = 1
+        while at + run < len(data) and run < 260 and data[at + run] == data[at]:
+            run += 1
+        if run > 10:
+            out += b"\0" + data[at : at + 1]
+            length = run - 1 - 2
+            out += bytes([(min(length, 7) << 5)]) + (bytes([length - 7]) if length >= 7 else b"") + b"\0"
+        else:
+            run = min(32, len(data) - at)
+            out += bytes([run - 1]) + data[at : at + run]
+        at += run
+    return out
+
+
+def pcd(encoding: str) -> bytes:
+    points = np.vstack([np.full((358, 3), np.nan), ball().vertices]).astype("<f4")
+    header = (
+        "# .PCD v0.7\nVERSION 0.7\nFIELDS rgb x y z\nSIZE 1 4 4 4\nTYPE U F F F\nCOUNT 3 1 1 1\nWIDTH 1000\nHEIGHT 1\n"
+        f"VIEWPOINT 0 0 0 1 0 0 0\nPOINTS 1000\nDATA {encoding}\n"
+    ).encode()
+    if encoding == "ascii":
+        return header + text_rows(points, "9 9 9 ").encode()
+    if encoding == "binary":
+        rows = np.zeros(1000, dtype=[("rgb", "u1", 3), ("p", "<f4", 3)])
+        rows["p"] = points
+        return header + rows.tobytes()
+    plain = bytes(3000) + points.T.tobytes()
+    packed = lzf(plain)
+    assert len(packed) < len(plain)
+    return header + struct.pack("<II", len(packed), len(plain)) + packed
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary", "binary_compressed"])
+def test_a_pcd_is_read_without_its_pixels_that_saw_nothing(tmp_path: Path, encoding: str) -> None:
+    data = pcd(encoding)
+    scan = read_scan(saved(tmp_path, "a.pcd", data))
+    np.testing.assert_allclose(scan.points, ball().vertices)
+    assert scan.warnings == ("358 of 1000 points have no finite coordinates and were left out.",)
+    refusal(saved(tmp_path, "b.pcd", data[: len(data) // 2]))
+
+
+def test_a_pcd_that_promises_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    for claim in (b"999999999999", b"-1"):
+        refusal(saved(tmp_path, "a.pcd", pcd("binary").replace(b"POINTS 1000", b"POINTS " + claim)))
+    bomb = pcd("binary_compressed").partition(b"compressed\n")[0].replace(b"1000", b"99999999") + b"compressed\n"
+    body = struct.pack("<II", 1000, 2**32 - 1) + b"\0\0" + b"\xe0\xff\0" * 333
+    assert "far more" in refusal(saved(tmp_path, "b.pcd", bomb + body))
+
+
+# ---- archives ------------------------------------------------------------------------------------------------------
+
+
+def test_a_zip_with_no_scan_two_scans_or_a_secret_is_refused(tmp_path: Path) -> None:
+    assert "no scan" in refusal(saved(tmp_path, "a.zip", zipped({"readme.txt": b"hello"})))
+    assert "2 scans" in refusal(saved(tmp_path, "b.zip", zipped({"a.ply": ball_ply(), "b.ply": ball_ply()})))
+    data = bytearray(zipped({"a.ply": ball_ply()}))
+    for header, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(header) + place] |= 1
+    assert "encrypted" in refusal(saved(tmp_path, "c.zip", bytes(data)))
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    bomb = zipped({"a.ply": ball_ply() + bytes(1 << 28)})
+    assert "far more than such an archive should hold" in refusal(saved(tmp_path, "a.zip", bomb))
+    lying = bytearray(bomb)
+    for header, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = lying.index(header) + place
+        lying[at : at + 4] = struct.pack("<I", len(ball_ply()))
+    refusal(saved(tmp_path, "b.zip", bytes(lying)))
+
+
+def test_a_gltf_in_a_zip_finds_the_files_beside_it_and_no_others(tmp_path: Path) -> None:
+    model = Gltf().with_ball()
+    model.tree["buffers"] = [{"byteLength": len(model.blob), "uri": "data/scan%201.bin"}]
+    entries = {"head/a.gltf": model.text(), "head/data/scan 1.bin": model.blob}
+    assert_is_ball(read_scan(saved(tmp_path, "a.zip", zipped(entries))))
+    assert "not in it" in refusal(saved(tmp_path, "b.zip", zipped({"head/a.gltf": model.text()})))
+
+
+# ---- glTF with files beside it -----------------------------------------------------------------------------------
+
+
+def test_a_gltf_is_read_with_its_data_beside_it_or_inside(tmp_path: Path) -> None:
+    model = Gltf().with_ball()
+    model.tree["buffers"] = [{"byteLength": len(model.blob), "uri": "scan%201.bin"}]
+    saved(tmp_path, "scan 1.bin", model.blob)
+    assert_is_ball(read_scan(saved(tmp_path, "a.gltf", model.text())))
+    model.tree["buffers"][0]["uri"] = "data:application/octet-stream;base64," + base64.b64encode(model.blob).decode()
+    assert_is_ball(read_scan(saved(tmp_path, "b.gltf", b"\xef\xbb\xbf" + model.text())))
+
+
+@pytest.mark.parametrize(
+    "uri", ["../secret.bin", "/etc/passwd", "%2e%2e/secret.bin", "https://a.org/b.bin", "file:///a", "a\\b", "~/x"]
+)
+def test_a_gltf_reads_no_file_outside_its_folder(tmp_path: Path, uri: str) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    model = Gltf().with_ball()
+    saved(tmp_path, "secret.bin", model.blob)
+    model.tree["buffers"] = [{"byteLength": len(model.blob), "uri": uri}]
+    assert "another file" in refusal(saved(folder, "a.gltf", model.text()))
+
+
+def test_a_link_out_of_the_folder_of_a_gltf_is_not_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    model = Gltf().with_ball()
+    (folder / "link.bin").symlink_to(saved(tmp_path, "secret.bin", model.blob))
+    model.tree["buffers"] = [{"byteLength": len(model.blob), "uri": "link.bin"}]
+    assert "outside its folder" in refusal(saved(folder, "a.gltf", model.text()))
+
+
+def test_the_files_beside_a_gltf_count_towards_the_limit(tmp_path: Path) -> None:
+    model = Gltf().with_ball()
+    model.tree["buffers"] = [{"byteLength": len(model.blob), "uri": "a.bin"}]
+    saved(tmp_path, "a.bin", model.blob)
+    with pytest.raises(InputError, match="files beside it"):
+        read_scan(saved(tmp_path, "a.gltf", model.text()), max_bytes=len(model.text()) + 100)
+
+
+# ---- XML from strangers -------------------------------------------------------------------------------------------
+
+
+def test_xml_with_entities_or_without_an_end_of_its_depth_is_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    assert "entities" in refusal(saved(tmp_path, "a.dae", dae(before=bomb)))
+    deep = b"<COLLADA>" + b"<node>" * 100_000
+    assert "too deep" in refusal(saved(tmp_path, "b.dae", deep))
+    deep_vrml = b"#VRML V2.0 utf8\n" + b"Group { children [ " * 100_000
+    assert "too deep" in refusal(saved(tmp_path, "c.wrl", deep_vrml))
+
+
+def test_a_damaged_transform_is_refused_in_one_line(tmp_path: Path) -> None:
+    broken = dae().replace(b"0 -1 0 500", b"0 -1 0,5 500")
+    assert "decimal comma" in refusal(saved(tmp_path, "a.dae", broken))
+    data = json.dumps({"nothing": 1}).encode()
+    refusal(saved(tmp_path, "b.gltf", data))
