@@ -349,17 +349,22 @@ def main(folder: Path, out: Path, images: Path) -> None:
     lines = [
         "# Results",
         "",
-        f"Of the weights that ship (`{model.hash}`). Chamfer distances are means of both directions, not squared, over",
-        "what a scanner sees. NC is normal consistency, F@1 the F-score at 1 mm, code size the numbers of an identity",
-        "code. `tools/results.py` writes this page from [results/](results). [model_card.md](model_card.md) has areas",
-        "of the face, real scans in random pose and unit, and edits.",
+        f"Of the weights that ship (`{model.hash}`), unless a section says otherwise. Chamfer distances are means of",
+        "both directions, not squared, over what a scanner sees. NC is normal consistency, F@1 the F-score at 1 mm,",
+        "code size the numbers of an identity code. `tools/results.py` writes this page from [results/](results).",
+        "[model_card.md](model_card.md) has areas of the face, real scans in random pose and unit, and edits.",
     ]
     for name, title, write in SECTIONS:
         path = folder / f"{name}.json"
         if not path.is_file():
             continue
-        rows = json.loads(path.read_text())["rows"]
-        lines += ["", f"## {title}", *write(rows)]
+        content = json.loads(path.read_text())
+        rows = content["rows"]
+        lines += ["", f"## {title}"]
+        if content.get("model") != model.hash:
+            taken_with = f"weights `{content['model']}`" if "model" in content else "an earlier version's weights"
+            lines += [f"*Taken with {taken_with}.*", ""]
+        lines += write(rows)
         if name in PLOTS:
             suffix, plot = PLOTS[name]
             plot(rows, images / f"results_{suffix}.png")

@@ -49,7 +49,7 @@ def of_surface(model: Model, head: Head) -> dict[str, Any]:
     except InputError as error:
         handles, regions = -1, (str(error),)
     lids, least = template_of(model).lid_vertices(model, head)
-    through = int((eyes_distance(lids, eyes_of(model, head))[least > _LID_MM] < 0.0).sum())
+    through = int((eyes_distance(lids, eyes_of(model, head, head.z_exp))[least > _LID_MM] < 0.0).sum())
     return {"handles": handles, "regions": list(regions), "eye_through_skin": through}
 
 

@@ -71,7 +71,7 @@ def test_a_target_out_of_reach_is_refused_with_the_nearest_value_which_is_reache
     [
         ("chin", "tip_projection", 1.0, "edit nose"),
         ("nose", "tip_projektion", 1.0, "did you mean tip_projection"),
-        ("nose", "tip_projection", float("nan"), "not a number"),
+        ("nose", "tip_projection", float("nan"), "-500 to 500"),
         ("nose", "nose_volume", 1.0, "a volume"),
     ],
 )

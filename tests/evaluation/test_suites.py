@@ -75,7 +75,7 @@ def test_a_random_pose_and_unit_keep_the_shape() -> None:
         scales.add(round(1.0 / scale))
         distance = np.linalg.norm(moved[1:] - moved[:-1], axis=1) / scale
         np.testing.assert_allclose(distance, np.linalg.norm(points[1:] - points[:-1], axis=1))
-    assert scales == {1, 10, 1000}
+    assert scales == {1, 10, 25, 1000}
 
 
 def test_results_of_two_processes_come_in_order() -> None:
@@ -195,7 +195,7 @@ def test_training_heads_that_occur_twice_have_a_nearest_head_at_distance_zero(
     source = HeldOutSource.composed(ict)
     ours, linear, known = specificity_suite(load_model(), source, torch.cat([offsets, offsets]), 3)
     assert known["nearest_mean_mm"] == 0.0
-    assert ours["nearest_mean_mm"] > 1.0 and 0.0 < linear["nearest_mean_mm"] < 4.0, (
+    assert ours["nearest_mean_mm"] > 1.0 and 0.0 < linear["nearest_mean_mm"] < 5.0, (
         "a PCA of six heads draws within their span"
     )
 

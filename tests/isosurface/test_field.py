@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, MODEL_UNIT_MM
 from imhead.errors import InputError
-from imhead.isosurface.field import HeadField, expression_code
+from imhead.isosurface.field import HeadField, expression_code, eyes_of
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS, resolve
 from imhead.surfaces.eyeballs import eye_centers, eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Head
@@ -174,13 +174,15 @@ def test_an_edit_of_a_region_moves_no_eyeball(model: Model, seed: int, name: str
         offsets[region.index] += np.random.default_rng(seed).normal(size=offsets.shape[1])
     old, new = HeadField(model, head), HeadField(model, replace(head, offsets=offsets))
     np.testing.assert_array_equal(old.eyes, new.eyes)
-    np.testing.assert_array_equal(old.eyes, HeadField(model, head, np.ones_like(head.z_exp)).eyes)
+    # a shut lid flattens the cornea, the fifth number
+    other = HeadField(model, head, np.ones_like(head.z_exp)).eyes
+    np.testing.assert_array_equal(old.eyes[:, :4], other[:, :4])
 
 
 def test_a_head_s_own_eyes_are_offsets_from_those_of_its_identity(model: Model) -> None:
     head, shift = a_head(model), np.array([[1.0, -0.5, 0.25, 0.5, 0.0], [0.0, 0.0, -2.0, 0.0, 0.125]])
     moved = replace(head, eyes=shift)
-    np.testing.assert_allclose(HeadField(model, moved).eyes - HeadField(model, head).eyes, shift, atol=1e-6)
+    np.testing.assert_allclose(eyes_of(model, moved) - eyes_of(model, head), shift, atol=1e-6)
     other = replace(head, z_id=np.zeros_like(head.z_id))
     assert np.abs(HeadField(model, other).eyes - HeadField(model, head).eyes).max() > 0.1
 

@@ -13,8 +13,6 @@ TYPE_CHECKING = False  # for a type checker this name is True; importing it from
 if TYPE_CHECKING:
     from types import FrameType
 
-STOPPED = 130  # 128 + SIGINT, as shells count
-
 
 def main() -> None:
     """Run the command line, and exit: 0 done, 2 bad input in one line, 1 our own failure, 130 stopped by Ctrl-C."""
@@ -41,6 +39,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
         # nothing has begun, and a module that is half imported turns the interrupt into errors of its own
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(2, b"imhead: stopped\n")
-            os._exit(STOPPED)
+            os._exit(128 + signal.SIGINT)  # as shells count
         frame = frame.f_back
     raise KeyboardInterrupt

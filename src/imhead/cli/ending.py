@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
 from contextlib import suppress
 
-from imhead.cli import STOPPED
 from imhead.errors import one_line, refusal
 
 
@@ -35,7 +35,7 @@ def exit_code(words: list[str]) -> int:
             message = error.format_message()
             return _failed(message, 2) if message else 2  # no words at all: help was shown
     except KeyboardInterrupt:
-        return _failed("stopped", STOPPED)
+        return _failed("stopped", 128 + signal.SIGINT)
     except BrokenPipeError:
         _drop_stdout()
         return 1

@@ -122,9 +122,10 @@ def evaluate(
     given = EvalData(found, ict, lambda manifest: sources_of(manifest, ict, anny))
     fit = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
     config = EvalConfig(heads, turns, halves, discs, rim_residuals, baselines, processes, fit)
-    rows = suite_rows(suite, load(model, device).model, given, config, say.print)
+    opened = load(model, device).model
+    rows = suite_rows(suite, opened, given, config, say.print)
     if as_json:
-        print_json({"rows": rows})
+        print_json({"model": opened.hash, "rows": rows})
     else:
         for row in rows:
             say.print({key: value for key, value in row.items() if key != "cases"})

@@ -21,7 +21,6 @@ from imhead.types import FloatArray, Head
 
 _TOLERANCE_SIGMA = 0.02
 _RESOLUTION_SIGMA = 0.1  # between the place where a move ends and one that is known to be unsound
-_HELD_SHAPES = 12  # whose scores stay while another moves
 _ROUNDING = 1e-6
 _FARTHEST = "no face that the model knows goes farther"
 _UNUSUAL = "a region would be farther from the mean than people's"
@@ -61,7 +60,7 @@ def along_word(model: Model, head: Head, regions: Regions, word: str, strength: 
 
 
 def along_shape(model: Model, head: Head, regions: Regions, index: int, strength: float, mirror: bool) -> Move:
-    """Step `strength` standard deviations along a shape of the regions; the readings of their words stay.
+    """Step `strength` standard deviations along a shape of the regions; the readings of their words hardly change.
 
     In a model without a template nothing is measured, so nothing is checked.
 
@@ -76,16 +75,9 @@ def along_shape(model: Model, head: Head, regions: Regions, index: int, strength
         moved = stepped(model, head, shapes.regions, strength * shapes.steps[index], mirror, what)
         return Move(moved, strength, strength)
     way = _way(model, head, regions, mirror)
-    held = sorted({index, *range(min(_HELD_SHAPES, len(shapes.steps)))})
-    rows = [way.steps.basis.regions.index(region) for region in shapes.regions]
-    scored = way.steps.basis.codes[:, rows].reshape(len(way.steps.basis.codes), -1)
 
     def place(distance: float) -> Head | None:
-        moved = stepped(model, head, shapes.regions, distance * shapes.steps[index], mirror, "")
-        steps = CodeSteps.of(model, moved, regions, mirror, way.readings)
-        fixed = shapes.project[held] @ scored.T
-        u = steps.solve(way.readings, way.start, _TOLERANCE_SIGMA, fixed=fixed)
-        return None if u is None else steps.edited(u)
+        return stepped(model, head, shapes.regions, distance * shapes.steps[index], mirror, "")
 
     return _named(way.farthest(index, strength, place), head, way.regions, f"direction {index}")
 

@@ -117,10 +117,12 @@ class CodeSteps:
         basis = step_basis(model, regions, mirror)
         used = np.arange(len(points.mean))
         if readings is not None:
-            used = np.unique([row for r in readings for kind, _ in r.terms for row in landmark_rows(kind)])
+            rows = [row for r in readings for kind, _ in r.terms for row in landmark_rows(kind)]
+            used = np.unique(np.array(rows, dtype=np.int64))
         start = points.blend(region_codes(model, head))
         near = used[_in_reach(model, head, basis.regions, start[used])]
-        start[used] = points.chosen(used).on_head(model, head)
+        if len(used):
+            start[used] = points.chosen(used).on_head(model, head)
         return CodeSteps(model, head, basis, start, near, points.chosen(near))
 
     def edited(self, u: FloatArray, what: str = "") -> Head:

@@ -19,17 +19,18 @@ from imhead.regions import CENTERS_MM, REGIONS
 from imhead.surfaces.crossings import crossing_edges
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.properties import face_cross
+from imhead.surfaces.visibility import visible_faces
 from imhead.template.projection import ProjectionConfig, onto_zero_set
 from imhead.template.sheets import opposite_sheets
 from imhead.template.surface import template_of
-from imhead.types import BoolArray, FloatArray, Head, IntArray
+from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
-_TORN_MM = 0.5  # a vertex that stays this far off the surface lies where there is none
+_TORN_MM = 0.8  # a vertex that stays this far off the surface lies where there is none
 _FOLDED_COSINE = -0.2  # between the normals of a face and of the same face on the mean head
 _PIERCED_MM = 0.02  # depth of a wall's middle below which the wall counts as pierced
-_ALLOWED = {"pierced": 0, "torn": 2, "folded": 5, "crossing": 20}
+_ALLOWED = {"pierced": 0, "torn": 15, "folded": 20, "crossing": 40}
 """So many places more than before do not show: where lids and lips touch, the template takes them apart."""
-_PROJECTION = ProjectionConfig(steps=1)  # from the linear blend, the surface is near
+_PROJECTION = ProjectionConfig(steps=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +44,10 @@ class SkinPatch:
     """(n, 3) unit normals on the mean head."""
     share: FloatArray
     """(n,) 1 for vertices on the zero set, 0 for those that the template alone places."""
+    seen: BoolArray
+    """(n,) vertices that are seen from outside; what is wrong deep in a nostril or behind the lips does not count."""
     faces: IntArray
-    """(F, 3) among these vertices."""
+    """(F, 3) among these vertices, those that are seen from outside."""
     face_normals: FloatArray
     """(F, 3) unit normals on the mean head."""
     near: IntArray
@@ -79,7 +82,7 @@ class SkinPatch:
         return middles[field.canonical_sdf(middles) > -_PIERCED_MM]
 
     def _torn(self, field: HeadField, points: FloatArray) -> FloatArray:
-        checked = points[self.share > 0.99]
+        checked = points[self.seen & (self.share > 0.99)]
         return checked[np.abs(field.canonical_sdf(checked)) > _TORN_MM]
 
     def _folded(self, points: FloatArray) -> FloatArray:
@@ -107,7 +110,8 @@ def skin_patch(model: Model, regions: Regions) -> SkinPatch:
     vertices = np.flatnonzero(near)
     row = np.full(len(near), -1)
     row[vertices] = np.arange(len(vertices))
-    faces = row[template.faces[near[template.faces].all(axis=1)]]
+    seen = _seen_faces(model)
+    faces = row[template.faces[seen & near[template.faces].all(axis=1)]]
     cross = face_cross(template.mean[vertices].astype(np.float64), faces)
     walls: BoolArray = np.zeros(0, dtype=bool) if sheets is None else sheets.wall & near[sheets.near] & near[sheets.far]
     return SkinPatch(
@@ -115,11 +119,20 @@ def skin_patch(model: Model, regions: Regions) -> SkinPatch:
         vertices=vertices,
         normals=vertex_normals(template.mean, template.faces)[0][vertices],
         share=template.on_surface[vertices],
+        seen=np.isin(vertices, template.faces[seen]),
         faces=faces,
         face_normals=cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-9),
         near=row[sheets.near[walls]] if sheets is not None else vertices[:0],
         far=row[sheets.far[walls]] if sheets is not None else vertices[:0],
     )
+
+
+@lru_cache(maxsize=4)
+def _seen_faces(model: Model) -> BoolArray:
+    """(F,) faces of the template that are seen from outside on the mean head."""
+    template = template_of(model)
+    seen: BoolArray = visible_faces(Mesh(template.mean, template.faces))
+    return seen
 
 
 def _region_near(places: FloatArray) -> str:

@@ -36,7 +36,7 @@ def settled_eyes(model: Model, head: Head, points_mm: FloatArray) -> FloatArray:
     offsets = np.zeros((2, EYEBALL_NUMBERS))
     if not has_template(model):
         return offsets
-    expected = eyes_of(model, head)
+    expected = eyes_of(model, head, head.z_exp)
     lids, least = template_of(model).lid_vertices(model, head)
     shown = _on_open_eyes(HeadField(model, head), points_mm, expected)
     for side, flip in enumerate((np.ones(3), _MIRROR)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from imhead.surfaces.eyeballs import eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Ball, FloatArray, Head
 
 _EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is nearer
+_FLATTENED = 0.7  # share of the cornea's bulge that a shut lid takes away
 _FILLET_MM = np.float32(0.4)  # of the smooth union: it reaches where the two distances differ by less
 LEAST_SLOPE = 0.2
 """Gradients shorter than this say little about where the surface is."""
@@ -35,7 +37,7 @@ class HeadField:
         net, device = model.net, model.device
         self._z_id = torch.tensor(head.z_id, device=device)[None]
         self._z_exp = torch.tensor(head.z_exp if z_exp is None else z_exp, dtype=torch.float32, device=device)[None]
-        self.eyes = eyes_of(model, head)
+        self.eyes = eyes_of(model, head, head.z_exp if z_exp is None else z_exp)
         """(2, 5) its eyeballs, mm."""
         with torch.no_grad():
             self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
@@ -120,20 +122,34 @@ class HeadField:
         return np.concatenate(parts)[: len(points_mm)]
 
 
-def eyes_of(model: Model, head: Head) -> FloatArray:
-    """The head's eyeballs (2, 5), mm: those of z_id plus its own offsets."""
+def eyes_of(model: Model, head: Head, z_exp: FloatArray | None = None) -> FloatArray:
+    """The head's eyeballs (2, 5), mm: those of z_id plus its own offsets, at rest or with an expression code (64,).
+
+    A shut lid flattens the cornea behind it, so that a lid that is a little too low does not show it.
+    """
     net = model.net
     with torch.no_grad():
         z_id = torch.tensor(head.z_id, device=model.device)[None]
         eyes = net.eye_net(z_id, net.identity_parity)[0].cpu().numpy().astype(np.float64)
-    return eyes + np.asarray(head.eyes)
+    eyes = eyes + np.asarray(head.eyes)
+    if z_exp is not None:
+        eyes[:, 4] *= 1.0 - _FLATTENED * np.clip(np.asarray(z_exp, dtype=np.float64) @ _blink_readers(model), 0.0, 1.0)
+    return eyes
+
+
+@lru_cache(maxsize=4)
+def _blink_readers(model: Model) -> FloatArray:
+    """(64, 2) expression code → least-squares weights of the left and the right blink."""
+    arkit = model.net.warp.arkit.detach().cpu().numpy().astype(np.float64)
+    readers: FloatArray = np.linalg.pinv(arkit)[:, [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]]
+    return readers
 
 
 def united(skin_mm: FloatArray, points_mm: FloatArray, eyes: FloatArray) -> FloatArray:
     """Distances (N,) to the union of skin and eyeballs (2, 5), from those to the skin (N,) at points (N, 3), mm.
 
-    Where a lid meets its eyeball the union is smooth: a gap between them that is narrower than about a fifth of a millimetre
-    is filled, as by the tear film.
+    Where a lid meets its eyeball the union is smooth: a gap of less than about 0.2 mm between them is filled, as by the
+    tear film.
     """
     joined: FloatArray = skin_mm.copy()
     near = near_eyes(points_mm, eyes, _EYE_REACH_MM)

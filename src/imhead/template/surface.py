@@ -148,7 +148,8 @@ class TemplateSurface:
         Raises:
             InputError: the head or the template belongs to another model.
         """
-        return self.with_eyes(model, self._posed_skin(model, head, weights), eyes_of(model, head))
+        code = head.z_exp if weights is None else code_of_weights(model, weights)
+        return self.with_eyes(model, self._posed_skin(model, head, weights), eyes_of(model, head, code))
 
     def lid_vertices(self, model: Model, head: Head) -> tuple[FloatArray, FloatArray]:
         """Vertices (n, 3) of the lids of the head with its expression, before they are moved out of its eyeballs, and

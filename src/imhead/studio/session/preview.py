@@ -131,7 +131,7 @@ def projected(
 
 def apart(template: TemplateSurface, model: Model, head: Head, loose: FloatArray) -> FloatArray:
     """Vertices (V, 3) of a head's skin with self-intersections taken apart and the eyeballs in place, mm."""
-    return template.with_eyes(model, untangled(loose, template._touching), eyes_of(model, head))
+    return template.with_eyes(model, untangled(loose, template._touching), eyes_of(model, head, head.z_exp))
 
 
 def _codes_and_keypoints(field: HeadField) -> tuple[FloatArray, FloatArray]:

@@ -178,4 +178,4 @@ def quick_mesh(model: Model, head: Head) -> Mesh:
     """A head's template in a few milliseconds; its vertices lie near the exact surface, not on it."""
     template = template_of(model)
     vertices = posed_blend(template, model, region_codes(model, head), arkit_weights(model, head.z_exp))
-    return Mesh(template.with_eyes(model, vertices, eyes_of(model, head)), template.faces)
+    return Mesh(template.with_eyes(model, vertices, eyes_of(model, head, head.z_exp)), template.faces)
