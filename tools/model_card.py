@@ -22,12 +22,18 @@ def _rows(folder: Path, suite: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _taken_with(folder: Path, suite: str, model_hash: str) -> list[str]:
+    """A line for figures of other weights than those that ship."""
+    found = json.loads((folder / f"{suite}.json").read_text()).get("model")
+    return [] if found == model_hash else [f"*Taken with {found or 'the weights before'}.*", ""]
+
+
 def _reproduction(card: dict[str, Any]) -> str:
     if "started_from" not in card:
         return "`make train-default`"
     return (
         f"`imhead train SETTINGS.json --start MODEL`: from model {card['started_from']}, with the settings of "
-        "this one and without its last steps. `make train-default` trains a similar model from scratch"
+        "this one. `make train-default` trains a similar model from scratch"
     )
 
 
@@ -105,19 +111,22 @@ def main(folder: Path, out: Path) -> None:
         f"Weights `{model.hash}`, {sum(p.numel() for p in model.net.parameters()):,} parameters in half precision,"
         f" {card['licence']}.",
         "",
-        f"- **Data:** {card['data']}.",
+        f"- **Data:** {'; '.join(card['data'])}.",
         f"- **Training:** {card['training']}; seed {card['seed']}, code at {card['commit']}, {card['date']}.",
         "- **Encoder:** the settings of `imhead train default`, on the same identities.",
         f"- **Limits:** {card['limits']}.",
         f"- **To reproduce it:** {_reproduction(card)}.",
         "",
         "## Held-out heads",
+        *_taken_with(folder, "heldout", model.hash),
         *heldout_table(_rows(folder, "heldout")[0], _rows(folder, "heldout_start")[0]),
         "",
         "## Real scans",
+        *_taken_with(folder, "real", model.hash),
         *real_table(_rows(folder, "real")),
         "",
         "## Edits",
+        *_taken_with(folder, "locality", model.hash),
         *locality_table(_rows(folder, "locality")),
     ]
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")

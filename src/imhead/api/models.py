@@ -110,15 +110,17 @@ class MorphableModel:
         units: Units = "auto",
         config: FitConfig = FitConfig(),
         *,
+        mm_per_unit: float | None = None,
         landmarks: Landmarks | str | Path | None = None,
         progress: Progress = lambda stage, part: None,
     ) -> FittedHead:
         """Find the head in a scan: any pose, mesh or points, whole or partial.
 
         Args:
-            scan: a scan, or the path of one: .ply, .obj, .stl, .glb or .off.
+            scan: a scan, or the path of one: .ply, .obj, .stl, .glb and other formats.
             units: what the numbers of the scan mean, if you know it.
             config: settings of the fit.
+            mm_per_unit: millimetres that one unit of the scan stands for, if you know it; goes before `units`.
             landmarks: region name → place (3,) in the scan's own frame, three or more, or the path of a JSON file that
                 holds them; they replace the search for the pose.
             progress: called with the stage and the part done, 0 to 1.
@@ -133,10 +135,14 @@ class MorphableModel:
         config, known = checked_fit(config), get_args(Units)
         if units not in known:
             raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
+        if mm_per_unit is not None and not 1e-6 <= mm_per_unit <= 1e6:
+            raise InputError(f"one unit of {mm_per_unit:g} mm is none; give a scale from 1e-6 to 1e6")
         found = scan if isinstance(scan, Scan) else read_scan(Path(scan))
         places = read_landmarks(Path(landmarks)) if isinstance(landmarks, str | Path) else landmarks
         pairs = None if places is None else landmark_pairs(places, self.model)
-        result = fit_scan(found, self.model, config, units=units, landmarks=pairs, progress=progress)
+        result = fit_scan(
+            found, self.model, config, units=units, mm_per_unit=mm_per_unit, landmarks=pairs, progress=progress
+        )
         return FittedHead(result.head, self.model, found, result)
 
 

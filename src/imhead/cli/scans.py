@@ -20,9 +20,14 @@ _NAMED = 3  # refused scans that the last line names
 
 
 def fit(
-    scans: Annotated[list[Path], typer.Argument(help="Scans: .ply, .obj, .stl, .glb or .off, mesh or points.")],
+    scans: Annotated[
+        list[Path], typer.Argument(help="Scans: .ply, .obj, .stl, .glb and other formats, mesh or points.")
+    ],
     out: OutFolder,
-    units: Annotated[str, typer.Option(help="auto, mm, cm or m.")] = "auto",
+    units: Annotated[str, typer.Option(help="auto, mm, cm, m or in.")] = "auto",
+    scale: Annotated[
+        float | None, typer.Option(help="Millimetres that one unit of the scan stands for; goes before --units.")
+    ] = None,
     landmarks: Annotated[
         Path | None,
         typer.Option(help='JSON: {"region name": [x, y, z], ...}, three or more, in the scan\'s own frame.'),
@@ -69,7 +74,7 @@ def fit(
                 if jobs == 1:  # other processes have no bar
                     bar.update(one, completed=part, description=one_line(f"{path.name}: {stage}", 100))
 
-            return opened.fit(path, cast("Units", units), config, landmarks=places, progress=show)
+            return opened.fit(path, cast("Units", units), config, mm_per_unit=scale, landmarks=places, progress=show)
 
         outcomes = fit_each(
             fitted, scans, out, jobs=jobs,

@@ -125,7 +125,7 @@ def _refined_result(scan: CleanScan, template: PoseTemplate, found: FoundScale, 
         if found.source == "likely" and not USUAL_SIZE[0] < head_scale < USUAL_SIZE[1]:
             warnings.append(
                 f"if its unit is {unit}, this head has {head_scale:.2f} of the mean size, as a small child's; "
-                "if it is no child, name --units or --scale"
+                "if it is no child, name the unit with --units, or --scale"
             )
         pose = _at_unit_scale(pose, template)
     u, _, vt = np.linalg.svd(pose.rotation[0].double().numpy())
