@@ -58,7 +58,7 @@ def settle(model: Model, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Float
         left, right = lids(eyes[0]), lids(eyes[1])
         vertices = np.concatenate([left[0], right[0] * MIRROR]), np.concatenate([left[1], right[1]])
         depth = left[0][:30, 2].min() - 3.0
-        monkeypatch.setattr(fitting_eyes, "eyes_of", lambda model, head: EXPECTED)
+        monkeypatch.setattr(fitting_eyes, "eyes_of", lambda model, head, z_exp: EXPECTED)
         monkeypatch.setattr(fitting_eyes, "has_template", lambda model: True)
         template = SimpleNamespace(lid_vertices=lambda model, head: vertices)
         monkeypatch.setattr(fitting_eyes, "template_of", lambda model: template)
