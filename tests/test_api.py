@@ -11,6 +11,7 @@ import pytest
 import imhead
 from imhead.checkpoint import Model
 from imhead.regions import REGIONS
+from imhead.surfaces.eyeballs import eyes_distance
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +75,20 @@ def test_a_saved_head_opens_as_it_was(model: imhead.MorphableModel, tmp_path: Pa
     assert opened.codes.provenance == head.codes.provenance
 
 
-def test_an_open_jaw_lowers_the_chin_and_a_blink_shuts_the_eye(model: imhead.MorphableModel) -> None:
+def test_an_open_jaw_lowers_the_chin(model: imhead.MorphableModel) -> None:
     neutral, jaw = model.neutral().field({}), model.neutral().field({"jawOpen": 0.7})
     chin = np.array([[0.0, y, 80.0] for y in np.linspace(-140.0, -40.0, 200)])
     lowest = [chin[field.sdf(chin) < 0.0][:, 1].min() for field in (neutral, jaw)]
     assert lowest[1] < lowest[0] - 5.0
+
+
+@pytest.mark.xfail(strict=True, reason="with these weights shut lids leave a gap, 5 mm high on the mean head")
+def test_a_blink_shuts_the_eye(model: imhead.MorphableModel) -> None:
     eye = np.array([[31.0, 28.0, z] for z in np.linspace(70.0, 100.0, 300)])
-    front = [eye[field.sdf(eye) < 0.0][:, 2].max() for field in (neutral, model.neutral().field({"eyeBlinkLeft": 1.0}))]
-    assert front[1] != front[0]  # the lid lies in front of the eyeball, whose cornea it flattens
+    shut = model.neutral().field({"eyeBlinkLeft": 1.0})
+    lid = eye[shut.skin_sdf(eye) < 0.0][:, 2].max()
+    ball = eye[eyes_distance(eye, shut.eyes) < 0.0][:, 2].max()
+    assert lid > ball + 0.3  # the lid lies in front of the eyeball, whose cornea it flattens
 
 
 def test_a_mistake_in_python_is_an_input_error(model: imhead.MorphableModel) -> None:

@@ -77,6 +77,7 @@ def held(template: TemplateSurface, region: Region) -> BoolArray:
     return np.where(number < template.half, left, np.isin(template.twin, other))
 
 
+@pytest.mark.xfail(strict=True, reason="32 vertices with these weights")
 def test_on_drawn_heads_a_region_moves_only_what_its_ball_holds(shipped: MorphableModel) -> None:
     template, lost = shipped.template, 0
     skin = (template.part == SKIN) & (template.on_surface > 0.0)
@@ -91,7 +92,7 @@ def test_on_drawn_heads_a_region_moves_only_what_its_ball_holds(shipped: Morphab
             assert (away[mine & skin] < 1.1).all(), region.name
             lost += int((away[mine] >= 1.0).sum())
     # some in the palate, and at the cut below neck and shoulders, lie in no ball on some head
-    assert lost < 40
+    assert lost < 25
 
 
 @pytest.mark.parametrize("name", ["nose_tip", "left_upper_lid", "upper_lip", "left_ear_helix", "chin", "left_cheek"])

@@ -4,7 +4,9 @@
     x_obs (B, N, 3) ──ExpressionWarp(z_id, z_exp)──► x_can, seal
     every pair (point, region) with ‖x_can − k_j‖ < ρ_j ──local net of j──► f_j
     Σ_j w_j f_j ──FusionNet(x_can, ·)──► canonical distance (B, N); less the seal, the signed distance
+    z_id ──EyeNet──► two eyeballs (B, 2, 5), analytic solids in mm (surfaces/eyeballs.py)
 
+All but the last line is the skin alone; `isosurface.field.HeadField.sdf` unites it with the eyeballs.
 Lengths are model units (conventions.MODEL_UNIT_MM). B heads, N points, R = 39 regions, P point-region pairs.
 """
 

@@ -162,10 +162,11 @@ def test_a_held_slider_shows_the_surface_that_its_rest_leaves(
     session.join()
 
 
+@pytest.mark.xfail(strict=True, reason="0.306 mm with these weights")
 def test_a_preview_follows_an_expression(at_rest: tuple[Studio, SurfaceCache, IntArray]) -> None:
     studio, cache, visible = at_rest
     head = SetExpression((("browInnerUp", 0.5),)).apply(studio.model, studio.document).head
     preview = cache.preview(head)
     assert preview is not None
     away = apart_mm(held(preview, head), SurfaceCache(studio.model).of(head).mesh, visible)
-    assert np.quantile(away, 0.999) <= 1.1 * MOST_MM  # 0.306 mm with these weights
+    assert np.quantile(away, 0.999) <= MOST_MM
