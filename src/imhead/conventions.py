@@ -30,6 +30,9 @@ GLTF_UNIT_MM = 1000.0
 UNIT_MM: dict[str, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 """Millimetres per unit, for the units of scans and mesh files."""
 
+ASSUMED_SCALE = "the scale was assumed: sizes may be off by 10 %, a child's by more"
+"""What is said wherever lengths of a head are given that was fitted to a scan of unknown unit."""
+
 ARKIT_NAMES: tuple[str, ...] = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
     "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",

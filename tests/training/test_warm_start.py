@@ -20,8 +20,9 @@ from imhead.template.surface import template_of
 from imhead.training.config import PRESETS
 from imhead.training.learner import Learner, rescale_codes
 from imhead.training.loop import train
+from imhead.training.pictures import save_run_model
 from imhead.training.population import TrainingHeads
-from imhead.training.warm_start import warm_start
+from imhead.training.warm_start import continued, warm_start
 
 HEADS = 8
 CONFIG = replace(
@@ -105,3 +106,19 @@ def test_codes_are_rescaled_to_the_deviation_of_some_heads_and_no_head_changes(l
     torch.testing.assert_close(net(x, narrow.z_id, code), before, rtol=1e-3, atol=1e-4)
     assert narrow.z_id[:5, 3].square().mean().sqrt() == pytest.approx(1.0, abs=1e-4)
     assert (narrow.z_id.abs() >= z.abs() - 1e-6).all() and narrow.z_id.abs().max() <= 3.0 * z.abs().max()
+
+
+def test_a_run_that_begins_with_a_run_on_the_same_data_keeps_its_codes(
+    training_heads: Callable[[int], TrainingHeads], tmp_path: Path
+) -> None:
+    heads = training_heads(4)
+    first = train(CONFIG, heads, tmp_path / "first", progress=lambda text: None)
+    model = load_model(save_run_model(first, CONFIG, tmp_path / "first", heads.data.manifest, {}))
+    started = continued(tmp_path / "first", model, heads, CONFIG.model)
+    assert torch.equal(started.z_id, first.z_id)
+    assert all(torch.equal(a, b) for a, b in zip(started.parameters(), first.parameters()))
+    other = Model(model.name, model.hash, model.net, {**model.card, "data_seed": -1})
+    with pytest.raises(InputError, match="another data set"):
+        continued(tmp_path / "first", other, heads, CONFIG.model)
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        continued(tmp_path, model, heads, CONFIG.model)

@@ -296,6 +296,9 @@ class EditableHead:
     def measure(self) -> dict[str, float]:
         """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` names.
 
+        Where `codes.scale_assumed` is true, the head was fitted to a scan of unknown unit: its lengths may be off by
+        10 %, a child's by more, its volumes by three times as much; its angles hold.
+
         Raises:
             InputError: a model without a template.
 

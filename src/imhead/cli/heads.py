@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +19,12 @@ from imhead.cli.console import (
     progress_bar,
     say,
 )
+from imhead.conventions import ASSUMED_SCALE
 from imhead.errors import InputError
 from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
+    from imhead.api.heads import EditableHead
     from imhead.measure.table import MeasuredChange
 
 _UNITS = {"mm": "mm", "degrees": "degrees", "degree": "degrees", "deg": "degrees", "°": "degrees"}
@@ -124,6 +127,9 @@ def edit(
     after.save(out)
     say.print(f"{after.codes.provenance[-1]}, in {out}")
     result: dict[str, Any] = {"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)}
+    doubts = _doubts(after)
+    _warn(doubts["warnings"])
+    result |= doubts
     if reached is not None:
         result |= {
             "targets": _changes(reached.targets), "held": _changes(reached.held), "moved": _changes(reached.moved),
@@ -149,10 +155,13 @@ def measure(
 
     opened = load(model, device).open(head)
     rows = {name: {"value": value, "unit": measurement(name).unit} for name, value in opened.measure().items()}
+    doubts = _doubts(opened)
     if as_json:
         places = {name: place.tolist() for name, place in opened.landmarks().items()}
-        print_json({"head": str(head), "measurements": rows, "landmarks_mm": places})
+        print_json({"head": str(head), "measurements": rows, "landmarks_mm": places} | doubts)
         return
+    for doubt in doubts["warnings"]:
+        print_line(f"warning: {doubt}")
     for name, row in rows.items():
         print_line(f"{name:<26}{row['value']:8.1f} {row['unit']}")
 
@@ -195,8 +204,11 @@ def mesh(
         drawn, uv = opened.mesh(weights, surface="template"), source.template.uv_map
     write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs, quantized=quantized)
     say.print(f"{len(drawn.vertices)} vertices, {len(drawn.faces)} faces, in {out}")
+    doubts = _doubts(opened)
+    _warn(doubts["warnings"])
     if as_json:
-        print_json({"out": str(out), "vertices": len(drawn.vertices), "faces": len(drawn.faces), "surface": surface})
+        size = {"vertices": len(drawn.vertices), "faces": len(drawn.faces), "surface": surface}
+        print_json({"out": str(out)} | size | doubts)
 
 
 def compare(
@@ -219,8 +231,20 @@ def compare(
     labels = (before.stem, after.stem) if before.stem != after.stem else ("before", "after")
     result = opened.open(before).compare(opened.open(after), out, region or (), labels, resolution)
     say.print(f"report.html, heatmap.png and report.json in {out}")
+    _warn(result["warnings"])
     if as_json:
         print_json(result)
+
+
+def _doubts(head: EditableHead) -> dict[str, Any]:
+    """What every output in mm says of a head: whether its scale was assumed, as a figure and in a sentence."""
+    assumed = head.codes.scale_assumed
+    return {"scale_assumed": assumed, "warnings": [ASSUMED_SCALE] if assumed else []}
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        say.warn(warning)
 
 
 def _direction(text: str) -> int | str:

@@ -31,7 +31,14 @@ def train(
         int | None, typer.Option(min=1, help="CPU threads of each, which share its heads; all cores if left out.")
     ] = None,
     device: DeviceOption = "auto",
-    start: Annotated[str | None, typer.Option("--start", help="A trained model to begin from: name or path.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            help="What to begin from: a trained model, by name or path, or the folder of a run on the same data, "
+            "whose codes are kept.",
+        ),
+    ] = None,
     ict: IctOption = None,
     anny: AnnyOption = None,
 ) -> None:
@@ -58,7 +65,8 @@ def train(
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
     opened = open_dataset(data)
     heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
-    before = load_model(start) if start else None
+    start_run = Path(start) if start and Path(start).is_dir() else None
+    before = load_model(start_run / "model.safetensors" if start_run else start) if start else None
     learner = run_training(
         config,
         heads,
@@ -69,6 +77,7 @@ def train(
         processes=processes,
         device=device_named(device),
         start=before,
+        start_run=start_run,
     )
     if heads.of_ict.any():
         rescale_codes(learner, torch.from_numpy(heads.of_ict))

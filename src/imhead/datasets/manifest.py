@@ -74,6 +74,12 @@ class Manifest:
         known = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
         return DeformationConfig(**dict[str, Any](known))
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the card of a model trained on it says of the data."""
+        licences = [f"{record.licence}: {record.identities} identities" for record in self.sources]
+        return {"data": licences, "data_seed": self.seed}
+
     def source(self, name: str) -> SourceRecord:
         """The record of one of its sources."""
         return next(record for record in self.sources if record.name == name)

@@ -76,7 +76,7 @@ def from_other(model: Model, head: Head, other: Head, regions: Regions, strength
     """Take the regions from another head; `strength` 0.5 goes half way."""
     delta = strength * (region_codes(model, other) - region_codes(model, head))[region_rows(regions)]
     what = f"taken from a head ({_origin(other)}), strength {strength:g}"
-    taken = stepped(model, head, regions, delta, mirror, what)
+    taken = _of_scales(stepped(model, head, regions, delta, mirror, what), [other] if strength else [])
     return with_eyes_moved(taken, regions, strength * (eyes_of(model, other) - eyes_of(model, head)), mirror)
 
 
@@ -101,6 +101,7 @@ def blend(
     delta = sum(weight * (region_codes(model, other)[region_rows(regions)] - own) for other, weight in others)
     sources = ", ".join(f"{weight:g} of {_origin(other)}" for other, weight in others)
     blended = stepped(model, head, regions, np.asarray(delta), mirror, f"blended: {sources}")
+    blended = _of_scales(blended, [other for other, weight in others if weight])
     own_eyes = eyes_of(model, head)
     moved = sum(weight * (eyes_of(model, other) - own_eyes) for other, weight in others)
     return with_eyes_moved(blended, regions, np.asarray(moved), mirror)
@@ -167,6 +168,11 @@ def with_mirrors(regions: Regions) -> Regions:
 def region_names(regions: Regions) -> str:
     """Names of the regions, for a sentence."""
     return ", ".join(r.name for r in regions)
+
+
+def _of_scales(head: Head, others: Sequence[Head]) -> Head:
+    """The head, of assumed scale where that of a head that shaped it was."""
+    return replace(head, scale_assumed=head.scale_assumed or any(other.scale_assumed for other in others))
 
 
 def _origin(head: Head) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.config import FitConfig
-from imhead.fitting.objective import Codes, normal_equations, pair_jacobian
+from imhead.fitting.objective import Codes, PairJacobian, normal_equations, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, point_weights
 from imhead.model.head import HeadModel
 from imhead.surfaces.eyeballs import eyes_distance, near_eyes
@@ -26,7 +26,8 @@ from imhead.types import FloatArray
 
 _GAZE = torch.tensor([name.startswith("eyeLook") for name in ARKIT_NAMES])
 _GAZE_PRECISION = 1e8  # a scan hardly shows gaze
-_DAMPING = 1e-2  # share of the Hessian's diagonal that is added to it
+DAMPING = 1e-2
+"""Share of the Hessian's diagonal that is added to it."""
 _LOG_SIZE_SIGMA = 0.05
 _MAX_TURN_DEG = 8.0
 _MAX_SHIFT_MM = 15.0
@@ -82,7 +83,7 @@ class FitState:
     """(N,) bool: points on hair, which say of the skin only that it lies below them; None of none."""
 
 
-def gauss_newton_step(
+def gaussnewton_step(
     net: HeadModel,
     state: FitState,
     robust_mm: float,
@@ -98,7 +99,43 @@ def gauss_newton_step(
     Args:
         places: of the head, which enter beside the scan.
     """
-    early = robust_mm > config.robust_mm[-1]
+    early = is_early(robust_mm, config)
+    jacobian, by_pose, weight = linearized(net, state, robust_mm, with_offsets, config, places)
+    pose_size = by_pose.shape[1]
+    curvature, slope = _prior(state, early, with_offsets, pose_size, config)
+    hessian, gradient = normal_equations(net, jacobian, by_pose, weight, with_offsets)
+    gradient += slope
+    hessian.diagonal().add_(curvature + DAMPING * hessian.diagonal())
+    if not with_offsets:
+        hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), pose_size)
+    if not (early or with_offsets):
+        extra = weight_within_limit(hessian, gradient, state.codes.z_id.double(), config.identity_limit)
+        identity = slice(len(gradient) - len(state.codes.z_id), None)
+        gradient[identity] += extra * state.codes.z_id
+        hessian.diagonal()[identity] += extra
+    step = newton_step(hessian, gradient)
+    state = _updated(state, step.float(), pose_size, with_offsets)
+    return replace(state, predicted_decrease=-0.5 * float(gradient @ step))
+
+
+def is_early(robust_mm: float, config: FitConfig) -> bool:
+    """Whether a robust loss of this scale is wider than that of the last steps."""
+    return robust_mm > config.robust_mm[-1]
+
+
+def linearized(
+    net: HeadModel,
+    state: FitState,
+    robust_mm: float,
+    with_offsets: bool,
+    config: FitConfig,
+    places: HeadPlaces | None = None,
+) -> tuple[PairJacobian, Tensor, Tensor]:
+    """Residuals of a scan's points, then of `places`, and their Jacobian; by the pose (N, 6 or 7); weights (N,).
+
+    Without `with_offsets` the weights are those of a step on pose, ARKit weights and z_id.
+    """
+    early = is_early(robust_mm, config)
     # points on the face and off it both come in random order, so every k-th is a random subset
     rows = slice(None, None, max(1, len(state.points) // config.early_points) if early else 1)
     points = apply_motion(state.points[rows], state.motion)
@@ -126,21 +163,7 @@ def gauss_newton_step(
         residual = torch.cat([residual, lacking])
         weight = torch.cat([weight, places.weight * ((lacking > 0.0) | ~places.deeper)])
         by_pose = torch.cat([by_pose, by_pose.new_zeros(len(lacking), pose_size)])
-    jacobian = replace(everywhere, sdf_mm=residual)
-    curvature, slope = _prior(state, early, with_offsets, pose_size, config)
-    hessian, gradient = normal_equations(net, jacobian, by_pose, weight, with_offsets)
-    gradient += slope
-    hessian.diagonal().add_(curvature + _DAMPING * hessian.diagonal())
-    if not with_offsets:
-        hessian, gradient = held_at_bounds(hessian, gradient, state.codes.weights.double(), pose_size)
-    if not (early or with_offsets):
-        extra = weight_within_limit(hessian, gradient, state.codes.z_id.double(), config.identity_limit)
-        identity = slice(len(gradient) - len(state.codes.z_id), None)
-        gradient[identity] += extra * state.codes.z_id
-        hessian.diagonal()[identity] += extra
-    step = _newton_step(hessian, gradient)
-    state = _updated(state, step.float(), pose_size, with_offsets)
-    return replace(state, predicted_decrease=-0.5 * float(gradient @ step))
+    return replace(everywhere, sdf_mm=residual), by_pose, weight
 
 
 def _on_skin(net: HeadModel, codes: Codes, points: Tensor, skin_mm: Tensor) -> Tensor:
@@ -181,7 +204,7 @@ def held_at_bounds(hessian: Tensor, gradient: Tensor, weights: Tensor, first: in
         free = (~held).to(hessian)
         system = hessian * free[:, None] * free + torch.diag(1.0 - free)
         slope = torch.where(held, -fixed_step, gradient + hessian @ fixed_step)
-        ends = weights + _newton_step(system, slope)[rows]
+        ends = weights + newton_step(system, slope)[rows]
         out = ~held[rows] & ((ends < 0.0) | (ends > 1.0))
         if not out.any():
             return system, slope
@@ -202,7 +225,7 @@ def weight_within_limit(hessian: Tensor, gradient: Tensor, z_id: Tensor, limit: 
         limit: of the root mean square of z_id.
     """
     others = len(gradient) - len(z_id)
-    if _root_mean_square(z_id + _newton_step(hessian, gradient)[others:]) <= limit:
+    if _root_mean_square(z_id + newton_step(hessian, gradient)[others:]) <= limit:
         return 0.0
     cross = hessian[:others, others:]
     eliminated = torch.cholesky_solve(
@@ -222,7 +245,7 @@ def _root_mean_square(code: Tensor) -> float:
     return float(code.square().mean().sqrt())
 
 
-def _newton_step(hessian: Tensor, gradient: Tensor) -> Tensor:
+def newton_step(hessian: Tensor, gradient: Tensor) -> Tensor:
     """(U,) minimum of the quadratic with this Hessian (U, U), positive definite, and gradient (U,)."""
     return -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
 
@@ -232,19 +255,34 @@ def _prior(
 ) -> tuple[Tensor, Tensor]:
     """Curvature (U,) and slope (U,) of a quadratic majorizer of the prior: never below it, and touching it here."""
     codes = state.codes
-    full = codes.z_id.new_full
-    parts = [(full((pose_size,), 1e-6), full((pose_size,), 0.0))]
-    if pose_size == 7:
-        parts[0][0][6] = _LOG_SIZE_SIGMA**-2.0
+    parts = [pose_prior(codes.z_id, pose_size)]
     if with_offsets:
-        curvature = state.offset_prior[:, None] / (codes.offsets.abs() + 0.1)
-        parts.append((curvature.flatten(), (curvature * codes.offsets).flatten()))
+        parts.append(offsets_prior(codes.offsets, state.offset_prior))
     else:
-        curvature = full((len(codes.z_id),), config.early_prior if early else config.identity_prior)
-        deviation = codes.z_id - state.initial_z_id if early else codes.z_id
-        parts += [expression_prior(codes.weights, config), (curvature, curvature * deviation)]
+        identity = identity_prior(codes.z_id, state.initial_z_id, early, config)
+        parts += [expression_prior(codes.weights, config), identity]
     curvatures, slopes = zip(*parts)
     return torch.cat(curvatures).double(), torch.cat(slopes).double()
+
+
+def pose_prior(like: Tensor, pose_size: int) -> tuple[Tensor, Tensor]:
+    """Curvature and slope (6 or 7,) of the prior of a step of the pose: next to none, but for the scale."""
+    curvature = like.new_full((pose_size,), 1e-6)
+    if pose_size == 7:
+        curvature[6] = _LOG_SIZE_SIGMA**-2.0
+    return curvature, like.new_full((pose_size,), 0.0)
+
+
+def offsets_prior(offsets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Curvature and slope (39·64,) of the L1 norm of offsets (39, 64), times the weights (39,) of the regions."""
+    curvature = weight[:, None] / (offsets.abs() + 0.1)
+    return curvature.flatten(), (curvature * offsets).flatten()
+
+
+def identity_prior(z_id: Tensor, initial: Tensor, early: bool, config: FitConfig) -> tuple[Tensor, Tensor]:
+    """Curvature and slope (256,) of the prior of z_id (256,): early about the first guess (256,), then about 0."""
+    curvature = z_id.new_full((len(z_id),), config.early_prior if early else config.identity_prior)
+    return curvature, curvature * (z_id - initial if early else z_id)
 
 
 def expression_prior(weights: Tensor, config: FitConfig) -> tuple[Tensor, Tensor]:
@@ -262,12 +300,27 @@ def _updated(state: FitState, step: Tensor, pose_size: int, with_offsets: bool) 
     """The state after a step (U,), each part of it limited."""
     codes, rest = state.codes, step[pose_size:]
     if with_offsets:
-        codes = replace(codes, offsets=codes.offsets + rest.view_as(codes.offsets).clamp(-2.0, 2.0))
+        codes = replace(codes, offsets=changed_offsets(codes.offsets, rest))
     else:
         weight_step, identity_step = rest.split([len(codes.weights), len(codes.z_id)])
         weights = (codes.weights + weight_step).clamp(0.0, 1.0)
-        codes = replace(codes, weights=weights, z_id=codes.z_id + identity_step.clamp(-1.5, 1.5))
-    return replace(state, motion=_motion(step[:pose_size].double().cpu().numpy()) @ state.motion, codes=codes)
+        codes = replace(codes, weights=weights, z_id=changed_identity(codes.z_id, identity_step))
+    return replace(state, motion=moved(state.motion, step[:pose_size]), codes=codes)
+
+
+def changed_offsets(offsets: Tensor, step: Tensor) -> Tensor:
+    """Offsets (39, 64) after a step (39·64,), which is limited."""
+    return offsets + step.view_as(offsets).clamp(-2.0, 2.0)
+
+
+def changed_identity(z_id: Tensor, step: Tensor) -> Tensor:
+    """z_id (256,) after a step (256,), which is limited."""
+    return z_id + step.clamp(-1.5, 1.5)
+
+
+def moved(motion: FloatArray, step: Tensor) -> FloatArray:
+    """A motion (4, 4) after a step of the pose (6 or 7,), which is limited."""
+    return _motion(step.double().cpu().numpy()) @ motion
 
 
 def _motion(twist: FloatArray) -> FloatArray:

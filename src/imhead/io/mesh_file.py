@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imhead.conventions import GLTF_UNIT_MM, UNIT_MM
+from imhead.conventions import ASSUMED_SCALE, GLTF_UNIT_MM, UNIT_MM
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
 from imhead.io.glb_writer import glb_bytes
@@ -24,8 +24,10 @@ MESH_EXTENSIONS: tuple[str, ...] = (".ply", ".obj", ".stl", ".glb")
 
 
 def head_notes(head: Head) -> dict[str, str]:
-    """The metadata of a head's mesh file: model, origin, licence."""
-    return {
+    """The metadata of a head's mesh file: doubt about its scale, model, origin, licence."""
+    # first, since a format may cut the rest off
+    doubt = {"scale": ASSUMED_SCALE} if head.scale_assumed else {}
+    return doubt | {
         "model": head.model_id,
         "model_hash": head.model_hash,
         "head": "; ".join(head.provenance),
@@ -37,7 +39,7 @@ def write_mesh(
     mesh: Mesh,
     path: Path,
     *,
-    unit: str = "mm",
+    unit: str | float = "mm",
     colors: NDArray[np.uint8] | None = None,
     metadata: Mapping[str, str] | None = None,
     uv: UvMap | None = None,
@@ -51,7 +53,8 @@ def write_mesh(
     Args:
         mesh: the mesh, vertices in `unit`.
         path: the file; its extension chooses the format.
-        unit: mm, cm or m: the unit of `mesh.vertices`, noted in the file beside the metadata.
+        unit: of `mesh.vertices`, noted in the file beside the metadata: mm, cm, m or in, or the millimetres of one
+            that has no name.
         colors: (V, 3) uint8 sRGB; not for STL.
         metadata: short texts: comments in PLY and OBJ, the header of an STL (cut at 80 bytes), `asset.extras` of a GLB.
         uv: written to OBJ and GLB; the other formats leave it out.
@@ -67,7 +70,7 @@ def write_mesh(
     _check_writable(mesh, path, unit, colors, uv, quantized)
     # one line each: a line break would end a comment
     notes = {" ".join(str(k).split()): " ".join(str(v).split()) for k, v in (metadata or {}).items()}
-    notes["unit"] = "m" if extension == ".glb" else unit
+    notes["unit"] = "m" if extension == ".glb" else unit_name(unit)
     if extension == ".ply":
         data = ply_bytes(mesh, notes, colors, doubles=_needs_doubles(mesh.vertices))
     elif extension == ".obj":
@@ -75,13 +78,18 @@ def write_mesh(
     elif extension == ".stl":
         data = stl_bytes(mesh, notes)
     else:
-        metres = UNIT_MM[unit] / GLTF_UNIT_MM
+        metres = (UNIT_MM[unit] if isinstance(unit, str) else unit) / GLTF_UNIT_MM
         data = glb_bytes(mesh, metres, notes, colors=colors, uv=uv, morphs=morphs, quantized=quantized)
     write_atomically(path, data)
 
 
+def unit_name(unit: str | float) -> str:
+    """What a unit is called: its name, or the millimetres of one that has none."""
+    return unit if isinstance(unit, str) else f"unknown unit, {unit:.4g} mm each"
+
+
 def _check_writable(
-    mesh: Mesh, path: Path, unit: str, colors: NDArray[np.uint8] | None, uv: UvMap | None, quantized: bool
+    mesh: Mesh, path: Path, unit: str | float, colors: NDArray[np.uint8] | None, uv: UvMap | None, quantized: bool
 ) -> None:
     label = one_line(path)
     extension = path.suffix.lower()
@@ -90,7 +98,7 @@ def _check_writable(
         raise InputError(
             f"{label}: {shown} is not a format that can be written; use one of {', '.join(MESH_EXTENSIONS)}"
         )
-    if unit not in UNIT_MM:
+    if isinstance(unit, str) and unit not in UNIT_MM:
         raise InputError(f"{label}: unit {unit!r} is not known; use one of {', '.join(UNIT_MM)}")
     if len(mesh.faces) == 0:
         raise InputError(f"{label}: the mesh has no faces, there is nothing to write")

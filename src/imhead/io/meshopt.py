@@ -7,7 +7,6 @@ streams of the original encoder. Shape legend: N rows, S bytes of a row, G group
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,34 +187,38 @@ def _dezig(value: int) -> int:
     return (value >> 1) ^ -(value & 1)
 
 
-def _varints(data: memoryview, at: int, end: int) -> Callable[[], int]:
-    """A function that reads one number of seven-bit digits after the other."""
+class _Stream:
+    """Bytes that are read one after the other."""
 
-    def read() -> int:
-        nonlocal at
+    def __init__(self, data: memoryview, at: int, end: int) -> None:
+        self._data, self._at = data[:end], at
+
+    def byte(self) -> int:
+        """The next byte; IndexError at the end."""
+        self._at += 1
+        return self._data[self._at - 1]
+
+    def number(self) -> int:
+        """The next number, of seven-bit digits from the lowest; IndexError at the end or after 32 bits."""
         value = shift = 0
-        while True:
-            if at >= end or shift > 28:
-                raise IndexError
-            byte = data[at]
-            at += 1
+        while shift <= 28:
+            byte = self.byte()
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
             shift += 7
-
-    return read
+        raise IndexError
 
 
 def _sequence(data: memoryview, count: int) -> array[int]:
     """Indices, each a step from one of the last two."""
     if len(data) < 5 + count or data[0] != 0xD1:
         raise ValueError("it does not begin as a stream of indices, or ends too early")
-    read = _varints(data, 1, len(data) - 4)
+    stream = _Stream(data, 1, len(data) - 4)
     out = array("q")
     last = [0, 0]
     for _ in range(count):
-        value = read()
+        value = stream.number()
         last[value & 1] += _dezig(value >> 1)
         out.append(last[value & 1])
     return out
@@ -230,7 +233,7 @@ def _triangles(data: memoryview, count: int) -> array[int]:
     seen_codes = 13 if data[0] == 0xE1 else 15
     table = bytes(data[len(data) - 16 :])
     codes = bytes(data[1 : 1 + total])
-    at, end = 1 + total, len(data) - 16
+    stream = _Stream(data, 1 + total, len(data) - 16)
     edges: list[tuple[int, int]] = [(0, 0)] * 16
     points = [0] * 16
     edge = point = following = last = 0
@@ -238,18 +241,8 @@ def _triangles(data: memoryview, count: int) -> array[int]:
 
     def step() -> int:
         """The next free index, a step away from the last one."""
-        nonlocal at, last
-        value = shift = 0
-        while True:
-            if at >= end or shift > 28:
-                raise IndexError
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                break
-            shift += 7
-        last += _dezig(value)
+        nonlocal last
+        last += _dezig(stream.number())
         return last
 
     for code in codes:
@@ -275,8 +268,7 @@ def _triangles(data: memoryview, count: int) -> array[int]:
         else:
             free = low >= 14
             if free:
-                aux = data[at]
-                at += 1
+                aux = stream.byte()
                 if aux == 0:
                     following = 0
             else:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imhead.checkpoint import Model
+from imhead.conventions import ASSUMED_SCALE
 from imhead.errors import InputError, one_line
 from imhead.io.atomic import check_folder, write_atomically
 from imhead.io.picture_file import write_picture
@@ -84,6 +85,7 @@ def compare_heads(
         region_names=[region.name for region in regions],
         measurements=measurements,
         volume_by_region_ml=by_region,
+        scale_assumed=(before.scale_assumed, after.scale_assumed),
     )
 
 
@@ -108,6 +110,7 @@ def compare_meshes(
     region_names: Sequence[str] = (),
     measurements: Sequence[MeasuredChange] = (),
     volume_by_region_ml: Mapping[str, float] | None = None,
+    scale_assumed: tuple[bool, bool] = (False, False),
 ) -> dict[str, Any]:
     """Write `report.json`, `heatmap.png` and `report.html` of what changed between two heads.
 
@@ -121,11 +124,13 @@ def compare_meshes(
         region_names: names of the edited regions, for the text.
         measurements: measurements of both heads, for the table.
         volume_by_region_ml: region → ml that it gained; None where that is not known.
+        scale_assumed: whether the heads come from scans of unknown unit.
 
     Returns:
         What `report.json` holds: `movement_mm` with `inside`, `outside` and `all` (each a `Movement`, null where it has
         no surface), `movement_inside_fraction`, `volume_ml` (nulls where a mesh is not watertight),
-        `volume_by_region_ml` (null where it is not known), `measurements`, `warnings`.
+        `volume_by_region_ml` (null where it is not known), `measurements`, `scale_assumed` (true if that of either head
+        is), `warnings`.
 
     Raises:
         InputError: a mesh without faces, a bad ball, or `out` is a file.
@@ -139,6 +144,8 @@ def compare_meshes(
     area = vertex_areas(after)
     inside = in_any_ball(after.vertices, region_balls)
     result = _figures(before, after, moved, area, inside, labels=labels, region_names=region_names)
+    result["scale_assumed"] = any(scale_assumed)
+    result["warnings"][:0] = _doubt_of_scale(labels, scale_assumed)
     result["has_region"] = bool(region_balls)
     result["measurements"] = [asdict(row) | {"change": row.after - row.before} for row in measurements]
     result["volume_by_region_ml"] = None if volume_by_region_ml is None else dict(volume_by_region_ml)
@@ -156,6 +163,15 @@ def compare_meshes(
     write_atomically(out / "report.html", comparison_page(result, rows, bar, turning).encode())
     write_atomically(out / "report.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
     return result
+
+
+def _doubt_of_scale(labels: tuple[str, str], assumed: tuple[bool, bool]) -> list[str]:
+    """The warning of a report about heads of assumed scale, if there are some."""
+    if not any(assumed):
+        return []
+    if all(assumed):
+        return [f"{labels[0]} and {labels[1]}: {ASSUMED_SCALE}"]
+    return [f"{labels[assumed.index(True)]}: {ASSUMED_SCALE}; the two may differ by this alone"]
 
 
 def _figures(

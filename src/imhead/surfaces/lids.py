@@ -16,7 +16,7 @@ from imhead.types import FloatArray, IntArray
 _LID_MM = 5.0  # distance from the eyeball within which skin belongs to the lids
 _BEHIND_MM = -0.5  # the margin's inner edge ends this far inside the eyeball
 _MARGIN_MM, _INSIDE_MM = 0.15, -0.15  # what lies nearer than the first is the margin, and ends this far inside
-_CLEARANCE_MM = 0.7  # largest distance to the eyeball that a vertex has to keep
+_CLEARANCE_MM = 1.0  # largest distance to the eyeball that a vertex has to keep
 _OFF_MM, _OFF_RATE = 0.1, 3.0  # a margin stands off by at most the first; others by that and this times their distance
 
 

@@ -16,6 +16,7 @@ from imhead.surfaces.properties import face_cross
 from imhead.types import FloatArray, IntArray
 
 _CANCELLED = 1e-6
+_FACES_AT_ONCE = 1 << 17
 
 
 def plane_normals(points: NDArray[np.floating], k: int = 16) -> FloatArray:
@@ -67,20 +68,36 @@ def vertex_normals(vertices: NDArray[Any], faces: NDArray[Any]) -> tuple[FloatAr
         itself. Such a vertex takes the normal of its largest face, or +Z if none of its faces has area.
     """
     points, triangles = np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64)
-    weighted = face_cross(points, triangles)
-    corner, repeated = triangles.T.reshape(-1), np.tile(weighted, (3, 1))
-    total = np.stack([np.bincount(corner, repeated[:, k], minlength=len(points)) for k in range(3)], axis=1)
+    weighted = np.empty((len(triangles), 3))
+    for first in range(0, len(triangles), _FACES_AT_ONCE):
+        some = slice(first, first + _FACES_AT_ONCE)
+        weighted[some] = face_cross(points, triangles[some])
     area = np.linalg.norm(weighted, axis=1)
-    scale = np.bincount(corner, np.tile(area, 3), minlength=len(points))
+    total, scale = np.zeros((len(points), 3)), np.zeros(len(points))
+    for corner in triangles.T:  # one after the other: three times the faces at once would not fit beside a large scan
+        for axis in range(3):
+            np.add.at(total[:, axis], corner, weighted[:, axis])
+        np.add.at(scale, corner, area)
     length = np.linalg.norm(total, axis=1)
     cancelled = length <= _CANCELLED * scale
     if cancelled.any():
-        # ascending by area, so that the largest face of a vertex is written last
-        rising = np.argsort(np.tile(area, 3), kind="stable")
-        largest = np.full(len(points), -1, dtype=np.int64)
-        largest[corner[rising]] = np.tile(np.arange(len(triangles)), 3)[rising]
-        fallback = np.where((largest >= 0)[:, None], weighted[largest], 0.0) if len(triangles) else np.zeros_like(total)
+        largest = _largest_faces(triangles, area, len(points))[cancelled]
+        fallback = np.zeros((len(largest), 3))
+        fallback[largest >= 0] = weighted[largest[largest >= 0]]
         fallback[np.linalg.norm(fallback, axis=1) == 0] = (0.0, 0.0, 1.0)
-        total[cancelled] = fallback[cancelled]
-        length = np.linalg.norm(total, axis=1)
-    return total / length[:, None], int(cancelled.sum())
+        total[cancelled] = fallback
+        length[cancelled] = np.linalg.norm(fallback, axis=1)
+    total /= length[:, None]
+    return total, int(cancelled.sum())
+
+
+def _largest_faces(faces: IntArray, area: FloatArray, count: int) -> IntArray:
+    """(V,) the face of the largest area around each vertex, the last of equal ones; -1 around none."""
+    rising = np.argsort(area, kind="stable")
+    largest = np.full(count, -1, dtype=np.int64)
+    for corner in faces.T if len(faces) else ():
+        own = np.full(count, -1, dtype=np.int64)
+        own[corner[rising]] = rising  # the largest is written last
+        wins = (own >= 0) & ((largest < 0) | (area[own] >= area[largest]))
+        largest[wins] = own[wins]
+    return largest

@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from imhead.errors import InputError
 from imhead.model.head import HeadModel
 
 _LEAST_DEVIATION = 0.35  # a dimension in which those heads hardly vary is stretched no further
@@ -65,6 +67,20 @@ def save_state(learner: Learner, optimizer: torch.optim.Adam, run: Path, step: i
     os.replace(marker, run / "latest.json")
     for old in sorted(run.glob("checkpoint_*"))[:-2]:
         shutil.rmtree(old)
+
+
+def code_rows(run: Path) -> int:
+    """Number of heads in the code table of a run's last checkpoint.
+
+    Raises:
+        InputError: the folder holds no checkpoint.
+    """
+    try:
+        latest = json.loads((run / "latest.json").read_text())
+        with safe_open(run / latest["folder"] / "weights.safetensors", "pt") as opened:
+            return int(opened.get_slice("z_id").get_shape()[0])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(f"{run}: holds no checkpoint of a run; name a model's file instead") from error
 
 
 def load_state(learner: Learner, optimizer: torch.optim.Adam, run: Path) -> int:

@@ -29,7 +29,7 @@ from imhead.training.learner import Learner, load_state, save_state
 from imhead.training.objective import step_gradients
 from imhead.training.population import Population, TrainingHeads, build_population, open_population
 from imhead.training.team import ALONE, Team, join, leave
-from imhead.training.warm_start import warm_start
+from imhead.training.warm_start import continued, warm_start
 
 _PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
 Progress = Callable[[str], None]
@@ -64,6 +64,7 @@ def train(
     processes: int = 1,
     device: torch.device = _CPU,
     start: Model | None = None,
+    start_run: Path | None = None,
 ) -> Learner:
     """Train, or resume training, in the folder `run`; the result is on the CPU.
 
@@ -73,6 +74,7 @@ def train(
         processes: processes that share each step's heads.
         device: where the networks learn; on a GPU with matrix products in TF32 (docs/decisions/0024).
         start: a trained model to begin from, with its template beside it; codes then start as in `warm_start`.
+        start_run: the folder of the run that wrote `start`, on the same data set, if its codes are to be kept too.
 
     Raises:
         InputError: `run` holds another run and `resume` is not set, or it was made with other settings; or there are
@@ -88,6 +90,8 @@ def train(
     if not (run / "latest.json").exists():
         if start is None:
             learner = _pca_start(config, heads.ict, offsets, progress)
+        elif start_run is not None:
+            learner = continued(start_run, start, heads, config.model)
         else:
             learner = warm_start(start, template_of(start), heads.ict, offsets, config.model)
         save_state(learner, _optimizer(learner), run, 0)

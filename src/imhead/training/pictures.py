@@ -54,8 +54,7 @@ def save_run_model(learner: Learner, config: TrainConfig, run: Path, data: Manif
     """
     path = run / "model.safetensors"
     about = {
-        "data": [f"{record.licence}: {record.identities} identities" for record in data.sources],
-        "data_seed": data.seed,
+        **data.card,
         "settings": to_dict(config),
         "limits": "bald heads; no hair, teeth, tongue or texture; not a medical device",
         **card,

@@ -21,7 +21,7 @@ from imhead.datasets.heads import HeadSource, SourceHead
 from imhead.model.fusion import coverage
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
-from imhead.surfaces.eyeballs import eyes_distance, near_eyes, on_eyeball
+from imhead.surfaces.eyeballs import eyes_distance, fitted_eyes, near_eyes, on_eyeball
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import draw_rows, folded
@@ -29,9 +29,9 @@ from imhead.surfaces.solid import Solid
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
 _IN_EYE_MM = 0.4  # samples deeper inside an eyeball are dropped
-_EYE_SHARE = 0.03  # samples on the eyeballs, where the skin is open or a lid lies on them
+_EYE_SHARE = 0.08  # samples in front of the eyeballs, where the skin is open or a lid lies on them
 _EYE_CONE = 0.55  # least cosine between the gaze and the direction of such a sample
-_EYE_SIGMA_MM = 0.3
+_EYE_REACH_MM = 2.0  # they lie up to this far in front: a shut lid is thinner
 _WALL_SHARE = 0.06  # at most this share of samples lies inside thin walls
 _WALL_MM = (0.3, 6.0)  # thickness of a thin wall
 _WALL_TRIES = 2
@@ -54,6 +54,8 @@ _BETWEEN_SHARE = 0.08  # at most this share of samples lies between lips that th
 _BETWEEN_TRIES = 6
 _BETWEEN_MM = 1.5  # least distance of such a sample from the surface
 _SHARP_DEG = 60.0  # faces that meet at a larger angle have normals of their own: skin and the cap of the bust's cut
+_LID_DENSITY = 2.0  # factor of the sampling density within
+_LID_REACH_MM = 4.0  # this distance from an eyeball
 _RIM = 6.0  # added sampling density at the cut of the bust, falling to 0 at
 _RIM_MM = 30.0  # this distance from it
 _MOVED_MM = 3.0  # the pose moves lips apart where it moves them by more
@@ -84,11 +86,16 @@ def sampling_density(centroids: FloatArray) -> FloatArray:
 
 
 def face_density(source: HeadSource) -> FloatArray:
-    """Relative sampling density (F,) of each face of the skin: `sampling_density`, raised at the sharp edge where the
-    bust is cut. It is the same for every head."""
+    """Relative sampling density (F,) of each face of the skin: `sampling_density`, raised at the lids and at the sharp
+    edge where the bust is cut. It is the same for every head."""
     mean = (source.mean + source.canonical_offset).astype(np.float64)
     centroids = mean[source.skin_faces].mean(axis=1)
     density = sampling_density(centroids)
+    balls = source.mean[np.unique(source.eye_faces)]
+    if len(balls):
+        eyes = fitted_eyes(balls[balls[:, 0] > 0.0], balls[balls[:, 0] <= 0.0])
+        lids = near_eyes(centroids, eyes)
+        density[lids[eyes_distance(centroids[lids], eyes) < _LID_REACH_MM]] *= _LID_DENSITY
     rims = boundary_loops(source.skin_open_faces)
     if rims:
         lowest = min(rims, key=lambda loop: float(mean[loop, 1].mean()))  # the others are mouth and lids
@@ -226,7 +233,8 @@ def _at_eyes(eyes: FloatArray, count: int, rng: np.random.Generator) -> FloatArr
     front = np.stack([across * np.cos(angle), across * np.sin(angle), cosine], axis=1)
     half = count // 2
     left, right = on_eyeball(front[:half], eyes[0]), on_eyeball(front[half:], eyes[1]) * [-1.0, 1.0, 1.0]
-    points: FloatArray = np.concatenate([left, right]) + rng.normal(0.0, _EYE_SIGMA_MM, (count, 3))
+    away = front * rng.uniform(-_IN_EYE_MM, _EYE_REACH_MM, (count, 1))
+    points: FloatArray = np.concatenate([left + away[:half], right + away[half:] * [-1.0, 1.0, 1.0]])
     return points
 
 

@@ -1,4 +1,5 @@
-"""A start from a trained model: its networks are kept, and the heads of another data set get codes that fit them.
+"""A start from a trained model. With the data set that it was trained on, networks and codes are kept. With another,
+networks are kept, and the heads get codes that fit them:
 
 heads ──least squares on the model's template──► region codes c (M, 39, 64)
 heads ──PCA, as without a start──► identity codes z (M, 256)
@@ -8,6 +9,7 @@ DecNet and the warp's identity layer: ridge regressions from z to their former o
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +18,14 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.model.config import ModelConfig
+from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT
 from imhead.sources.ict import IctModel
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import SKIN, load_topology
 from imhead.training.codes import identity_codes, ridge
-from imhead.training.learner import Learner
+from imhead.training.learner import Learner, code_rows, load_state
+from imhead.training.population import TrainingHeads
 from imhead.training.samples import sampling_density
 from imhead.types import FloatArray
 
@@ -29,6 +33,26 @@ _RIDGE_MM2 = 0.36
 """Weight of the squared norm of the codes against squared vertex residuals. On the start model's own heads this value
 gave the smallest mean distance error: 0.195 mm (0.198 at 0.09, 0.204 at 1; the trained codes have 0.164)."""
 _CHUNK = 100
+
+
+def continued(run: Path, start: Model, heads: TrainingHeads, config: ModelConfig) -> Learner:
+    """The learner at the end of an earlier run on the same data set.
+
+    Args:
+        run: folder of the earlier run.
+        start: the model that it wrote.
+
+    Raises:
+        InputError: it has other sizes, or was trained on other data.
+    """
+    _check_sizes(start, config)
+    card = heads.data.manifest.card
+    learner = Learner(HeadModel(config), torch.zeros(heads.count, config.identity_size))
+    same = {name: start.card.get(name) for name in card} == card
+    if not (same and code_rows(run) == heads.count):
+        raise InputError(f"{run}: was trained on another data set; start from its model.safetensors instead")
+    load_state(learner, torch.optim.Adam(learner.parameters()), run)
+    return learner
 
 
 @torch.no_grad()
@@ -44,8 +68,7 @@ def warm_start(start: Model, template: TemplateSurface, ict: IctModel, offsets: 
     Raises:
         InputError: the model has other sizes.
     """
-    if start.net.config != config:
-        raise InputError(f"model {start.name!r} has other sizes than this run; leave out --start, or use its settings")
+    _check_sizes(start, config)
     torch.manual_seed(0)
     net = copy.deepcopy(start.net)
     mean = (ict.mean + ict.canonical_offset).astype(np.float64)
@@ -58,6 +81,11 @@ def warm_start(start: Model, template: TemplateSurface, ict: IctModel, offsets: 
     net.decnet.weight.copy_(ridge(both, unfolded).view_as(net.decnet.weight))
     net.identity_parity.copy_(parity)
     return Learner(net.train().requires_grad_(True), z)
+
+
+def _check_sizes(start: Model, config: ModelConfig) -> None:
+    if start.net.config != config:
+        raise InputError(f"model {start.name!r} has other sizes than this run; leave out --start, or use its settings")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import secrets
 
 import viser
 
+from imhead.conventions import ASSUMED_SCALE
 from imhead.editing import readings_of, shapes_of
 from imhead.editing.words import OPPOSITES
 from imhead.measure.table import MEASUREMENTS, Measurement
@@ -79,6 +80,7 @@ class EditPanel:
             gui.add_button("reach the target", icon=viser.Icon.RULER_MEASURE).on_click(self._reach)
         self._measurement.on_update(self._choose_measurement)
         self._values: dict[str, float] = {}
+        self._doubt = ""
         with gui.add_folder("From another head", expand_by_default=False):
             self._other = gui.add_dropdown("head", ("-",))
             self._strength = gui.add_slider("how much", 0.0, 1.0, 0.05, 1.0)
@@ -102,6 +104,7 @@ class EditPanel:
         self._note.content = studio.document.note
         self._sync_heads(studio.document.names())
         self._values = face_measurements(studio.model, studio.head)
+        self._doubt = f"\n\n*{ASSUMED_SCALE}*" if studio.head.scale_assumed else ""
         self._sync_measurement()
 
     def _chosen_measurement(self) -> Measurement:
@@ -109,7 +112,7 @@ class EditPanel:
 
     def _sync_measurement(self) -> None:
         kind = self._chosen_measurement()
-        self._current.content = f"now **{self._values[kind.name]:.1f} {kind.unit}**: {kind.definition}"
+        self._current.content = f"now **{self._values[kind.name]:.1f} {kind.unit}**: {kind.definition}{self._doubt}"
 
     def _sync_sliders(self, studio: Studio, free: tuple[str, ...]) -> None:
         regions, mirror = resolve(free) if free else (), studio.settings.symmetric

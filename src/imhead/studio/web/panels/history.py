@@ -6,6 +6,7 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
+from imhead.conventions import ASSUMED_SCALE
 from imhead.measure.table import MEASUREMENTS
 from imhead.rendering.figures import legend
 from imhead.studio.session.page_protocol import DISPLAY_MODES, DisplayMode
@@ -64,6 +65,7 @@ class HistoryPanel:
         caption = _CAPTIONS[self._session.display]
         if self._session.display != "now":
             caption += _measurement_table(studio)
+            caption += f"\n\n*{ASSUMED_SCALE}*" if studio.head.scale_assumed else ""
         self._caption.content = caption
 
     def show_legend(self, limit_mm: float) -> None:
