@@ -13,10 +13,12 @@ FIT_FLAGS ?=
 # make evaluate SUITE=real DATA=path      a folder of scans
 ICT ?= ../ICT-FaceKit
 RUN ?= $(OUT)/runs/default
+# make fuzz COUNT=1000      changed scans to open; other files in proportion
+COUNT ?= 100000
 SUITE ?= heldout
 DATA ?= $(ICT)
 
-.PHONY: help install demo test test-slow test-browser check train-default evaluate clean
+.PHONY: help install demo test test-slow test-browser fuzz check train-default evaluate clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +26,7 @@ help:
 	@echo "make test           make check, then the fast tests"
 	@echo "make test-slow      the tests that take long"
 	@echo "make test-browser   a person's session in Chromium (apt-get install chromium)"
+	@echo "make fuzz           opens changed files of every kind; goes on where it was ended   [COUNT]"
 	@echo "make check          formatting, lint and types"
 	@echo "make evaluate       accuracy in mm, on unseen heads                     [SUITE, DATA]"
 	@echo "make train-default  train the default model                          [ICT=clone of ICT-FaceKit]"
@@ -69,6 +72,9 @@ test-slow: $(STAMP)
 test-browser: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,studio,browser]"
 	$(BIN)/python -m pytest -q -n 0 -m slow tests/browser
+
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.campaign --count $(COUNT) --state "$(OUT)/fuzz/state.json"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

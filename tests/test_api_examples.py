@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 
 import imhead
-from imhead.api import heads, models
+from imhead.api import heads, models, people
+from imhead.io.scan_file import read_scan
+from imhead.types import Scan
 
 DEMO_SCAN = Path(imhead.__file__).parent / "assets" / "demo_scan.ply"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXAMPLES = [
-    test for module in (heads, models) for test in doctest.DocTestFinder().find(module, "imhead") if test.examples
+    test
+    for module in (heads, models, people)
+    for test in doctest.DocTestFinder().find(module, "imhead")
+    if test.examples
 ]
 
 
@@ -24,9 +29,12 @@ def names() -> dict[str, Any]:
     """What the examples take for granted."""
     model = imhead.load(device="cpu")
     fitted = model.fit(DEMO_SCAN, config=imhead.FitConfig(resolution=96))
+    demo = read_scan(DEMO_SCAN)
+    second = Scan("second", demo.points[::3, [1, 2, 0]])  # turned by 120 degrees
+    person = model.fit_person([DEMO_SCAN, second], config=imhead.FitConfig(resolution=96, points=2000, detail=False))
     return {
         "imhead": imhead, "np": np, "model": model, "head": model.sample(seed=7)[0], "fitted": fitted,
-        "demo_scan": DEMO_SCAN,
+        "demo_scan": DEMO_SCAN, "second_scan": second, "person": person,
     }  # fmt: skip
 
 
@@ -38,7 +46,7 @@ def test_an_example_does_what_it_says(example: doctest.DocTest, names: dict[str,
     assert not told, "".join(told)
 
 
-@pytest.mark.parametrize("kind", [imhead.EditableHead, imhead.FittedHead, imhead.MorphableModel])
+@pytest.mark.parametrize("kind", [imhead.EditableHead, imhead.FittedHead, people.FittedPerson, imhead.MorphableModel])
 def test_every_public_method_has_an_example(kind: type) -> None:
     shown = {test.name for test in EXAMPLES}
     methods = {f"imhead.{kind.__name__}.{name}" for name, value in vars(kind).items()

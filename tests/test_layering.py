@@ -27,6 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rendering",),
     ("training",),
     ("fitting", "editing"),
+    ("registration", "tracking"),
+    ("avatar",),
     ("reports",),
     ("evaluation",),
     ("benchmark",),

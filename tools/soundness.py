@@ -27,7 +27,7 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.evaluation.cases import CaseKind, HeldOutSource, held_out
 from imhead.fitting.fit import fit_scan
-from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField, code_of_weights, eyes_of
 from imhead.isosurface.handles import handles_by_region
 from imhead.parallel import in_processes
@@ -45,7 +45,7 @@ _LID_MM = 0.3  # lids at least this far out on the mean head cover the eyeball
 def of_surface(model: Model, head: Head) -> dict[str, Any]:
     """Handles of a head's mesh, and lid vertices that its eyeballs come through."""
     try:
-        handles, regions = handles_by_region(detailed_mesh(HeadField(model, head).sdf))
+        handles, regions = handles_by_region(head_mesh(HeadField(model, head)))
     except InputError as error:
         handles, regions = -1, (str(error),)
     lids, least = template_of(model).lid_vertices(model, head)

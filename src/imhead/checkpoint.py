@@ -22,12 +22,16 @@ from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT, REGIONS
 from imhead.surfaces.eyeballs import EYEBALL_NUMBERS
-from imhead.types import Head
+from imhead.types import Certainty, Head
 
 MODEL_FORMAT = "imhead-model-2"
 HEAD_FORMAT = "imhead-head-2"
 _MAX_BYTES = 256 << 20
 _MAX_LINES = 1000  # of a head's provenance
+_MAX_VERTICES = 200_000  # of a registration
+_CERTAINTY = "certainty."  # begins the names of its tensors; a head that was not fitted has none
+_CERTAINTY_ARRAYS = ("sigma_mm", "measured", "landmarks", "landmark_mm")
+_CERTAINTY_FIGURES = {"size_share": float, "factor_95": float, "calibrated": bool}
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +154,30 @@ def save_head(head: Head, path: Path) -> None:
         "provenance": json.dumps(list(head.provenance)),
         "scale": "assumed" if head.scale_assumed else "known",
     }
+    if head.certainty is not None:
+        tensors |= _certainty_tensors(head.certainty)
+        metadata["certainty"] = json.dumps({name: getattr(head.certainty, name) for name in _CERTAINTY_FIGURES})
+    if head.registration is not None:
+        tensors["registration"] = torch.from_numpy(np.array(head.registration))
     write_atomically(path, with_metadata(save(tensors), metadata))
+
+
+def _certainty_tensors(certainty: Certainty) -> dict[str, Tensor]:
+    arrays = {name: np.asarray(getattr(certainty, name)) for name in _CERTAINTY_ARRAYS}
+    stored = {k: v.astype(np.uint8 if v.dtype == np.bool_ else np.float16) for k, v in arrays.items()}
+    return {_CERTAINTY + name: torch.from_numpy(array) for name, array in stored.items()}
+
+
+def _certainty(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Certainty | None:
+    if not tensors:
+        return None
+    try:
+        figures = json.loads(metadata["certainty"])
+        values: dict[str, Any] = {name: kind(figures[name]) for name, kind in _CERTAINTY_FIGURES.items()}
+        values |= {name: tensors[_CERTAINTY + name].float().numpy() for name in _CERTAINTY_ARRAYS}
+        return Certainty(**values)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its certainty cannot be read; get the file again") from error
 
 
 def load_head(path: Path, model: Model) -> Head:
@@ -166,16 +193,17 @@ def load_head(path: Path, model: Model) -> Head:
             f"{model.name!r} ({model.hash}); pass that model with --model"
         )
     config = model.net.config
-    check_tensors(
-        path,
-        tensors,
-        {
-            "z_id": (config.identity_size,),
-            "z_exp": (config.expression_size,),
-            "offsets": (REGION_COUNT, config.region_code_size),
-            "eyes": (2, EYEBALL_NUMBERS),
-        },
-    )
+    certainty = _certainty(path, {k: v for k, v in tensors.items() if k.startswith(_CERTAINTY)}, metadata)
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(_CERTAINTY)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "z_id": (config.identity_size,),
+        "z_exp": (config.expression_size,),
+        "offsets": (REGION_COUNT, config.region_code_size),
+        "eyes": (2, EYEBALL_NUMBERS),
+    }
+    if "registration" in tensors:  # of a template with any number of vertices; its user compares them
+        shapes["registration"] = (min(tensors["registration"].numel() // 3, _MAX_VERTICES), 3)
+    check_tensors(path, tensors, shapes)
     try:
         lines = list(json.loads(metadata.get("provenance", "[]")))
     except (ValueError, TypeError, RecursionError) as error:
@@ -186,7 +214,8 @@ def load_head(path: Path, model: Model) -> Head:
     codes = {key: value.float().numpy() for key, value in tensors.items()}
     assumed = metadata.get("scale") == "assumed"
     z_id, z_exp, offsets, eyes = (codes[name] for name in ("z_id", "z_exp", "offsets", "eyes"))
-    return Head(model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed)
+    registration = codes.get("registration")
+    return Head(model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed, certainty, registration)
 
 
 def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -205,7 +234,7 @@ def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], d
         if not path.is_file() or path.stat().st_size == 0:
             raise InputError(f"{path}: is empty or a folder; give the path of a .safetensors file")
         if path.stat().st_size > _MAX_BYTES:
-            raise InputError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, so it is no imhead {what}")
+            raise InputError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, so no imhead {what}; check the path")
         with path.open("rb") as raw:
             start = raw.read(9)
     except OSError as error:
@@ -231,7 +260,7 @@ def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], d
         )
     if found != mark:
         article = "an" if what[0] in "aeiou" else "a"
-        raise InputError(f"{path}: holds {found or 'no format mark'!r}, not {article} {what} ({mark})")
+        raise InputError(f"{path}: holds {found or 'no format mark'!r}, not {article} {what} ({mark}); check the path")
     return tensors, metadata
 
 
@@ -276,6 +305,9 @@ def check_tensors(
         value = tensors[name]
         if tuple(value.shape) != shape or value.dtype not in dtypes:
             wanted = "float" if dtypes[0].is_floating_point else "integer"
-            raise InputError(f"{path}: tensor {name} is {value.dtype} {tuple(value.shape)}, expected {wanted} {shape}")
+            raise InputError(
+                f"{path}: tensor {name} is {value.dtype} {tuple(value.shape)}, expected {wanted} {shape}; "
+                "get the file again"
+            )
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: tensor {name} holds NaN or infinite numbers; get the file again")

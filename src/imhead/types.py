@@ -99,6 +99,27 @@ class MorphTargets:
 
 
 @dataclass(frozen=True, eq=False)
+class Animation:
+    """Weights of a mesh's morph targets over time, and the motion of the mesh."""
+
+    seconds: FloatArray
+    """(T,) float64, from 0 and increasing."""
+    weights: FloatArray
+    """(T, K) float64 of the K morph targets."""
+    rotations: FloatArray
+    """(T, 3, 3) float64, about the mesh's origin."""
+    shifts: FloatArray
+    """(T, 3) float64 of its origin, in the mesh's unit."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", _frozen(self.seconds, np.float64, (None,), "Animation.seconds"))
+        count = len(self.seconds)
+        object.__setattr__(self, "weights", _frozen(self.weights, np.float64, (count, None), "Animation.weights"))
+        object.__setattr__(self, "rotations", _frozen(self.rotations, np.float64, (count, 3, 3), "Animation.rotations"))
+        object.__setattr__(self, "shifts", _frozen(self.shifts, np.float64, (count, 3), "Animation.shifts"))
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """A raw scan in its own frame and units: points, with faces where the file had a mesh."""
 
@@ -141,6 +162,36 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
+class Certainty:
+    """How far the person may lie from a fitted head: at V vertices of the template, and at L landmarks."""
+
+    sigma_mm: FloatArray
+    """(V,) float32: the person's surface lies within this distance along the normal, with 68 % probability."""
+    measured: BoolArray
+    """(V,) vertices with scan points near them; the others are inferred from the rest of the head."""
+    landmarks: FloatArray
+    """(3 L, K) float32, mm: its product with its transpose is the covariance of the neutral face's landmarks."""
+    landmark_mm: FloatArray
+    """(L,) float32, standard deviation of each landmark along each axis beside that, independent of the others'."""
+    size_share: float
+    """Standard deviation of the head's size, as a share: 0 where the scan's scale was known."""
+    factor_95: float
+    """95 % intervals over those of 68 %."""
+    calibrated: bool
+    """Whether the constants behind it were learnt with the head's own model."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma_mm", _frozen(self.sigma_mm, np.float32, (None,), "Certainty.sigma_mm"))
+        count = len(self.sigma_mm)
+        object.__setattr__(self, "measured", _frozen(self.measured, np.bool_, (count,), "Certainty.measured"))
+        object.__setattr__(self, "landmarks", _frozen(self.landmarks, np.float32, (None, None), "Certainty.landmarks"))
+        own = _frozen(self.landmark_mm, np.float32, (len(self.landmarks) // 3,), "Certainty.landmark_mm")
+        object.__setattr__(self, "landmark_mm", own)
+        if (self.sigma_mm < 0).any() or not 1.0 <= self.factor_95 < 100.0 or not 0.0 <= self.size_share < 1.0:
+            raise InputError("Certainty: sigma_mm must be 0 or more, factor_95 from 1 to 100, size_share from 0 to 1")
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """One head: the codes from which its model draws it. Immutable; an edit makes a new one."""
 
@@ -160,12 +211,20 @@ class Head:
     """(2, 5) float32 offsets, mm, added to the eyeballs decoded from z_id (surfaces/eyeballs.py)."""
     scale_assumed: bool = False
     """Whether the head was fitted to a scan of unknown unit: then its millimetres are those of a head of mean size."""
+    certainty: Certainty | None = None
+    """How sure the fit was; None for a head that was not fitted. An edit keeps it: it says how sure the rest is."""
+    registration: FloatArray | None = None
+    """(V, 3) float32 offsets of the template's V vertices from the head's own surface, mm, each in a frame that moves
+    with its vertex (registration/frames.py); None for a head that was not registered. Edits and expressions keep it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))
         object.__setattr__(self, "z_exp", _frozen(self.z_exp, np.float32, (None,), "Head.z_exp"))
         object.__setattr__(self, "offsets", _frozen(self.offsets, np.float32, (None, None), "Head.offsets"))
         object.__setattr__(self, "eyes", _frozen(self.eyes, np.float32, (2, 5), "Head.eyes"))
+        if self.registration is not None:
+            offsets = _frozen(self.registration, np.float32, (None, 3), "Head.registration")
+            object.__setattr__(self, "registration", offsets)
 
     def __repr__(self) -> str:
         edited = int(self.offsets.any(axis=1).sum())

@@ -36,8 +36,8 @@ class FakeFit:
             (folder / name).write_text(self.scan)
         report = {
             "scan_to_head_mm": {"median": 0.2, "mean": 0.25, "p90": 0.5}, "explained_fraction": 0.9, "units": "mm",
-            "scale_assumed": False, "identity_sigma": 0.8, "seconds": 0.0, "warnings": [f"from {self.scan}"],
-            "process": os.getpid(),
+            "scale_assumed": False, "mirrored": False, "identity_sigma": 0.8, "seconds": 0.0,
+            "warnings": [f"from {self.scan}"], "process": os.getpid(),
         }  # fmt: skip
         (folder / "report.json").write_text(json.dumps(report))
         return report

@@ -230,7 +230,8 @@ def test_fit_of_the_shipped_scan_finds_its_head(run: Run, tmp_path: Path) -> Non
     assert report["explained_fraction"] > 0.9
     assert report["identity_sigma"] < 1.3
     folder = tmp_path / "demo_scan"
-    names = {"head.safetensors", "head.ply", "overlay.ply", "report.json", "report.png"}
+    names = {"head.safetensors", "head.ply", "overlay.ply", "report.json", "report.png", "sigma.png"}
+    assert 0.0 < report["sigma_mm"]["measured"]["median"] < report["sigma_mm"]["inferred"]["median"]
     assert {path.name for path in folder.iterdir()} == names
     overlay, scan = trimesh.load(folder / "overlay.ply"), trimesh.load(DEMO_SCAN)
     low, high = overlay.bounds[0] - 0.5, overlay.bounds[1] + 0.5

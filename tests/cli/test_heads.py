@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from safetensors.numpy import load_file
 
 from imhead import load
+from imhead.checkpoint import save_head
+from imhead.conventions import ASSUMED_SCALE
+from imhead.reports import comparison
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -32,6 +37,44 @@ def test_measure_prints_every_measurement_with_its_unit_as_one_json_object(run: 
     assert code == 0 and len(rows) >= 30
     assert rows["tip_projection"]["unit"] == "mm" and 12.0 < rows["tip_projection"]["value"] < 30.0
     assert rows["nasolabial_angle"]["unit"] == "degrees" and rows["nose_volume"]["unit"] == "ml"
+
+
+@pytest.fixture(scope="module")
+def assumed_file(head_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same head, as a fit to a scan of unknown unit would leave it."""
+    path = tmp_path_factory.mktemp("assumed") / "assumed.safetensors"
+    opened = load(device="cpu")
+    save_head(replace(opened.open(head_file).codes, scale_assumed=True), path)
+    return path
+
+
+def test_measurements_of_a_head_of_assumed_scale_say_so(run: Run, head_file: Path, assumed_file: Path) -> None:
+    for path, assumed in ((head_file, False), (assumed_file, True)):
+        told = json.loads(run("measure", path, "--json")[1])
+        assert told["scale_assumed"] is assumed and told["warnings"] == [ASSUMED_SCALE] * assumed
+    assert f"warning: {ASSUMED_SCALE}" in run("measure", assumed_file)[1].splitlines()
+
+
+def test_a_mesh_of_a_head_of_assumed_scale_says_so_in_the_file_and_to_the_caller(
+    run: Run, assumed_file: Path, tmp_path: Path
+) -> None:
+    _, out, err = run("mesh", assumed_file, "--out", tmp_path / "h.ply", "--resolution", 32, "--json")
+    assert json.loads(out)["scale_assumed"] is True and ASSUMED_SCALE in err
+    assert ASSUMED_SCALE.encode() in (tmp_path / "h.ply").read_bytes()[:1000]
+
+
+def test_edits_and_comparisons_keep_the_doubt_about_the_scale(
+    run: Run, head_file: Path, assumed_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "_comparison_rows", lambda *_: [[np.zeros((8, 8, 3), dtype=np.uint8)]] * 3)
+    monkeypatch.setattr(comparison, "_turning", lambda *_: [Image.new("RGB", (72, 8))] * 3)
+    own, mixed = tmp_path / "own.safetensors", tmp_path / "mixed.safetensors"
+    _, out, _ = run("edit", assumed_file, "--region", "nose", "--sample", 1, "--out", own, "--json")
+    assert json.loads(out)["scale_assumed"] is True
+    run("edit", head_file, "--region", "nose", "--blend", f"{own}=0.5", "--out", mixed)
+    assert json.loads(run("measure", mixed, "--json")[1])["scale_assumed"] is True
+    _, out, err = run("compare", head_file, mixed, "--out", tmp_path / "c", "--resolution", 32, "--json")
+    assert json.loads(out)["scale_assumed"] is True and f"mixed: {ASSUMED_SCALE}" in err
 
 
 def test_an_edit_by_number_says_what_was_reached_and_measures_so(run: Run, head_file: Path, tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def assert_only(name: str, before: Head, after: Head) -> None:
     assert after.model_hash == before.model_hash
 
 
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_a_mix_of_heads_is_of_assumed_scale_if_one_of_them_is(model: Model, first: bool, second: bool) -> None:
+    one, other = (replace(a_head(model, k), scale_assumed=assumed) for k, assumed in enumerate((first, second)))
+    regions = resolve("nose")
+    assert editing.blend(model, one, [(other, 0.5)], regions).scale_assumed == (first or second)
+    assert editing.from_other(model, one, other, regions, 1.0, False).scale_assumed == (first or second)
+    assert editing.blend(model, one, [(other, 0.0)], regions).scale_assumed == first
+    assert editing.sample(model, one, regions, 3, 1.0, False).scale_assumed == first
+
+
 @settings(deadline=None, max_examples=25)
 @given(name=REGION, seed=st.integers(0, 99), strength=STRENGTH)
 def test_an_edit_changes_the_offsets_of_its_regions_only(model: Model, name: str, seed: int, strength: float) -> None:

@@ -27,7 +27,7 @@ from imhead.checkpoint import load_model
 from imhead.conventions import ARKIT_NAMES
 from imhead.io.mesh_file import write_mesh
 from imhead.template.surface import template_path
-from imhead.types import FloatArray, Mesh
+from imhead.types import Animation, FloatArray, Mesh
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = Path(os.environ.get("IMHEAD_NODE_MODULES", HERE.parents[1] / "out" / "engine" / "node_modules"))
@@ -54,7 +54,7 @@ def packages() -> Path:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mesh, dict[str, Path]]:
-    """A drawn head, and its GLB as floats and quantized."""
+    """A drawn head, and its GLB as floats, quantized, and animated."""
     path = load_model("default").path
     if path is None or not template_path(path).is_file():
         pytest.skip("the shipped model has no template")
@@ -64,10 +64,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mesh, dict[str, 
     for name, file in files.items():
         notes = {"licence": "weights: Apache-2.0"}
         write_mesh(mesh, file, metadata=notes, uv=uv, morphs=morphs, quantized=name == "quantized")
+    files["animated"] = folder / "animated.glb"
+    weights = np.random.default_rng(0).random((5, len(morphs.names)))
+    moving = Animation(np.arange(5) / 30.0, weights, np.tile(np.eye(3), (5, 1, 1)), np.zeros((5, 3)))
+    write_mesh(mesh, files["animated"], metadata=notes, uv=uv, morphs=morphs, quantized=True, animation=moving)
     return mesh, files
 
 
-@pytest.mark.parametrize("kind", ["floats", "quantized"])
+@pytest.mark.parametrize("kind", ["floats", "quantized", "animated"])
 def test_the_khronos_validator_finds_no_error_and_no_warning(
     packages: Path, exported: tuple[Mesh, dict[str, Path]], kind: str
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model, load_model
-from imhead.conventions import FACE_RADIUS_MM
+from imhead.conventions import ASSUMED_SCALE, FACE_RADIUS_MM
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
@@ -21,6 +21,7 @@ from imhead.io.scan_file import read_scan
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
+from imhead.reports.fit_report import write_fit
 from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.transforms import transform_points
@@ -58,6 +59,17 @@ def test_the_pose_takes_the_scan_onto_the_fitted_surface(result: FitResult, scan
     distance, _, _ = point_to_surface(placed, result.mesh)
     np.testing.assert_allclose(distance, result.distance_mm, atol=1e-6)
     assert np.cbrt(np.linalg.det(result.scan_to_head[:3, :3])) == pytest.approx(10.0)  # cm to mm, exactly
+
+
+def test_the_overlay_names_the_unit_of_the_scan_or_the_length_of_one(
+    result: FitResult, scan: Scan, tmp_path: Path
+) -> None:
+    unnamed = replace(result, pose=replace(result.pose, units="unknown", scale_assumed=True))
+    unnamed = replace(unnamed, head=replace(result.head, scale_assumed=True))
+    for fitted, name in ((result, "cm"), (unnamed, "unknown unit, 10 mm each")):
+        assert write_fit(fitted, scan, tmp_path)["overlay_unit"] == name
+        assert f"unit: {name}\n".encode() in (tmp_path / "overlay.ply").read_bytes()[:1000]
+    assert ASSUMED_SCALE.encode() in (tmp_path / "head.ply").read_bytes()[:1000]
 
 
 def test_a_moved_scan_in_another_unit_fits_the_same_head(result: FitResult, scan: Scan, shipped: Model) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
+from imhead.errors import InputError
 from imhead.io.glb_writer import glb_bytes
-from imhead.types import FloatArray, Mesh, MorphTargets, UvMap
+from imhead.types import Animation, FloatArray, Mesh, MorphTargets, UvMap
 
 # a square of two triangles; the UVs tear it along the diagonal
 SQUARE = Mesh(
@@ -140,3 +142,40 @@ def test_every_row_of_an_attribute_begins_at_a_multiple_of_four_bytes() -> None:
 def test_the_wrong_number_of_weights_is_refused() -> None:
     with pytest.raises(ValueError, match=r"MorphTargets\.weights"):
         MorphTargets(("jawOpen",), np.zeros((1, 4, 3)), np.zeros(2))
+
+
+def an_animation(count: int = 4) -> Animation:
+    turns = Rotation.from_euler("y", np.linspace(0.0, 300.0, count)[:, None], degrees=True).as_matrix()
+    weights = np.random.default_rng(0).random((count, 2))
+    return Animation(np.arange(count) / 30.0, weights, turns, np.full((count, 3), 250.0))
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_an_animation_moves_the_shapes_and_a_node_above_the_mesh(quantized: bool) -> None:
+    animation = an_animation()
+    tree, binary = parsed(glb_bytes(SQUARE, 1e-3, {}, morphs=SHAPES, quantized=quantized, animation=animation))
+    (top,) = tree["scenes"][0]["nodes"]
+    (below,) = tree["nodes"][top]["children"]
+    assert tree["nodes"][below]["mesh"] == 0
+    (take,) = tree["animations"]
+    found = {}
+    for channel in take["channels"]:
+        sampler = take["samplers"][channel["sampler"]]
+        target = channel["target"]
+        assert target["node"] == (below if target["path"] == "weights" else top)
+        np.testing.assert_allclose(values(tree, binary, sampler["input"])[:, 0], animation.seconds, atol=1e-6)
+        found[target["path"]] = values(tree, binary, sampler["output"])
+        for accessor in (sampler["input"], sampler["output"]):
+            assert "target" not in tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]
+    np.testing.assert_allclose(found["weights"].reshape(-1, 2), animation.weights, atol=1e-6)
+    np.testing.assert_allclose(found["translation"], 1e-3 * animation.shifts, atol=1e-6)
+    np.testing.assert_allclose(Rotation.from_quat(found["rotation"]).as_matrix(), animation.rotations, atol=1e-6)
+    # a player that goes from one quaternion to the next never takes the long way round
+    assert ((found["rotation"][1:] * found["rotation"][:-1]).sum(axis=1) >= 0.0).all()
+    times = tree["accessors"][take["samplers"][0]["input"]]
+    assert (times["min"], times["max"]) == ([0.0], [pytest.approx(0.1)])
+
+
+def test_an_animation_of_other_shapes_is_refused() -> None:
+    with pytest.raises(InputError, match="2 weights, the mesh 0"):
+        glb_bytes(SQUARE, 1e-3, {}, animation=an_animation())

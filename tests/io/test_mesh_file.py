@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
+from imhead.conventions import ASSUMED_SCALE
 from imhead.errors import InputError
-from imhead.io.mesh_file import MESH_EXTENSIONS, read_mesh, write_mesh
-from imhead.types import Mesh
+from imhead.io.mesh_file import MESH_EXTENSIONS, head_notes, read_mesh, write_mesh
+from imhead.types import Head, Mesh
 
 BALL = trimesh.creation.icosphere(subdivisions=3, radius=1.0)
 HEAD = Mesh(np.asarray(BALL.vertices) * [75.0, 110.0, 95.0], BALL.faces)
@@ -39,6 +41,23 @@ def test_an_stl_holds_the_same_surface(tmp_path: Path) -> None:
     write_mesh(HEAD, path, metadata={"long": "x" * 500})
     again = read_mesh(path)
     np.testing.assert_allclose(again.vertices[again.faces], HEAD.vertices[HEAD.faces], atol=1e-5)
+
+
+def test_a_unit_without_a_name_is_told_by_its_length(tmp_path: Path) -> None:
+    for name in ("head.ply", "head.glb"):
+        write_mesh(Mesh(HEAD.vertices / 28.9, HEAD.faces), tmp_path / name, unit=28.9)
+    assert b"unit: unknown unit, 28.9 mm each" in (tmp_path / "head.ply").read_bytes()[:300]
+    in_metres = np.ptp(read_mesh(tmp_path / "head.glb").vertices, axis=0)
+    np.testing.assert_allclose(in_metres, np.ptp(HEAD.vertices, axis=0) / 1000.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("extension", [".ply", ".obj", ".stl"])
+def test_the_mesh_of_a_head_of_assumed_scale_says_so_in_full(tmp_path: Path, extension: str) -> None:
+    codes = Head("default", "0" * 16, np.zeros(4), np.zeros(4), np.zeros((39, 4)), ("x" * 300,), scale_assumed=True)
+    path = tmp_path / f"head{extension}"
+    write_mesh(HEAD, path, metadata=head_notes(codes))
+    assert f"scale: {ASSUMED_SCALE}".encode() in path.read_bytes()[:300]
+    assert "scale" not in head_notes(replace(codes, scale_assumed=False))
 
 
 @pytest.mark.parametrize("unit", ["mm", "cm", "m"])

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import DracoPy
 import numpy as np
 import pytest
 from tests.io.files import INDICES, XYZ, Gltf, ply_header, saved
-from tests.io.test_more_formats import zipped
+from tests.io.writers import zipped
 
 _SIZE = 2_000_000
 _SPARE_BYTES = 50e6
@@ -130,6 +131,42 @@ def ascii_stl(last: bytes) -> bytes:
     return b"solid a\n" + body + facet.replace(b"%d", last) + b"endsolid a\n"
 
 
+def packed_triangles(count: int) -> bytes:
+    """A mesh whose triangles take one byte each, packed by meshopt, and name a point that is not there."""
+    model = Gltf()
+    points = np.random.default_rng(0).normal(size=(1000, 3)).astype("<f4")
+    model.primitive["attributes"]["POSITION"] = model.accessor(points)
+    stream = b"\xe1" + b"\xf0" * count + bytes(16)
+    packed = {"buffer": 0, "byteOffset": len(model.blob), "byteLength": len(stream), "byteStride": 4}
+    extension = packed | {"mode": "TRIANGLES", "count": 3 * count}
+    plain = {"buffer": 1, "byteLength": 12 * count, "extensions": {"EXT_meshopt_compression": extension}}
+    model.tree["bufferViews"].append(plain)
+    model.tree["accessors"].append({"bufferView": 1, "componentType": 5125, "count": 3 * count, "type": "SCALAR"})
+    model.primitive["indices"] = 1
+    model.blob += stream + bytes(-len(stream) % 4)
+    model.tree["buffers"] = [{"byteLength": len(model.blob)}, {"byteLength": 0}]
+    return model.glb()
+
+
+def draco_sheet(side: int) -> bytes:
+    """A plane of side² points, which Draco packs into a byte each."""
+    x, y = np.meshgrid(np.arange(side), np.arange(side))
+    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).reshape(-1)
+    quads = np.stack([corner, corner + 1, corner + side + 1, corner + side], axis=1)
+    faces = quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
+    points = np.stack([x, y, 0 * x], axis=2).reshape(-1, 3).astype(float)
+    stream = DracoPy.encode(points, faces, quantization_bits=10)
+    model = Gltf()
+    model.tree["accessors"] = [
+        {"componentType": 5126, "count": len(points), "type": "VEC3"},
+        {"componentType": 5125, "count": faces.size, "type": "SCALAR"},
+    ]
+    model.primitive["attributes"]["POSITION"], model.primitive["indices"] = 0, 1
+    extension = {"bufferView": model.view(stream), "attributes": {"POSITION": 0}}
+    model.primitive["extensions"] = {"KHR_draco_mesh_compression": extension}
+    return model.glb()
+
+
 HOSTILE: dict[str, Callable[[], tuple[str, bytes]]] = {
     "one long word among the corners of an STL": lambda: ("a.stl", ascii_stl(b"1" * 500_000)),
     "an STL of the shortest corners": lambda: (
@@ -140,6 +177,8 @@ HOSTILE: dict[str, Callable[[], tuple[str, bytes]]] = {
     "a chain of 5 000 nodes": lambda: ("a.glb", chained(5_000)),
     "5 000 meshes on the same accessors": lambda: ("a.glb", shared_accessors()),
     "2 000 views over the same bytes": lambda: ("a.glb", overlapping_views()),
+    "triangles of one byte each": lambda: ("a.glb", packed_triangles(800_000)),
+    "a sheet that Draco packs into next to nothing": lambda: ("a.glb", draco_sheet(500)),
     "JSON a million deep": lambda: ("a.glb", glb_text(b'{"a":' + b"[" * _SIZE)),
     "JSON of nothing but empty objects": lambda: ("a.gltf", filled(b"{},", b'{"nodes":[', b"{}]}")),
     "65 000 properties": lambda: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from imhead.conventions import ASSUMED_SCALE
 from imhead.errors import InputError
 from imhead.reports import comparison as report
 from imhead.surfaces.properties import vertex_areas
@@ -49,6 +51,21 @@ def bumped(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
                       report.MeasuredChange("nasal_length", "mm", 45.0, 45.0)],
     )  # fmt: skip
     return result, out
+
+
+@pytest.mark.parametrize(
+    ("assumed", "named"), [((False, False), ()), ((True, True), ("Ann", "Bob")), ((False, True), ("Bob",))]
+)
+def test_a_report_about_heads_of_assumed_scale_says_so(
+    assumed: tuple[bool, bool], named: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_pictures(monkeypatch)
+    result = report.compare_meshes(ball(), ball(81.0), out=tmp_path, labels=("Ann", "Bob"), scale_assumed=assumed)
+    assert json.loads((tmp_path / "report.json").read_text())["scale_assumed"] == any(assumed)
+    said = [warning for warning in result["warnings"] if ASSUMED_SCALE in warning]
+    assert len(said) == any(assumed) and all(name in said[0] for name in named)
+    assert (html.escape(ASSUMED_SCALE) in (tmp_path / "report.html").read_text(encoding="utf-8")) == any(assumed)
+    assert ("differ by this alone" in " ".join(said)) == (assumed[0] != assumed[1])
 
 
 def test_a_bump_in_the_region_is_all_the_movement_there_is(bumped: tuple[dict, Path]) -> None:

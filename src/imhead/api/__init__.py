@@ -2,5 +2,7 @@
 
 from imhead.api.heads import EditableHead, FittedHead
 from imhead.api.models import MorphableModel, fit, load
+from imhead.api.people import FittedPerson
+from imhead.api.tracks import TrackedHead
 
-__all__ = ["EditableHead", "FittedHead", "MorphableModel", "fit", "load"]
+__all__ = ["EditableHead", "FittedHead", "FittedPerson", "MorphableModel", "TrackedHead", "fit", "load"]

@@ -149,6 +149,7 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "explained": lambda report: report["explained_fraction"],
     "units": lambda report: report["units"],
     "scale_assumed": lambda report: report["scale_assumed"],
+    "mirrored": lambda report: report["mirrored"],
     "identity_sigma": lambda report: report["identity_sigma"],
     "seconds": lambda report: report["seconds"],
     "warnings": lambda report: "; ".join(report["warnings"]),

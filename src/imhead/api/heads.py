@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from imhead import checkpoint, editing
 from imhead.api.checks import (
@@ -23,16 +25,24 @@ from imhead.api.checks import (
     checked_weights,
     checked_whole,
 )
+from imhead.avatar.avatar import Look
+from imhead.avatar.writing import write_avatar
 from imhead.checkpoint import Model
 from imhead.editing import Move, Reached, Side
 from imhead.errors import InputError
+from imhead.fitting.certainty import certainty_at
 from imhead.fitting.fit import FitResult
-from imhead.isosurface.creases import detailed_mesh
+from imhead.io.live_link import Take
+from imhead.io.mesh_file import head_notes
+from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField, expression_code, expression_weights
 from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_names
-from imhead.measure.table import values
+from imhead.measure.table import errors, values
 from imhead.measure.volumes import volumes
+from imhead.registration.config import RegistrationConfig
+from imhead.registration.frames import registered_vertices
+from imhead.registration.register import Registration, register
 from imhead.rendering.figures import contact_sheet
 from imhead.rendering.shading import shade
 from imhead.reports.comparison import compare_heads
@@ -250,11 +260,12 @@ class EditableHead:
         """
         expression = checked_weights(expression)
         if surface == "volume":
-            return detailed_mesh(self.field(expression).sdf, checked_resolution(resolution))
+            return head_mesh(self.field(expression), checked_resolution(resolution))
         if surface != "template":
             raise InputError(f"surface {surface!r} is not known; use volume or template")
         weights = None if expression is None else expression_weights(expression)
-        return template_of(self.model).mesh(self.model, self.codes, weights)
+        template = template_of(self.model)
+        return Mesh(registered_vertices(template, self.model, self.codes, weights), template.faces)
 
     def animated(self, expression: Mapping[str, float] | None = None) -> tuple[Mesh, UvMap, MorphTargets]:
         """The neutral template mesh, its UVs and the 52 ARKit shapes, shown first with ARKit weights or the head's own.
@@ -268,8 +279,32 @@ class EditableHead:
         """
         template, expression = template_of(self.model), checked_weights(expression)
         own = arkit_weights(self.model, self.codes.z_exp) if expression is None else expression_weights(expression)
-        neutral = template.mesh(self.model, self.codes, expression_weights({}))
+        rest = registered_vertices(template, self.model, self.codes, expression_weights({}))
+        neutral = Mesh(rest, template.faces)
         return neutral, template.uv_map, template.morph_targets(own)
+
+    def avatar(
+        self, out: str | Path, look: Look | None = None, take: Take | str | Path | None = None
+    ) -> dict[str, Any]:
+        """Write a GLB with painted skin, eyes, teeth, tongue, lashes, a skeleton and the 52 shapes.
+
+        Args:
+            out: the .glb to write.
+            look: skin, eyes, names and more; None for a light skin and brown eyes.
+            take: a recorded take that the file plays, or the path of its CSV.
+
+        Returns:
+            `out`, `bytes`, `parts` (name → vertices), `joints`, `seconds` of the take or None, and `warnings` about it.
+
+        Raises:
+            InputError: another extension, a take that cannot be read, or a model without the shipped template.
+
+        >>> head.avatar(out / "me.glb", imhead.Look(skin="tan", eyes="green", texture=512))["joints"]
+        ['neck', 'head', 'jaw', 'left_eye', 'right_eye']
+        """
+        neutral, _, shapes = self.animated({})
+        played = Path(take) if isinstance(take, str | Path) else take
+        return write_avatar(Path(out), neutral, shapes, look or Look(), played, head_notes(self.codes))
 
     def field(self, expression: Mapping[str, float] | None = None) -> HeadField:
         """The signed distance field: points in mm in, signed distances in mm out.
@@ -307,6 +342,43 @@ class EditableHead:
         """
         landmarks = landmark_points(self.model).on_head(self.model, self.codes)
         return values(landmarks) | volumes(self.model, self.codes)
+
+    def measure_errors(self) -> dict[str, float]:
+        """± of the distances and angles of a fitted head by name, in their units: half of the interval that holds the
+        person's with 68 % probability. Empty for a head that was not fitted.
+
+        Raises:
+            InputError: a model without a template.
+
+        >>> head.measure_errors(), fitted.measure_errors()["alar_width"] > 0.0
+        ({}, True)
+        """
+        if self.codes.certainty is None:
+            return {}
+        landmarks = landmark_points(self.model).on_head(self.model, self.codes)
+        return errors(landmarks, self.codes.certainty)
+
+    def sigma_at(self, points_mm: FloatArray, expression: Mapping[str, float] | None = None) -> FloatArray | None:
+        """How sure a fitted head's surface is (N,) at points (N, 3) on it, mm: the person's lies within this distance
+        with 68 % probability. None for a head that was not fitted.
+
+        Args:
+            points_mm: (N, 3).
+            expression: of the surface, ARKit name → weight; None for the head's own expression.
+
+        Raises:
+            InputError: points of another shape, an unknown expression, or a model without a template.
+
+        >>> float(fitted.sigma_at(fitted.mesh(resolution=64).vertices).min()) > 0.0
+        True
+        """
+        certainty = self.codes.certainty
+        if certainty is None:
+            return None
+        given = checked_weights(expression)
+        weights = arkit_weights(self.model, self.codes.z_exp) if given is None else expression_weights(given)
+        points = np.asarray(points_mm, dtype=np.float64)
+        return certainty_at(certainty, self.model, self.codes, points, weights).sigma_mm
 
     def compare(
         self,
@@ -397,6 +469,8 @@ class FittedHead(EditableHead):
     """The scan, in its own frame and unit."""
     result: FitResult
     """Mesh, pose, distances and warnings of the fit."""
+    registration: Registration | None = None
+    """The template on the scan itself, from `register`."""
 
     def __repr__(self) -> str:
         """
@@ -414,13 +488,28 @@ class FittedHead(EditableHead):
         >>> fitted.report()["units"]
         'cm'
         """
-        return self.result.report()
+        registered = {} if self.registration is None else {"registered": self.registration.report()}
+        return self.result.report() | registered
+
+    def register(self, config: RegistrationConfig = RegistrationConfig()) -> FittedHead:
+        """The same head with the template's vertices on the scan itself where the scan shows skin, beyond what codes
+        can say. `mesh(surface="template")`, `animated` and the head file then show it, and edits carry it along.
+
+        Raises:
+            InputError: the model has no template, or hardly a point of the scan shows skin.
+
+        >>> registered = fitted.register()
+        >>> registered.report()["registered"]["scan_to_surface_mm"]["median"] < 0.1
+        True
+        """
+        found = register(self.result, self.scan, self.model, config)
+        return replace(self, codes=found.head, result=replace(self.result, head=found.head), registration=found)
 
     def write(self, folder: str | Path) -> dict[str, Any]:
-        """Write what `imhead fit` writes: head file, mesh, overlay, report and picture; returns the report.
+        """Write what `imhead fit` writes: head file, mesh, overlay, report and pictures; returns the report.
 
         >>> report = fitted.write(out / "fit")
         >>> sorted(path.name for path in (out / "fit").iterdir())
-        ['head.ply', 'head.safetensors', 'overlay.ply', 'report.json', 'report.png']
+        ['head.ply', 'head.safetensors', 'overlay.ply', 'report.json', 'report.png', 'sigma.png']
         """
-        return write_fit(self.result, self.scan, Path(folder))
+        return write_fit(self.result, self.scan, Path(folder), self.registration)

@@ -5,7 +5,7 @@ The examples run as they stand, after `import imhead`, `model = imhead.load()` a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -15,14 +15,20 @@ import numpy as np
 from imhead import checkpoint
 from imhead.api.checks import checked_fit, checked_number, checked_seed, checked_whole
 from imhead.api.heads import EditableHead, FittedHead
+from imhead.api.people import FittedPerson
+from imhead.api.tracks import TrackedHead, checked_track
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
 from imhead.fitting.landmarks import Landmarks, landmark_pairs, read_landmarks
+from imhead.fitting.person import fit_person
 from imhead.fitting.pose import Units
-from imhead.io.scan_file import read_scan
+from imhead.io.limited import read_scan_limited
+from imhead.reports.track_report import write_track
 from imhead.template.surface import TemplateSurface, has_template, template_of
+from imhead.tracking.config import TrackConfig
+from imhead.tracking.track import track_folder
 from imhead.types import Scan
 
 Progress = Callable[[str, float], None]
@@ -112,6 +118,7 @@ class MorphableModel:
         *,
         mm_per_unit: float | None = None,
         landmarks: Landmarks | str | Path | None = None,
+        mirrored: bool = False,
         progress: Progress = lambda stage, part: None,
     ) -> FittedHead:
         """Find the head in a scan: any pose, mesh or points, whole or partial.
@@ -123,6 +130,8 @@ class MorphableModel:
             mm_per_unit: millimetres that one unit of the scan stands for, if you know it; goes before `units`.
             landmarks: region name → place (3,) in the scan's own frame, three or more, or the path of a JSON file that
                 holds them; they replace the search for the pose.
+            mirrored: the scan has left and right swapped, as left-handed programs write it: the head is fitted to its
+                mirror image, and the overlay lies on the scan as it is. Landmarks are named as the scan shows them.
             progress: called with the stage and the part done, 0 to 1.
 
         Raises:
@@ -137,13 +146,90 @@ class MorphableModel:
             raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
         if mm_per_unit is not None and not 1e-6 <= mm_per_unit <= 1e6:
             raise InputError(f"one unit of {mm_per_unit:g} mm is none; give a scale from 1e-6 to 1e6")
-        found = scan if isinstance(scan, Scan) else read_scan(Path(scan))
+        found = scan if isinstance(scan, Scan) else read_scan_limited(Path(scan))
         places = read_landmarks(Path(landmarks)) if isinstance(landmarks, str | Path) else landmarks
         pairs = None if places is None else landmark_pairs(places, self.model)
         result = fit_scan(
-            found, self.model, config, units=units, mm_per_unit=mm_per_unit, landmarks=pairs, progress=progress
-        )
+            found, self.model, config, units=units, mm_per_unit=mm_per_unit, landmarks=pairs,
+            mirrored=mirrored, progress=progress,
+        )  # fmt: skip
         return FittedHead(result.head, self.model, found, result)
+
+    def fit_person(
+        self,
+        scans: Sequence[Scan | str | Path],
+        units: Units = "auto",
+        config: FitConfig = FitConfig(),
+        *,
+        mm_per_unit: float | None = None,
+        progress: Progress = lambda stage, part: None,
+    ) -> FittedPerson:
+        """One neutral head from several scans of a person, in any poses and expressions; views need not overlap.
+
+        A scan that shows somebody else is named in the report and does not enter the head.
+
+        Args:
+            scans: scans, or their paths.
+            units: what the numbers of all scans mean, if you know it.
+            config: settings of the fit.
+            mm_per_unit: millimetres that one unit of the scans stands for, if you know it; goes before `units`.
+            progress: called with the scan or the stage, and the part done, 0 to 1.
+
+        Raises:
+            InputError: no scans, a file that cannot be read, a face in none of them, or a setting that is none.
+
+        >>> pair = model.fit_person([demo_scan, second_scan], config=imhead.FitConfig(points=2000, detail=False))
+        >>> pair.codes.z_exp.any()  # the neutral face
+        False
+        """
+        config, known = checked_fit(config), get_args(Units)
+        if isinstance(scans, str | Path | Scan) or not isinstance(scans, Sequence):
+            raise InputError(f"a person is fitted to a list of scans; {type(scans).__name__} is none")
+        if units not in known:
+            raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
+        if mm_per_unit is not None and not 1e-6 <= mm_per_unit <= 1e6:
+            raise InputError(f"one unit of {mm_per_unit:g} mm is none; give a scale from 1e-6 to 1e6")
+        files = tuple(scan.name if isinstance(scan, Scan) else str(scan) for scan in scans)
+        found = tuple(scan if isinstance(scan, Scan) else read_scan_limited(Path(scan)) for scan in scans)
+        result = fit_person(found, self.model, config, units=units, mm_per_unit=mm_per_unit, progress=progress)
+        return FittedPerson(result.head, self.model, found, files, result, config)
+
+    def track(
+        self,
+        folder: str | Path,
+        out: str | Path,
+        units: Units = "auto",
+        config: TrackConfig = TrackConfig(),
+        *,
+        progress: Progress = lambda stage, part: None,
+    ) -> TrackedHead:
+        """Track one person through a sequence of scans: one head, and its pose and expression in each frame.
+
+        Writes what `imhead track` writes. A run that was stopped goes on with what it had written to `out`.
+
+        Args:
+            folder: of the frames, one scan each, in the natural order of their names.
+            out: folder, made where missing.
+            units: what the numbers of the scans mean, if you know it.
+            config: settings.
+            progress: called with the stage and the part done, 0 to 1.
+
+        Raises:
+            InputError: no scans, a face in none of them, or a setting that is none; the message says what to do.
+
+        >>> import shutil
+        >>> frames = out / "frames"
+        >>> frames.mkdir()
+        >>> copied = shutil.copy(demo_scan, frames / "frame_0.ply")
+        >>> model.track(frames, out / "track").report()["found"]
+        1
+        """
+        config, known = checked_track(config), get_args(Units)
+        if units not in known:
+            raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
+        found = track_folder(Path(folder), Path(out), self.model, config, units=units, progress=progress)
+        report = write_track(found, self.model, Path(out), config)
+        return TrackedHead(found.head, self.model, found, Path(out), report)
 
 
 def load(model: str | Path = "default", device: str = "auto") -> MorphableModel:
@@ -165,6 +251,7 @@ def fit(
     config: FitConfig = FitConfig(),
     *,
     landmarks: Landmarks | str | Path | None = None,
+    mirrored: bool = False,
     progress: Progress = lambda stage, part: None,
 ) -> FittedHead:
     """Find the head in a scan: `load(model).fit(scan, …)`.
@@ -172,4 +259,4 @@ def fit(
     >>> imhead.fit(demo_scan).report()["units"]
     'cm'
     """
-    return load(model).fit(scan, units, config, landmarks=landmarks, progress=progress)
+    return load(model).fit(scan, units, config, landmarks=landmarks, mirrored=mirrored, progress=progress)

@@ -19,7 +19,7 @@ from imhead.fitting.figures import ScanFigures
 from imhead.fitting.fit import FitResult, nose_tip_mm, pose_template
 from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
-from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField
 from imhead.regions import REGION_COUNT
 from imhead.surfaces.distances import point_to_surface
@@ -60,7 +60,7 @@ def plain_fit(scan: Scan, model: Model, steps: int, config: FitConfig) -> FitRes
     motion = matrix_of(Rotation.from_rotvec(twist[:3]).as_matrix(), twist[3:] * MODEL_UNIT_MM)
     scan_to_head: FloatArray = motion @ matrix
     field = HeadField(model, head)
-    mesh = detailed_mesh(field.sdf, config.resolution)
+    mesh = head_mesh(field, config.resolution)
     placed = transform_points(scan_to_head, scan.points)
     distance = point_to_surface(placed, mesh)[0]
     face = np.linalg.norm(placed - nose_tip_mm(mesh, field), axis=1) < FACE_RADIUS_MM

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from imhead.cli import bench, data, heads, learning, scans, studio
+from imhead.cli import avatar, bench, data, heads, learning, scans, studio, tracking
 
 app = typer.Typer(
     help="An implicit 3D model of the human head: fit it to a scan, edit one region, get a mesh.",
@@ -13,7 +13,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for function in (
-    heads.sample, scans.fit, heads.regions, heads.edit, heads.mesh, heads.measure, heads.compare, learning.train,
+    heads.sample, scans.fit, tracking.track, heads.regions, heads.edit, heads.mesh, heads.measure, heads.compare,
+    avatar.avatar, learning.train,
 ):  # fmt: skip
     app.command()(function)
 app.command("eval")(learning.evaluate)

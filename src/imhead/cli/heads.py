@@ -19,7 +19,6 @@ from imhead.cli.console import (
     progress_bar,
     say,
 )
-from imhead.conventions import ASSUMED_SCALE
 from imhead.errors import InputError
 from imhead.io.atomic import check_folder
 
@@ -154,7 +153,11 @@ def measure(
     from imhead.measure.table import measurement
 
     opened = load(model, device).open(head)
-    rows = {name: {"value": value, "unit": measurement(name).unit} for name, value in opened.measure().items()}
+    errors = opened.measure_errors()
+    rows = {
+        name: {"value": value, "unit": measurement(name).unit, "error": errors.get(name)}
+        for name, value in opened.measure().items()
+    }
     doubts = _doubts(opened)
     if as_json:
         places = {name: place.tolist() for name, place in opened.landmarks().items()}
@@ -163,7 +166,8 @@ def measure(
     for doubt in doubts["warnings"]:
         print_line(f"warning: {doubt}")
     for name, row in rows.items():
-        print_line(f"{name:<26}{row['value']:8.1f} {row['unit']}")
+        error = "" if row["error"] is None else f" ± {row['error']:.1f}"
+        print_line(f"{name:<26}{row['value']:8.1f}{error} {row['unit']}")
 
 
 def mesh(
@@ -180,6 +184,7 @@ def mesh(
     """A mesh of a head, with its own expression or another. A GLB from template also carries the 52 ARKit shapes."""
     from imhead import load
     from imhead.io.mesh_file import head_notes, write_mesh
+    from imhead.registration.maps import normal_map_beside
 
     check_target(out, suffix=None)
     if surface not in ("volume", "template"):
@@ -202,7 +207,12 @@ def mesh(
         drawn, uv, morphs = opened.animated(weights)
     else:
         drawn, uv = opened.mesh(weights, surface="template"), source.template.uv_map
-    write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs, quantized=quantized)
+    certainty = opened.codes.certainty
+    sigma = certainty.sigma_mm if certainty is not None and surface == "template" else None
+    if surface == "volume":
+        sigma = opened.sigma_at(drawn.vertices, weights)
+    relief = normal_map_beside(head) if morphs is not None and opened.codes.registration is not None else None
+    write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs, quantized=quantized, sigma_mm=sigma, normal_map=relief)
     say.print(f"{len(drawn.vertices)} vertices, {len(drawn.faces)} faces, in {out}")
     doubts = _doubts(opened)
     _warn(doubts["warnings"])
@@ -238,6 +248,8 @@ def compare(
 
 def _doubts(head: EditableHead) -> dict[str, Any]:
     """What every output in mm says of a head: whether its scale was assumed, as a figure and in a sentence."""
+    from imhead.conventions import ASSUMED_SCALE
+
     assumed = head.codes.scale_assumed
     return {"scale_assumed": assumed, "warnings": [ASSUMED_SCALE] if assumed else []}
 

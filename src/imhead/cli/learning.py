@@ -96,18 +96,24 @@ def evaluate(
         str,
         typer.Option(
             "--suite",
-            help="heldout, expressions, single_view, noise, correspondence, identity, specificity, real, real_unseen, "
-            "hidden or locality.",
+            help="heldout, expressions, single_view, noise, correspondence, registration, identity, people, "
+            "specificity, track, real, real_unseen, hidden, certainty or locality.",
         ),
     ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="A folder of scans for real, real_unseen, hidden; or a data set. Default: --ict."),
+        typer.Option(
+            "--data", help="A folder of scans for real, real_unseen, hidden, certainty; or a data set. Default: --ict."
+        ),
     ] = None,
     heads: Annotated[int, typer.Option(min=1, help="Held-out heads.")] = 100,
     turns: Annotated[int, typer.Option(min=0, help="Random turns and units of each real scan.")] = 10,
     halves: Annotated[int, typer.Option(min=1, help="Random halves of each real scan, for real_unseen.")] = 10,
-    discs: Annotated[int, typer.Option(min=1, help="Discs of each radius cut from each scan, for hidden.")] = 10,
+    discs: Annotated[
+        int, typer.Option(min=1, help="Discs of each radius cut from each scan, for hidden, certainty.")
+    ] = 10,
+    take: Annotated[Path | None, typer.Option("--take", help="A take of Live Link Face (.csv), for track.")] = None,
+    frames: Annotated[int, typer.Option(min=3, help="Frames of the take, at a quarter of its rate, for track.")] = 36,
     rim_residuals: Annotated[
         bool, typer.Option("--rim-residuals", help="For hidden: our fit also with its residuals at the rim carried in.")
     ] = False,
@@ -128,9 +134,9 @@ def evaluate(
 
     check_suite(suite, baselines)  # before a model is loaded
     found = data or (None if suite in OF_SCANS else ict)
-    given = EvalData(found, ict, lambda manifest: sources_of(manifest, ict, anny))
+    given = EvalData(found, ict, lambda manifest: sources_of(manifest, ict, anny), take)
     fit = FitConfig(detail=detail) if refine else FitConfig(robust_mm=(), detail=False)
-    config = EvalConfig(heads, turns, halves, discs, rim_residuals, baselines, processes, fit)
+    config = EvalConfig(heads, turns, halves, discs, rim_residuals, baselines, processes, fit, frames)
     opened = load(model, device).model
     rows = suite_rows(suite, opened, given, config, say.print)
     if as_json:

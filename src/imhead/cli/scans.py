@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from imhead.cli.console import DeviceOption, ModelOption, OutFolder, print_json, progress_bar, say
+from imhead.cli.people import check_person_name, fit_one_person
 from imhead.errors import InputError, one_line
 from imhead.io.atomic import check_folder
 
@@ -32,6 +33,9 @@ def fit(
         Path | None,
         typer.Option(help='JSON: {"region name": [x, y, z], ...}, three or more, in the scan\'s own frame.'),
     ] = None,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="The scans have left and right swapped: put them right.")
+    ] = False,
     detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets too.")] = True,
     resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells of the mesh along the longest side.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
@@ -39,6 +43,15 @@ def fit(
     skip_existing: Annotated[
         bool,
         typer.Option("--skip-existing", help="Leave out scans whose folder holds a whole fit: go on with a batch."),
+    ] = False,
+    same_person: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the person whom all scans show: one head for all of them, in a folder of that name."
+        ),
+    ] = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Draw the template's vertices to the scan itself: registered.ply.")
     ] = False,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
@@ -54,6 +67,8 @@ def fit(
     from imhead.fitting.landmarks import read_landmarks
     from imhead.fitting.pose import Units
 
+    if same_person is not None:
+        check_person_name(same_person)
     if units not in get_args(Units):
         raise InputError(f"--units {units!r} is not known; use {', '.join(get_args(Units))}")
     scans = unique_scans(scans)
@@ -61,6 +76,14 @@ def fit(
     if jobs > 1 and opened.model.device.type != "cpu":
         raise InputError(f"--jobs {jobs}: a GPU fits one scan at a time; leave it out, or add --device cpu")
     config = FitConfig(detail=detail, resolution=resolution, seed=seed)
+    if same_person is not None:
+        for option, given in (
+            ("--landmarks", landmarks), ("--mirrored", mirrored), ("--skip-existing", skip_existing),
+            ("--register", register), ("--jobs", jobs > 1),
+        ):  # fmt: skip
+            if given:
+                raise InputError(f"--same-person does not go with {option}; leave one of them out")
+        return fit_one_person(opened, scans, out, same_person, cast("Units", units), scale, config, as_json)
     places = None if landmarks is None else read_landmarks(landmarks)
     several, jobs = len(scans) > 1, min(jobs, len(scans))
     refused: list[str] = []
@@ -74,11 +97,19 @@ def fit(
                 if jobs == 1:  # other processes have no bar
                     bar.update(one, completed=part, description=one_line(f"{path.name}: {stage}", 100))
 
-            return opened.fit(path, cast("Units", units), config, mm_per_unit=scale, landmarks=places, progress=show)
+            found = opened.fit(
+                path, cast("Units", units), config, mm_per_unit=scale, landmarks=places, mirrored=mirrored,
+                progress=show,
+            )  # fmt: skip
+            return found.register() if register else found
+
+        def whole(folder: Path) -> dict[str, Any] | None:
+            report = whole_fit(folder, opened.model)
+            return report if report is None or not register or "registered" in report else None
 
         outcomes = fit_each(
             fitted, scans, out, jobs=jobs,
-            skip=(lambda folder: whole_fit(folder, opened.model)) if skip_existing else lambda folder: None,
+            skip=whole if skip_existing else lambda folder: None,
         )  # fmt: skip
         with closing(with_summary(outcomes, scans, out) if several else outcomes) as outcomes:
             for count, outcome in enumerate(outcomes, 1):

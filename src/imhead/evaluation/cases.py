@@ -168,25 +168,57 @@ def _inside_mouth(source: HeadSource) -> BoolArray:
 
 def held_out(source: HeldOutSource, index: int, kind: CaseKind = CaseKind()) -> HeldOut:
     """Held-out head `index` and its scan: points without normals, or a single view, in random pose and unit."""
-    ict, head = source.ict, source.head(index)
-    origin = "ict" if head.source is ict else "anny"
+    head = source.head(index)
     vertices = head.neutral
     if kind.expression:
         vertices = head.posed(draw_expressions(HELD_OUT_SEED + index, _EXPRESSIONS)[1 + index % (_EXPRESSIONS - 1)])
-    truth = Mesh(vertices, np.concatenate([head.source.skin_faces, head.source.eye_faces]))
-    visible = visible_faces(truth) if kind.expression else source.visible[id(head.source)]
+    truth = known_truth(source, head, vertices, posed=kind.expression)
+    rng = np.random.default_rng([0xE7A1, index])
+    name = f"heldout_{index:03d}"
+    if kind.single_view:
+        view = virtual_scan(truth.mesh, _SINGLE_VIEW, rng, name)
+        return scanned(truth, view.scan, view.head_to_scan)
+    points, _ = sample_visible(truth.mesh, kind.points, rng, visible=truth.visible)
+    matrix, placed = random_similarity(points + kind.noise_mm * rng.normal(size=points.shape), rng)
+    return scanned(truth, Scan(name, placed), matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A head without a scan; the fields are those of `HeldOut`."""
+
+    mesh: Mesh
+    """Head frame, mm."""
+    visible: BoolArray
+    """(F,) bool."""
+    registered: FloatArray
+    """(V, 3) mm."""
+    keypoints_mm: FloatArray
+    """(39, 3)."""
+    nose_tip_mm: FloatArray
+    """(3,)."""
+    source: str
+    """`anny` or `ict`."""
+
+
+def known_truth(source: HeldOutSource, head: SourceHead, vertices: FloatArray, *, posed: bool) -> Truth:
+    """What is known of a head whose vertices (V, 3) are those of its source, mm; `posed` with an expression."""
+    ict = source.ict
+    mesh = Mesh(vertices, np.concatenate([head.source.skin_faces, head.source.eye_faces]))
+    visible = visible_faces(mesh) if posed else source.visible[id(head.source)]
     shift = keypoint_weights((ict.mean + ict.canonical_offset).astype(np.float64))
     registered = head.registered(vertices)
     keypoints = CENTERS_MM + np.einsum("rv,vc->rc", shift, registered - ict.mean - ict.canonical_offset)
     tip = registered[int(np.argmax(ict.mean[:, 2]))].astype(np.float64)
-    rng = np.random.default_rng([0xE7A1, index])
-    name = f"heldout_{index:03d}"
-    if kind.single_view:
-        view = virtual_scan(truth, _SINGLE_VIEW, rng, name)
-        return HeldOut(truth, visible, registered, keypoints, tip, view.scan, view.head_to_scan, origin)
-    points, _ = sample_visible(truth, kind.points, rng, visible=visible)
-    matrix, placed = random_similarity(points + kind.noise_mm * rng.normal(size=points.shape), rng)
-    return HeldOut(truth, visible, registered, keypoints, tip, Scan(name, placed), matrix, origin)
+    return Truth(mesh, visible, registered, keypoints, tip, "ict" if head.source is ict else "anny")
+
+
+def scanned(truth: Truth, scan: Scan, head_to_scan: FloatArray) -> HeldOut:
+    """A head with its scan, and the (4, 4) matrix from the head frame into the scan's frame and unit."""
+    return HeldOut(
+        truth.mesh, truth.visible, truth.registered, truth.keypoints_mm, truth.nose_tip_mm, scan, head_to_scan,
+        truth.source,
+    )  # fmt: skip
 
 
 def random_similarity(points: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

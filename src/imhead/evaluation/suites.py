@@ -13,23 +13,32 @@ from imhead.datasets.manifest import MANIFEST, Manifest
 from imhead.errors import InputError
 from imhead.evaluation.accuracy import SUITES, accuracy_suite, linear_baselines, own_competitor
 from imhead.evaluation.cases import HeldOutSource
+from imhead.evaluation.certainty import certainty_suite, hidden_certainty_suite
 from imhead.evaluation.codes import identity_suite, specificity_suite
 from imhead.evaluation.correspondence import correspondence_suite
 from imhead.evaluation.hidden import held_out_scans, hidden_suite, real_scans
 from imhead.evaluation.linear import LinearHeads
 from imhead.evaluation.locality import locality_suite
+from imhead.evaluation.people import people_suite
 from imhead.evaluation.real import real_suite
+from imhead.evaluation.registration import registration_suite
 from imhead.evaluation.runner import CaseRunner, Row
+from imhead.evaluation.takes import track_suite
 from imhead.evaluation.unseen import ict_heads, linear_competitor, unseen_suite
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import pose_template
+from imhead.io.live_link import read_take
 from imhead.sources.ict import read_ict
 from imhead.training.population import TrainingHeads
 
 OF_SCANS = ("real", "real_unseen")
 """Suites of a folder of scans."""
-NAMES = (*SUITES, "correspondence", "identity", "specificity", *OF_SCANS, "hidden", "locality")
+NAMES = (
+    *SUITES, "correspondence", "registration", "identity", "people", "specificity", "track", *OF_SCANS, "hidden",
+    "certainty", "locality",
+)  # fmt: skip
 """All suites."""
+_REGISTRATION_PEERS = 3  # heads on which a peer registers, too
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class EvalConfig:
     """Fits that run at the same time."""
     fit: FitConfig = field(default_factory=FitConfig)
     """Settings of the fits."""
+    frames: int = 36
+    """Frames of the take that suite `track` plays, at a quarter of its rate."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,8 @@ class EvalData:
     """ICT-FaceKit; None if it is not available."""
     open_sources: Callable[[Manifest], OpenSources]
     """Opens the sources of a data set."""
+    take: Path | None = None
+    """A recorded take, for suite `track`."""
 
 
 def check_suite(suite: str, baselines: bool) -> None:
@@ -92,7 +105,7 @@ def suite_rows(
         return locality_suite(model)
     if data.path is None:
         wanted = "a folder of scans" if suite in OF_SCANS else "a data set, or ICT-FaceKit"
-        wanted += ", or a folder of scans" * (suite == "hidden")
+        wanted += ", or a folder of scans" * (suite in ("hidden", "certainty"))
         raise InputError(f"suite {suite} needs {wanted}; name it with --data")
     if not data.path.exists():
         raise InputError(f"{data.path}: does not exist; name the data with --data")
@@ -102,6 +115,14 @@ def suite_rows(
         return unseen_suite(model, _ict_baseline(suite, data.ict), data.path, config.halves, config.fit, runner)
     if suite == "hidden":
         return _hidden_rows(model, data.path, data, config, runner)
+    if suite == "certainty":
+        return _certainty_rows(model, data.path, data, config, runner)
+    if suite == "track":
+        if data.take is None:
+            raise InputError("suite track plays a recorded take; name its .csv with --take")
+        source, _ = _held_out(data.path, data.open_sources)
+        heads = min(config.heads, source.count or config.heads)
+        return track_suite(model, source, read_take(data.take), heads, config.frames, config.fit, runner)
     return _held_out_rows(suite, model, data.path, data.open_sources, config, runner)
 
 
@@ -126,6 +147,19 @@ def _hidden_rows(model: Model, path: Path, data: EvalData, config: EvalConfig, r
     return hidden_suite(own, linear, scans, config.discs, runner, rim_residuals=config.rim_residuals)
 
 
+def _certainty_rows(model: Model, path: Path, data: EvalData, config: EvalConfig, runner: CaseRunner) -> list[Row]:
+    """Rows of suite `certainty`: of virtual scans of held-out heads, or of hidden parts of a folder of scans."""
+    if path == data.ict or (path / MANIFEST).is_file():
+        source, _ = _held_out(path, data.open_sources)
+        # the odd ones are for learning
+        heads = min(config.heads, (source.count or 2 * config.heads) // 2)
+        return certainty_suite(model, source, heads, config.fit, runner)
+    template = pose_template(model)
+    linear = linear_competitor(_ict_baseline("certainty", data.ict), template, config.fit)
+    scans = real_scans(path, linear, template.nose_tip_mm)
+    return hidden_certainty_suite(model, scans, config.discs, config.fit, runner)
+
+
 def _held_out_rows(
     suite: str,
     model: Model,
@@ -139,8 +173,12 @@ def _held_out_rows(
     heads = min(config.heads, source.count or config.heads)
     if suite == "correspondence":
         return correspondence_suite(model, source, heads, config.fit, runner)
+    if suite == "registration":
+        return registration_suite(model, source, heads, config.fit, runner, _REGISTRATION_PEERS)
     if suite == "identity":
         return identity_suite(model, source, heads, config.fit, runner)
+    if suite == "people":
+        return people_suite(model, source, heads, config.fit, runner)
     if suite == "specificity":
         if training_heads is None:
             raise InputError("suite specificity needs the training heads of a data set; name one with --data")

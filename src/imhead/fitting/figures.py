@@ -86,7 +86,7 @@ def scan_figures(
     points = transform_points(scan_to_head, chosen)
     directions = None if own is None else transform_directions(scan_to_head, own)
     distance, explained = explained_points(points, directions, mesh)
-    kept = ~_on_eyes(points, eyes)
+    kept = ~on_eyes(points, eyes)
     face = np.linalg.norm(points - nose_tip_mm, axis=1) < face_radius_mm
     return ScanFigures(distance[kept], explained[kept], face[kept])
 
@@ -119,8 +119,9 @@ def seen_from_outside(mesh: Mesh, points: FloatArray) -> BoolArray:
     return seen
 
 
-def _on_eyes(points: FloatArray, eyes: FloatArray) -> BoolArray:
-    on_eyes = np.zeros(len(points), dtype=bool)
+def on_eyes(points: FloatArray, eyes: FloatArray) -> BoolArray:
+    """(K,) bool: points (K, 3) that lie on an eyeball (2, 5)."""
+    found = np.zeros(len(points), dtype=bool)
     near = near_eyes(points, eyes)
-    on_eyes[near] = np.abs(eyes_distance(points[near], eyes)) < _EYE_MM
-    return on_eyes
+    found[near] = np.abs(eyes_distance(points[near], eyes)) < _EYE_MM
+    return found

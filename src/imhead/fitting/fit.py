@@ -16,29 +16,47 @@ import torch
 from torch import Tensor
 
 from imhead.checkpoint import Model
-from imhead.conventions import ARKIT_NAMES, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
+from imhead.conventions import ARKIT_NAMES, ASSUMED_SCALE, BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM, UNIT_MM
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
+from imhead.fitting.certainty import (
+    Evidence,
+    SurfaceCertainty,
+    calibration_for,
+    certainty_at,
+    certainty_of,
+    certainty_summary,
+    evidence_of,
+)
 from imhead.fitting.config import FitConfig
 from imhead.fitting.eyes import settled_eyes
 from imhead.fitting.figures import ScanFigures, explained_points, scan_figures, seen_from_outside
 from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion, gauss_newton_step
 from imhead.fitting.hair import Hair, SeenRows, find_hair
+from imhead.fitting.mirror import REFLECTION, MirrorSigns, mirror_signs, reflected, reflected_landmarks
 from imhead.fitting.objective import Codes, pair_jacobian
-from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, scan_samples, within_bounds
+from imhead.fitting.points import (
+    independent_noise_mm,
+    nearest_neighbours,
+    offset_priors,
+    samples_near_head,
+    scan_samples,
+    within_bounds,
+)
 from imhead.fitting.pose import PoseResult, PoseTemplate, Units, find_pose
 from imhead.fitting.unseen import carried_into_unseen
 from imhead.fitting.walls import ThinPlaces, thin_places
-from imhead.isosurface.creases import detailed_mesh
+from imhead.io.mesh_file import unit_name
+from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.handles import handles_by_region
 from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS
 from imhead.surfaces.transforms import transform_directions, transform_points
 from imhead.template.surface import has_template
-from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
+from imhead.types import BoolArray, Certainty, FloatArray, Head, Mesh, Scan
 
-InitialGuess = Literal["encoder", "mean head"]
+InitialGuess = Literal["encoder", "mean head", "joint fit"]
 _MAX_REPEATS = 2  # of the offsets, with pierced walls held
 _NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
@@ -83,6 +101,22 @@ class FitResult:
     """Of the reader, of the pose search, and of the fit, in sentences."""
     hair: Hair = field(default_factory=Hair.none)
     """Where the scan shows hair, which was left out."""
+    mirror: MirrorSigns = field(default_factory=MirrorSigns)
+    """Whether the scan is mirrored, and how sure that is."""
+    evidence: Evidence | None = None
+    """What the head's certainty was computed from; None for a model without a template."""
+    mesh_certainty: SurfaceCertainty | None = None
+    """How sure the mesh is at its vertices."""
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """How sure the head's surface is; None for a model without a template."""
+        return self.head.certainty
+
+    @property
+    def scan_unit(self) -> str | float:
+        """The scan's unit: a key of `UNIT_MM`, or the millimetres of one without a name."""
+        return self.pose.units if self.pose.units in UNIT_MM else unit_length_mm(self.scan_to_head)
 
     def report(self) -> dict[str, Any]:
         """The fit's figures, as written to report.json."""
@@ -92,11 +126,15 @@ class FitResult:
             "face_points": int((self.explained & self.face).sum()),
             "units": self.pose.units,
             "unit_source": self.pose.unit_source,
+            "overlay_unit": unit_name(self.scan_unit),
+            "pose_probability": round(self.pose.probability, 4),
             "pose": self.scan_to_head.tolist(),
             "scale_assumed": self.pose.scale_assumed,
+            **self.mirror.report(),
             "identity_sigma": float(np.linalg.norm(z) / np.sqrt(len(z))),
             "detail_offset": float(np.abs(self.head.offsets).mean()),
             "expression": self.expression,
+            "sigma_mm": certainty_summary(self.certainty, self.evidence),
             "handles": self.handles,
             "hair": self.hair.report(),
             "start": self.start,
@@ -105,6 +143,31 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "warnings": list(self.warnings),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedScan:
+    """A scan with its place and expression on a fitted head."""
+
+    scan: Scan
+    """In its own frame and unit."""
+    samples: FloatArray
+    """(S, 3) points of it, from `scan_samples`."""
+    normals: FloatArray | None
+    """(S, 3) of them."""
+    pose: PoseResult
+    """What the search found."""
+    scan_to_head: FloatArray
+    """(4, 4) the refined pose."""
+    weights: FloatArray
+    """(52,) ARKit weights."""
+    hair: Hair
+    """Where it shows hair, in the frame of `pose`."""
+
+
+def unit_length_mm(scan_to_head: FloatArray) -> float:
+    """Millimetres of one unit of a scan, from its pose (4, 4)."""
+    return float(np.cbrt(abs(np.linalg.det(scan_to_head[:3, :3]))))
 
 
 def nose_tip_mm(mesh: Mesh, field: HeadField) -> FloatArray:
@@ -135,6 +198,7 @@ def fit_scan(
     units: Units = "auto",
     mm_per_unit: float | None = None,
     landmarks: dict[str, tuple[FloatArray, FloatArray]] | None = None,
+    mirrored: bool = False,
     progress: Callable[[str, float], None] = lambda stage, part: None,
 ) -> FitResult:
     """Fit a head to a scan: any rigid pose, any unit, mesh or points, whole or partial.
@@ -146,60 +210,111 @@ def fit_scan(
         units: unit of the scan, if known.
         mm_per_unit: scale of the scan, if known; goes before `units`.
         landmarks: name → (scan xyz, head-frame xyz in mm), at least three: replaces the search for the pose.
+        mirrored: the scan is left-handed: the head is fitted to its mirror image. `scan_to_head` still maps the scan as
+            it is, so its determinant is negative.
         progress: is called with the stage and the part done, 0 to 1.
 
     Raises:
         InputError: no face was found, or two heads; the message says what to do.
     """
+    if mirrored:
+        pairs = None if landmarks is None else reflected_landmarks(landmarks)
+        image = fit_scan(
+            reflected(scan), model, config, units=units, mm_per_unit=mm_per_unit, landmarks=pairs, progress=progress
+        )
+        return _of_mirrored_scan(image)
     began = time.perf_counter()
     torch.manual_seed(config.seed)
     progress("pose", 0.0)
     samples, normals = scan_samples(scan, config)
     pose = find_pose(
         samples, normals, pose_template(model), units=units, mm_per_unit=mm_per_unit, seed=config.seed,
-        face_landmarks=landmarks,
+        face_landmarks=landmarks, redraw=partial(scan_samples, scan, config),
     )  # fmt: skip
+    samples, normals = samples_near_head(scan, samples, normals, pose.scan_to_head, config)
     progress("codes", 0.2)
-    state, start = _initial_state(model, samples, normals, pose, config)
+    state, start = initial_state(model, samples, normals, pose, config)
     start_distance = _face_distance_mm(model, state)
     placed = transform_points(pose.scan_to_head, samples)
     directions = None if normals is None else transform_directions(pose.scan_to_head, normals)
-    hair_with = partial(find_hair, model, placed, directions, _seen(scan, samples))
-    state, hair, iterations = _optimized(model, state, hair_with, config, progress)
+    hair_with = partial(find_hair, model, placed, directions, seen_rows(scan, samples))
+    state, hair, iterations = optimized(model, state, hair_with, config, progress)
     progress("mesh", 0.8)
-    head = _head(model, state.codes, scan.name)
+    head = head_of(model, state.codes, scan.name)
     scan_to_head = state.motion @ pose.scan_to_head
+    eyes = settled_eyes(model, head, transform_points(scan_to_head, scan.points))
+    head = replace(head, eyes=eyes, scale_assumed=pose.scale_assumed)
+    evidence = evidence_of(model, state, transform_points(scan_to_head, samples[~hair.covers(placed)]), config)
+    if evidence is not None:
+        head = replace(head, certainty=certainty_of(evidence, calibration_for(model)))
+    weights = state.codes.weights.cpu().numpy()
+    placed_scan = PlacedScan(scan, samples, normals, pose, scan_to_head, weights, hair)
+    result = fit_result(model, placed_scan, head, config, start, start_distance, iterations, began)
+    if head.certainty is None:
+        return result
+    at_mesh = certainty_at(head.certainty, model, head, result.mesh.vertices, weights)
+    return replace(result, evidence=evidence, mesh_certainty=at_mesh, seconds=time.perf_counter() - began)
+
+
+def fit_result(
+    model: Model,
+    placed: PlacedScan,
+    head: Head,
+    config: FitConfig,
+    start: InitialGuess,
+    start_distance_mm: float | None,
+    iterations: int,
+    began: float,
+) -> FitResult:
+    """The mesh of a fitted head, and how well it explains a scan.
+
+    Args:
+        model: of the head.
+        placed: the scan.
+        head: in the scan's expression.
+        config: settings.
+        start: what the steps started from.
+        start_distance_mm: as in the result.
+        iterations: steps taken.
+        began: `time.perf_counter` at the start of the fit.
+    """
+    scan, pose, hair, scan_to_head = placed.scan, placed.pose, placed.hair, placed.scan_to_head
     points = transform_points(scan_to_head, scan.points)
-    head = replace(head, eyes=settled_eyes(model, head, points), scale_assumed=pose.scale_assumed)
     field = HeadField(model, head)
-    mesh = detailed_mesh(field.sdf, config.resolution)
+    mesh = head_mesh(field, config.resolution)
     own_normals = None if scan.normals is None else transform_directions(scan_to_head, scan.normals)
     distance, explained = explained_points(points, own_normals, mesh)
     explained &= ~hair.covers(transform_points(pose.scan_to_head, scan.points))
     tip = nose_tip_mm(mesh, field)
     face = np.linalg.norm(points - tip, axis=1) < FACE_RADIUS_MM
-    figures = scan_figures(scan, samples, normals, scan_to_head, mesh, field.eyes, tip, FACE_RADIUS_MM)
+    figures = scan_figures(scan, placed.samples, placed.normals, scan_to_head, mesh, field.eyes, tip, FACE_RADIUS_MM)
     handles, handle_warnings = _handles(mesh)
-    warnings = (*handle_warnings, *scan.warnings, *pose.warnings, *hair.warnings(), *_fit_warnings(head, figures))
-    expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, state.codes.weights.tolist()) if w > 0.005}
+    mirror = mirror_signs(scan, scan_to_head, distance, field, mesh, tip)
+    assumed = (f"one unit was taken as {unit_length_mm(scan_to_head):.4g} mm; {ASSUMED_SCALE}",)
+    doubts = (*pose.warnings, *(assumed if pose.scale_assumed else ()), *mirror.warnings())
+    warnings = (*handle_warnings, *scan.warnings, *doubts, *hair.warnings(), *_fit_warnings(head, figures))
+    expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, placed.weights.tolist()) if w > 0.005}
     return FitResult(
-        head, mesh, pose, scan_to_head, points, distance, explained, face, figures, expression, start, start_distance,
-        handles, iterations, time.perf_counter() - began, warnings, hair,
+        head, mesh, pose, scan_to_head, points, distance, explained, face, figures, expression, start,
+        start_distance_mm, handles, iterations, time.perf_counter() - began, warnings, hair, mirror,
     )  # fmt: skip
 
 
-def _initial_state(
+def _of_mirrored_scan(image: FitResult) -> FitResult:
+    """The fit of a scan, from that of its mirror image."""
+    pose = replace(image.pose, scan_to_head=image.pose.scan_to_head @ REFLECTION)
+    warnings = tuple(warning for warning in image.warnings if warning not in image.mirror.warnings())
+    return replace(
+        image, pose=pose, scan_to_head=image.scan_to_head @ REFLECTION, mirror=replace(image.mirror, put_right=True),
+        warnings=warnings,
+    )  # fmt: skip
+
+
+def initial_state(
     model: Model, samples: FloatArray, normals: FloatArray | None, pose: PoseResult, config: FitConfig
 ) -> tuple[FitState, InitialGuess]:
     """The points that enter the fit, and the codes it starts from: the encoder's, or the mean head's."""
     matrix, device = pose.scan_to_head, model.device
-    rows, face = within_bounds(samples, matrix, pose_template(model).nose_tip_mm, config)
-    points = transform_points(matrix, samples[rows])
-    unit_normals = None
-    if normals is not None:
-        rotated = transform_directions(matrix, normals[rows])
-        rotated = rotated / np.linalg.norm(rotated, axis=1, keepdims=True).clip(1e-30)
-        unit_normals = torch.from_numpy(rotated).float().to(device)
     codes = Codes(
         torch.zeros(model.net.config.identity_size, device=device),
         torch.zeros(len(ARKIT_NAMES), device=device),
@@ -214,18 +329,50 @@ def _initial_state(
         guess = estimate(encoder, placed[inside])
         z_id, weights = (torch.from_numpy(code).float().to(device) for code in (guess.z_id, guess.weights))
         codes, motion, start = Codes(z_id, weights, codes.offsets), guess.motion, "encoder"
-    state = FitState(
+    return state_at(model, samples, normals, matrix, pose.scale_assumed, codes, motion, config), start
+
+
+def state_at(
+    model: Model,
+    samples: FloatArray,
+    normals: FloatArray | None,
+    scan_to_head: FloatArray,
+    scale_free: bool,
+    codes: Codes,
+    motion: FloatArray,
+    config: FitConfig,
+) -> FitState:
+    """A fit of a scan before its first step, with the points that enter it.
+
+    Args:
+        model: to fit.
+        samples: (S, 3) points of the scan, from `scan_samples`.
+        normals: (S, 3) of them, or None.
+        scan_to_head: (4, 4) pose that a search found.
+        scale_free: whether the size is fitted too.
+        codes: to start from.
+        motion: (4, 4) after `scan_to_head`.
+        config: settings.
+    """
+    rows, face = within_bounds(samples, scan_to_head, pose_template(model).nose_tip_mm, config)
+    points = transform_points(scan_to_head, samples[rows])
+    device = model.device
+    unit_normals = None
+    if normals is not None:
+        rotated = transform_directions(scan_to_head, normals[rows])
+        rotated = rotated / np.linalg.norm(rotated, axis=1, keepdims=True).clip(1e-30)
+        unit_normals = torch.from_numpy(rotated).float().to(device)
+    return FitState(
         points=torch.from_numpy(points).float().to(device),
         normals=unit_normals,
         face=torch.from_numpy(face).to(device),
         neighbour=torch.from_numpy(nearest_neighbours(points[face])).to(device),
         motion=motion,
-        scale_free=pose.scale_assumed,
+        scale_free=scale_free,
         codes=codes,
         initial_z_id=codes.z_id,
         offset_prior=torch.ones(len(REGIONS), device=device),
     )
-    return state, start
 
 
 def _stages(config: FitConfig) -> list[tuple[tuple[float, ...], bool]]:
@@ -235,7 +382,7 @@ def _stages(config: FitConfig) -> list[tuple[tuple[float, ...], bool]]:
     return [*stages, (config.detail_robust_mm, True)] if config.detail else stages
 
 
-def _optimized(
+def optimized(
     model: Model,
     state: FitState,
     hair_with: Callable[[Codes, FloatArray], Hair],
@@ -261,13 +408,13 @@ def _optimized(
             state = _after_stage(model, state, scales, None, config, lambda: show(False))
             if number == 0:
                 hair = hair_with(state.codes, state.motion)
-                state = _with_hair(state, hair)
+                state = with_hair(state, hair)
                 continue
             sure = hair.confirmed(model, state.codes, state.motion)
             if sure is not hair:
                 # some of it was rough skin, which now enters
                 hair = sure
-                state = _after_stage(model, _with_hair(state, hair), scales, None, config, lambda: show(False))
+                state = _after_stage(model, with_hair(state, hair), scales, None, config, lambda: show(False))
             continue
         before = replace(state, offset_prior=_offset_prior(model, state, config))
         thin = thin_places(model, before.codes) if config.wall_weight > 0.0 else ThinPlaces.none()
@@ -285,7 +432,7 @@ def _optimized(
     return state, hair, done
 
 
-def _seen(scan: Scan, samples: FloatArray) -> SeenRows | None:
+def seen_rows(scan: Scan, samples: FloatArray) -> SeenRows | None:
     """Whether samples (S, 3) of a scan are seen from outside; None for a cloud."""
     if scan.faces is None:
         return None
@@ -293,12 +440,12 @@ def _seen(scan: Scan, samples: FloatArray) -> SeenRows | None:
     return lambda rows: seen_from_outside(mesh, samples[rows])
 
 
-def _with_hair(state: FitState, hair: Hair) -> FitState:
+def with_hair(state: FitState, hair: Hair) -> FitState:
     covered = hair.covers(state.points.double().cpu().numpy())
     return replace(state, hair=torch.from_numpy(covered).to(state.face.device) if covered.any() else None)
 
 
-def _on_skin(state: FitState) -> Tensor:
+def on_skin(state: FitState) -> Tensor:
     """(N,) bool: points that do not lie on hair."""
     return torch.ones_like(state.face) if state.hair is None else ~state.hair
 
@@ -310,7 +457,7 @@ def _expected_unseen(model: Model, state: FitState, config: FitConfig) -> HeadPl
     points = apply_motion(state.points, state.motion)
     residual = pair_jacobian(model.net, state.codes, points).sdf_mm
     noise = independent_noise_mm(residual[: len(state.neighbour)], state.neighbour)
-    skin = _on_skin(state)
+    skin = on_skin(state)
     placed, found = points[skin].double().cpu().numpy(), residual[skin].double().cpu().numpy()
     return carried_into_unseen(model, state.codes, placed, found, noise, config)
 
@@ -344,7 +491,7 @@ def _offset_prior(model: Model, state: FitState, config: FitConfig) -> Tensor:
     points = apply_motion(state.points, state.motion)
     residual = pair_jacobian(model.net, state.codes, points[: len(state.neighbour)]).sdf_mm
     noise = independent_noise_mm(residual, state.neighbour)
-    placed = points[_on_skin(state)].double().cpu().numpy()
+    placed = points[on_skin(state)].double().cpu().numpy()
     return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)
 
 
@@ -355,7 +502,7 @@ def _face_distance_mm(model: Model, state: FitState) -> float | None:
     return float(pair_jacobian(model.net, state.codes, face).sdf_mm.abs().median())
 
 
-def _head(model: Model, codes: Codes, scan_name: str) -> Head:
+def head_of(model: Model, codes: Codes, scan_name: str) -> Head:
     with torch.no_grad():
         z_exp = model.net.warp.code(codes.weights[None])[0].cpu().numpy()
     z_id, offsets = codes.z_id.cpu().numpy(), codes.offsets.cpu().numpy()

@@ -83,7 +83,7 @@ class FitState:
     """(N,) bool: points on hair, which say of the skin only that it lies below them; None of none."""
 
 
-def gaussnewton_step(
+def gauss_newton_step(
     net: HeadModel,
     state: FitState,
     robust_mm: float,

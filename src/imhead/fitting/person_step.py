@@ -1,8 +1,8 @@
 """Damped Gauss-Newton steps of a fit of several scans of one person.
 
-The scans share z_id and the region offsets; pose and ARKit weights are each scan's own. The Hessian is an arrow: a small
-block for each scan, and one row of blocks that joins them. The small blocks are eliminated one after the other (Schur
-complement), so a step costs as much as one of each scan alone, and holds the equations of one scan at a time.
+The scans share z_id and the region offsets; pose and ARKit weights are each scan's own. The Hessian is an arrow: a
+small block for each scan, and one row of blocks that joins them. The small blocks are eliminated one after the other
+(Schur complement), so a step costs as much as one of each scan alone, and its memory hardly grows with their number.
 
 Shape legend: N points, A own unknowns of a scan (pose and weights, or pose), Z shared unknowns.
 """
@@ -53,17 +53,17 @@ class ScanBlock:
     """(Z,) gradient by them."""
 
     def eliminated(self) -> tuple[Tensor, Tensor]:
-        """Hessian (Z, Z) and gradient (Z,) of the shared unknowns alone: the own ones follow them (Schur complement)."""
-        solved = self._solved()
+        """Hessian (Z, Z) and gradient (Z,) of the shared unknowns alone, which the own ones follow."""
+        solved = self.solved()
         return self.shared - self.cross.T @ solved[:, :-1], self.shared_slope - self.cross.T @ solved[:, -1]
 
     def own_step(self, shared_step: Tensor) -> Tensor:
         """(A,) step of the own unknowns that belongs to one of the shared ones (Z,)."""
-        solved = self._solved()
+        solved = self.solved()
         return -(solved[:, -1] + solved[:, :-1] @ shared_step)
 
-    def _solved(self) -> Tensor:
-        """(A, Z + 1): the inverse of `own` times `cross` and `own_slope`."""
+    def solved(self) -> Tensor:
+        """(A, Z + 1): the inverse of `own`, times `cross` and `own_slope`."""
         return torch.cholesky_solve(
             torch.cat([self.cross, self.own_slope[:, None]], dim=1), torch.linalg.cholesky(self.own)
         )
@@ -91,9 +91,7 @@ class Said:
     """(256,)."""
 
 
-def scan_block(
-    net: HeadModel, state: FitState, robust_mm: float, with_offsets: bool, config: FitConfig
-) -> ScanBlock:
+def scan_block(net: HeadModel, state: FitState, robust_mm: float, with_offsets: bool, config: FitConfig) -> ScanBlock:
     """The quadratic model of one scan in its pose, its ARKit weights unless `with_offsets`, and z_id or the offsets."""
     jacobian, by_pose, weight = linearized(net, state, robust_mm, with_offsets, config)
     hessian, gradient = normal_equations(net, jacobian, by_pose, weight, with_offsets)
@@ -134,15 +132,21 @@ def identity_step(
     moved_z = changed_identity(z_id, step.float())
     decrease = -0.5 * float(slope @ step)
     after = []
-    for state, block, own in zip(states, bounded, blocks):
+    for state, block in zip(states, bounded):
         own_step = block.own_step(step)
-        decrease -= 0.5 * float(own.own_slope @ own_step + own.shared_slope @ step)
+        decrease -= 0.5 * float(block.own_slope @ own_step + block.shared_slope @ step)
         pose_size = len(own_step) - len(state.codes.weights)
         chosen = (state.codes.weights + own_step[pose_size:].float()).clamp(0.0, 1.0)
         codes = Codes(moved_z, chosen, state.codes.offsets)
         after.append(replace(state, motion=moved(state.motion, own_step[:pose_size].float()), codes=codes))
-    said = [Said(*block.eliminated()) for block in bounded]
+    said = [_said(block, (moved_z - z_id).double()) for block in bounded]
     return [replace(state, predicted_decrease=decrease) for state in after], said
+
+
+def _said(block: ScanBlock, change: Tensor) -> Said:
+    """What a scan says of z_id after a change (256,)."""
+    hessian, slope = block.eliminated()
+    return Said(hessian, slope + hessian @ change)
 
 
 def bounded_step(
@@ -220,7 +224,7 @@ def offsets_step(
 
     for state in states:
         block = scan_block(net, state, robust_mm, True, config)
-        solved = block._solved()
+        solved = block.solved()
         hessian += damped(block.shared)
         hessian -= block.cross.T @ solved[:, :-1]
         gradient += block.shared_slope - block.cross.T @ solved[:, -1]

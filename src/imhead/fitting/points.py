@@ -22,17 +22,39 @@ from imhead.types import BoolArray, FloatArray, IntArray, Scan
 _OBSERVED_MM = 15.0  # the mean head is observed where a scan point is nearer than this: heads differ by about as much
 _MIN_SHARE = 0.1
 _MAX_SAMPLES = 60_000
+_LEAST_NEAR = 0.25  # share of the samples near the head, below which the scan holds much else
+_NEAR_MM = 60.0
 _MEDIAN_OF_NORMAL = 0.6745  # median size of a normal distribution, in standard deviations
 
 
-def scan_samples(scan: Scan, config: FitConfig) -> tuple[FloatArray, FloatArray | None]:
-    """At most 60 000 points (S, 3) of the scan and their normals: drawn by area from a mesh, at random from a cloud."""
+def scan_samples(scan: Scan, config: FitConfig, count: int = _MAX_SAMPLES) -> tuple[FloatArray, FloatArray | None]:
+    """At most `count` points (S, 3) of the scan and normals: drawn by area from a mesh, at random from a cloud."""
     rng = np.random.default_rng([config.seed, 1])
     if scan.faces is None:
-        keep = rng.permutation(len(scan.points))[:_MAX_SAMPLES]
+        keep = rng.permutation(len(scan.points))[:count]
         return scan.points[keep], None if scan.normals is None else scan.normals[keep]
-    points, normals, _ = draw_points(scan.points, scan.faces, _MAX_SAMPLES, rng)
+    points, normals, _ = draw_points(scan.points, scan.faces, count, rng)
     return points, normals
+
+
+def samples_near_head(
+    scan: Scan, samples: FloatArray, normals: FloatArray | None, scan_to_head: FloatArray, config: FitConfig
+) -> tuple[FloatArray, FloatArray | None]:
+    """Samples (S, 3) and normals of a scan whose pose (4, 4) is known: drawn anew near the head if few are there."""
+    if _near_head(samples, scan_to_head).mean() >= _LEAST_NEAR:
+        return samples, normals
+    near = _near_head(scan.points, scan_to_head)
+    if scan.faces is None:
+        own = None if scan.normals is None else scan.normals[near]
+        return scan_samples(Scan(scan.name, scan.points[near], own), config)
+    faces = scan.faces[near[scan.faces].any(axis=1)]
+    return scan_samples(Scan(scan.name, scan.points, scan.normals, faces), config) if len(faces) else (samples, normals)
+
+
+def _near_head(points: FloatArray, scan_to_head: FloatArray) -> BoolArray:
+    """(N,) whether points (N, 3) of a scan lie in the model's bounds, or a little outside."""
+    placed = transform_points(scan_to_head, points)
+    return np.asarray(((placed > BOUNDS_MIN_MM - _NEAR_MM) & (placed < BOUNDS_MAX_MM + _NEAR_MM)).all(axis=1))
 
 
 def within_bounds(

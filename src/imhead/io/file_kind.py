@@ -24,7 +24,7 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture", "export the scan itself"),
     (b"Kaydara FBX Binary", "an FBX file", "convert it to PLY, OBJ, STL or GLB"),
     (b"BLENDER", "a Blender project", "export the scan from Blender as PLY, OBJ, STL or GLB"),
-    (b"PXR-USDC", "a USD file", "convert it to GLB"),
+    (b"PXR-USDC", "a USD file in binary", "rename it to .usdc"),
     (b"\x00\x05\x16\x07", "what macOS keeps beside a file, not the file", "take the file without '._' in its name"),
     (b"\x7fELF", "a program", "choose the scan itself"),
     (b"MZ\x90\x00", "a program", "choose the scan itself"),
@@ -35,8 +35,10 @@ _SCANS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"#VRML "), ".wrl"),
     (re.compile(rb"# vtk DataFile "), ".vtk"),
     (re.compile(rb"# \.PCD "), ".pcd"),
+    (re.compile(rb"#usda 1"), ".usda"),
 )
-_OF_ZIP = (".zip", ".3mf")
+_OF_ZIP = (".zip", ".3mf", ".usdz")
+_OF_USD = (".usda", ".usdc", ".usd")  # each may hold text or binary
 
 
 def check_kind(data: bytes, suffix: str, label: str) -> None:
@@ -52,10 +54,11 @@ def check_kind(data: bytes, suffix: str, label: str) -> None:
     """
     start = data[:2048]
     for beginning, what, remedy in _BEGINNINGS:
-        if start.startswith(beginning) and not (suffix in _OF_ZIP and beginning.startswith(b"PK")):
+        known = suffix in _OF_ZIP if beginning.startswith(b"PK") else suffix in _OF_USD and beginning == b"PXR-USDC"
+        if start.startswith(beginning) and not known:
             raise InputError(f"{label}: is {what}, not a {suffix} file; {remedy}")
     for pattern, other in _SCANS:
-        if pattern.match(start) and suffix != other:
+        if pattern.match(start) and suffix != other and not (suffix in _OF_USD and other in _OF_USD):
             raise InputError(f"{label}: is a {other} file under another name; rename it to {other}")
     if not start.strip(b"\x00"):
         raise InputError(f"{label}: begins with nothing but zeros, a copy or download was interrupted; copy it again")

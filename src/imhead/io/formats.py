@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from imhead.io.archive import read_zip
 from imhead.io.collada import read_dae
 from imhead.io.file_kind import check_kind
@@ -17,6 +19,7 @@ from imhead.io.raw_geometry import RawGeometry
 from imhead.io.siblings import Beside
 from imhead.io.stl import read_stl
 from imhead.io.threemf import read_3mf
+from imhead.io.usd import read_usd, read_usdz
 from imhead.io.vrml import read_wrl
 from imhead.io.vtk import read_vtk, read_vtp
 
@@ -32,7 +35,8 @@ _UNPACKED: dict[str, _Reader] = {
     ".ply": _alone(read_ply), ".obj": _alone(read_obj), ".stl": _alone(read_stl), ".glb": read_glb,
     ".gltf": read_gltf, ".off": _alone(read_off), ".3mf": _alone(read_3mf), ".vtk": _alone(read_vtk),
     ".vtp": _alone(read_vtp), ".xyz": _alone(read_points), ".pts": _alone(read_points), ".pcd": _alone(read_pcd),
-    ".wrl": _alone(read_wrl), ".dae": _alone(read_dae),
+    ".wrl": _alone(read_wrl), ".dae": _alone(read_dae), ".usda": _alone(read_usd), ".usdc": _alone(read_usd),
+    ".usd": _alone(read_usd), ".usdz": _alone(read_usdz),
 }  # fmt: skip
 
 
@@ -51,4 +55,5 @@ def read_bytes(data: bytes, suffix: str, label: str, beside: Beside) -> RawGeome
         InputError: the bytes are not of this format, or damaged; one line.
     """
     check_kind(data, suffix, label)
-    return READERS[suffix](data, label, beside)
+    with np.errstate(all="ignore"):  # a file may hold any numbers; those that are not finite are looked for in the end
+        return READERS[suffix](data, label, beside)

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from imhead.conventions import srgb_to_linear
+from imhead.errors import InputError
 from imhead.surfaces.normals import vertex_normals
-from imhead.types import FloatArray, Mesh, MorphTargets, UvMap
+from imhead.types import Animation, FloatArray, Mesh, MorphTargets, UvMap
 
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _TYPES = {"f4": 5126, "u4": 5125, "u2": 5123, "i2": 5122, "i1": 5120}
@@ -32,13 +34,14 @@ class _Buffer:
         self.chunks: list[bytes] = []
         self.size = 0
 
-    def add(self, array: NDArray[Any], target: int, *, normalized: bool = False, bounds: bool = False) -> int:
-        """Append an array (N,) or (N, C) of one of `_TYPES`; returns the number of its accessor."""
+    def add(self, array: NDArray[Any], target: int | None, *, normalized: bool = False, bounds: bool = False) -> int:
+        """Append an array (N,) or (N, C) of one of `_TYPES`; returns the number of its accessor. An animation's has no
+        target."""
         rows = array.reshape(len(array), -1)
         # in glTF every row of an attribute begins at a multiple of four bytes
         width = rows.shape[1] * rows.itemsize
         spare = -width % 4 if target == _ARRAY_BUFFER else 0
-        view: dict[str, Any] = {"target": target}
+        view: dict[str, Any] = {} if target is None else {"target": target}
         if spare:
             rows = np.pad(rows, ((0, 0), (0, spare // rows.itemsize)))
             view["byteStride"] = width + spare
@@ -68,8 +71,13 @@ class _Buffer:
         if normalized:
             accessor["normalized"] = True
         if bounds:
-            accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+            ends = np.stack([array.min(axis=0), array.max(axis=0)]).reshape(2, -1)
+            accessor |= {"min": ends[0].tolist(), "max": ends[1].tolist()}
         return accessor
+
+    def add_file(self, data: bytes) -> int:
+        """Append a file; returns the number of its view."""
+        return self._view(np.frombuffer(data, dtype=np.uint8), {})
 
     def _view(self, array: NDArray[Any], view: dict[str, Any]) -> int:
         block = np.ascontiguousarray(array).tobytes()
@@ -124,6 +132,9 @@ def glb_bytes(
     morphs: MorphTargets | None = None,
     turns: FloatArray | None = None,
     quantized: bool = False,
+    animation: Animation | None = None,
+    sigma_mm: FloatArray | None = None,
+    normal_map: bytes | None = None,
 ) -> bytes:
     """A GLB with one mesh. Vertices on UV seams are duplicated, with the same normal on both sides.
 
@@ -134,7 +145,16 @@ def glb_bytes(
         turns: (K, V, 3) change of the unit normals by each shape; None computes it from the moved vertices.
         quantized: 16-bit positions and UVs and 8-bit normals, by the extension KHR_mesh_quantization: about half
             the size, positions accurate to 1/130 000 of the mesh's size.
+        animation: of the morphs' weights, and of a node `pose` that holds the mesh.
+        sigma_mm: (V,) how sure each vertex is; the custom attribute `_SIGMA_MM`.
+        normal_map: a PNG in tangent space, for a mesh with UVs.
+
+    Raises:
+        InputError: an animation of other morphs.
     """
+    shapes = 0 if morphs is None else len(morphs.names)
+    if animation is not None and animation.weights.shape[1] != shapes:
+        raise InputError(f"the animation has {animation.weights.shape[1]} weights, the mesh {shapes} morph targets")
     vertex, faces = np.arange(len(mesh.vertices)), mesh.faces
     normals, _ = vertex_normals(mesh.vertices, mesh.faces)
     buffer = _Buffer()
@@ -155,6 +175,8 @@ def glb_bytes(
     if uv is not None:  # glTF counts v downwards
         flat = pack.uvs(uv.uv[kept[:, 1]] * [1.0, -1.0] + [0.0, 1.0])
         attributes["TEXCOORD_0"] = buffer.add(flat, _ARRAY_BUFFER, normalized=quantized)
+    if sigma_mm is not None:
+        attributes["_SIGMA_MM"] = buffer.add(sigma_mm[vertex].astype("<f4"), _ARRAY_BUFFER)
     primitive: dict[str, Any] = {"attributes": attributes, "indices": indices, "material": 0, "mode": 4}
     body: dict[str, Any] = {"name": "head", "primitives": [primitive]}
     if morphs is not None and offsets is not None:
@@ -168,17 +190,30 @@ def glb_bytes(
         ]
         body |= {"weights": morphs.weights.tolist(), "extras": {"targetNames": list(morphs.names)}}
     node: dict[str, Any] = {"mesh": 0, "name": "head"}
+    skin: dict[str, Any] = {"name": "skin", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}}
+    pictures: dict[str, Any] = {}
+    if normal_map is not None and uv is not None:
+        skin["normalTexture"] = {"index": 0}
+        picture = {"bufferView": buffer.add_file(normal_map), "mimeType": "image/png"}
+        pictures = {"images": [picture], "samplers": [{}], "textures": [{"source": 0, "sampler": 0}]}
     tree = {
         "asset": {"version": "2.0", "generator": "imhead", "extras": dict(notes)},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [node],
         "meshes": [body],
-        "materials": [{"name": "skin", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}}],
+        "materials": [skin],
+        **pictures,
         "buffers": [{"byteLength": buffer.size}],
         "bufferViews": buffer.views,
         "accessors": buffer.accessors,
     }
+    if animation is not None:
+        # the mesh's own node may hold the scale of a quantized mesh, so the pose has a node of its own above it
+        tree["nodes"] = [node, {"name": "pose", "children": [0]}]
+        tree["scenes"] = [{"nodes": [1]}]
+        tree["animations"] = [_animation_tree(buffer, animation, scale)]
+        tree["buffers"] = [{"byteLength": buffer.size}]
     if quantized:
         node |= {"scale": [pack.half] * 3, "translation": pack.center.tolist()}
         tree |= {name: ["KHR_mesh_quantization"] for name in ("extensionsUsed", "extensionsRequired")}
@@ -189,6 +224,26 @@ def glb_bytes(
         [struct.pack("<4sII", b"glTF", 2, total), struct.pack("<I4s", len(text), b"JSON"), text]
         + [struct.pack("<I4s", buffer.size, b"BIN\0"), *buffer.chunks]
     )
+
+
+def _animation_tree(buffer: _Buffer, animation: Animation, scale: float) -> dict[str, Any]:
+    """The animation, linear in time: morph weights of node 0, rotation and translation of node 1."""
+    turns = Rotation.from_matrix(animation.rotations).as_quat()
+    # q and -q are the same rotation; neighbours of one sign keep a player from going the long way round
+    flips = np.where((turns[1:] * turns[:-1]).sum(axis=1) < 0.0, -1.0, 1.0)
+    turns[1:] *= np.cumprod(flips)[:, None]
+    seconds = buffer.add(animation.seconds.astype("<f4"), None, bounds=True)
+    values = {
+        (0, "weights"): animation.weights.reshape(-1),
+        (1, "rotation"): turns,
+        (1, "translation"): animation.shifts * scale,
+    }
+    samplers = [
+        {"input": seconds, "output": buffer.add(value.astype("<f4"), None), "interpolation": "LINEAR"}
+        for value in values.values()
+    ]
+    channels = [{"sampler": k, "target": {"node": node, "path": path}} for k, (node, path) in enumerate(values)]
+    return {"name": "take", "samplers": samplers, "channels": channels}
 
 
 def _turns(mesh: Mesh, morphs: MorphTargets, normals: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imhead.errors import InputError
 from imhead.io.gltf_data import Damaged, GltfData
@@ -112,14 +113,16 @@ def _geometry(tree: Mapping[str, Any], chunk: bytes | None, size: int, label: st
     used = meshes or parts
     if not used:
         raise InputError(f"{label}: holds no mesh and no points in its scene; export the scan again")
-    points = np.concatenate([p for p, _ in used])
-    if not meshes:
-        return checked_geometry(points, label, warnings=warnings)
     triangles, first = [], 0
     for part_points, faces in meshes:
         assert faces is not None
         # checked per mesh: an index past its end must not fall into the next mesh
         check_indices(faces, len(part_points), label)
-        triangles.append(faces + first)
+        triangles.append(faces + first if first else faces)
         first += len(part_points)
-    return checked_geometry(points, label, faces=np.concatenate(triangles), warnings=warnings)
+    points = _joined([points for points, _ in used])
+    return checked_geometry(points, label, faces=_joined(triangles) if meshes else None, warnings=warnings)
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)  # not copied where there is one

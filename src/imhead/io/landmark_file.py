@@ -78,7 +78,7 @@ def _checked(place: Any, name: str, label: str) -> FloatArray:
         values = np.array([float(x) for x in place], dtype=np.float64)
         if values.shape == (3,) and all(math.isfinite(x) for x in values):
             return values
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise InputError(f"{label}: the place of {_shown(name)} is not three finite numbers; click it again")
 

@@ -17,7 +17,7 @@ from imhead.io.obj import obj_bytes
 from imhead.io.ply import ply_bytes
 from imhead.io.scan_file import one_line, read_geometry
 from imhead.io.stl import stl_bytes
-from imhead.types import Head, Mesh, MorphTargets, UvMap
+from imhead.types import Animation, FloatArray, Head, Mesh, MorphTargets, UvMap
 
 MESH_EXTENSIONS: tuple[str, ...] = (".ply", ".obj", ".stl", ".glb")
 """Extensions that can be written, lower case, with their dot."""
@@ -45,6 +45,9 @@ def write_mesh(
     uv: UvMap | None = None,
     morphs: MorphTargets | None = None,
     quantized: bool = False,
+    animation: Animation | None = None,
+    sigma_mm: FloatArray | None = None,
+    normal_map: bytes | None = None,
 ) -> None:
     """Write a mesh to a .ply (binary), .obj, .stl (binary) or .glb file, replacing the file in one step.
 
@@ -60,6 +63,9 @@ def write_mesh(
         uv: written to OBJ and GLB; the other formats leave it out.
         morphs: written to a GLB as named morph targets; the other formats leave them out.
         quantized: 16-bit coordinates, for the web; GLB only.
+        animation: of the morphs' weights and of the mesh's pose; the other formats than GLB leave it out.
+        sigma_mm: (V,) how sure each vertex is: `quality` in a PLY, `_SIGMA_MM` in a GLB; the others leave it out.
+        normal_map: a PNG in tangent space, on the UVs; the other formats than GLB leave it out.
 
     Raises:
         InputError: an unknown extension or unit, colours of the wrong shape or for an STL, no faces, a folder that
@@ -68,18 +74,23 @@ def write_mesh(
     path = Path(path)
     extension = path.suffix.lower()
     _check_writable(mesh, path, unit, colors, uv, quantized)
+    if sigma_mm is not None and np.shape(sigma_mm) != (len(mesh.vertices),):
+        raise InputError(f"{one_line(path)}: sigma_mm has shape {np.shape(sigma_mm)}; expected {(len(mesh.vertices),)}")
     # one line each: a line break would end a comment
     notes = {" ".join(str(k).split()): " ".join(str(v).split()) for k, v in (metadata or {}).items()}
     notes["unit"] = "m" if extension == ".glb" else unit_name(unit)
     if extension == ".ply":
-        data = ply_bytes(mesh, notes, colors, doubles=_needs_doubles(mesh.vertices))
+        data = ply_bytes(mesh, notes, colors, doubles=_needs_doubles(mesh.vertices), sigma_mm=sigma_mm)
     elif extension == ".obj":
         data = obj_bytes(mesh, notes, colors, uv, doubles=_needs_doubles(mesh.vertices))
     elif extension == ".stl":
         data = stl_bytes(mesh, notes)
     else:
         metres = (UNIT_MM[unit] if isinstance(unit, str) else unit) / GLTF_UNIT_MM
-        data = glb_bytes(mesh, metres, notes, colors=colors, uv=uv, morphs=morphs, quantized=quantized)
+        data = glb_bytes(
+            mesh, metres, notes, colors=colors, uv=uv, morphs=morphs, quantized=quantized, animation=animation,
+            sigma_mm=sigma_mm, normal_map=normal_map,
+        )  # fmt: skip
     write_atomically(path, data)
 
 

@@ -53,7 +53,7 @@ def decode_meshopt(data: memoryview, count: int, size: int, mode: str, scheme: s
         raise ValueError("it ends too early") from None
     if size not in (2, 4):
         raise ValueError(f"indices of {size} bytes")
-    return (np.frombuffer(indices, dtype=np.int64) & 0xFFFFFFFF).astype(f"<u{size}").tobytes()
+    return np.frombuffer(indices, dtype=np.int64).astype(f"<u{size}").tobytes()
 
 
 def _filtered(rows: NDArray[np.uint8], scheme: str) -> bytes:
@@ -215,12 +215,12 @@ def _sequence(data: memoryview, count: int) -> array[int]:
     if len(data) < 5 + count or data[0] != 0xD1:
         raise ValueError("it does not begin as a stream of indices, or ends too early")
     stream = _Stream(data, 1, len(data) - 4)
-    out = array("q")
+    out = _zeros(count)
     last = [0, 0]
-    for _ in range(count):
+    for k in range(count):
         value = stream.number()
         last[value & 1] += _dezig(value >> 1)
-        out.append(last[value & 1])
+        out[k] = last[value & 1]
     return out
 
 
@@ -237,7 +237,8 @@ def _triangles(data: memoryview, count: int) -> array[int]:
     edges: list[tuple[int, int]] = [(0, 0)] * 16
     points = [0] * 16
     edge = point = following = last = 0
-    out = array("q")
+    out = _zeros(count)
+    filled = 0
 
     def step() -> int:
         """The next free index, a step away from the last one."""
@@ -304,7 +305,10 @@ def _triangles(data: memoryview, count: int) -> array[int]:
                 point = (point + 1) & 15
             edges[edge], edges[(edge + 1) & 15], edges[(edge + 2) & 15] = (b, a), (c, b), (a, c)
             edge = (edge + 3) & 15
-        out.append(a)
-        out.append(b)
-        out.append(c)
+        out[filled], out[filled + 1], out[filled + 2] = a, b, c
+        filled += 3
     return out
+
+
+def _zeros(count: int) -> array[int]:
+    return array("q", (0,)) * count  # one that grows would be in memory twice while it does

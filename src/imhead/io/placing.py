@@ -53,6 +53,11 @@ class PlacedMeshes:
             self._faces.append(faces + self._count)
         self._count += len(points)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no point was placed."""
+        return not self._count
+
     def joined(self, what: str) -> RawGeometry:
         """All meshes as one.
 

@@ -13,7 +13,7 @@ from imhead.io.ply_rows import Table, read_rows
 from imhead.io.raw_geometry import RawGeometry, checked_geometry, whole_numbers
 from imhead.io.text_numbers import bad_word, leading_numbers, unix_text
 from imhead.io.triangles import fan_triangles, strip_triangles
-from imhead.types import IntArray, Mesh
+from imhead.types import FloatArray, IntArray, Mesh
 
 _PLACE = ("x", "y", "z")
 _NORMAL = ("nx", "ny", "nz")
@@ -107,12 +107,20 @@ def _geometry(
     return checked_geometry(points, label, normals=normals, faces=faces, warnings=warnings)
 
 
-def ply_bytes(mesh: Mesh, notes: Mapping[str, str], colors: NDArray[np.uint8] | None, *, doubles: bool) -> bytes:
+def ply_bytes(
+    mesh: Mesh,
+    notes: Mapping[str, str],
+    colors: NDArray[np.uint8] | None,
+    *,
+    doubles: bool,
+    sigma_mm: FloatArray | None = None,
+) -> bytes:
     """A mesh as a binary PLY, its notes as comments.
 
     Args:
         colors: (V, 3) sRGB.
         doubles: write the coordinates in double precision, not single.
+        sigma_mm: (V,) how sure each vertex is; the property `quality`, which viewers can show.
     """
     columns = [(axis, "<f8" if doubles else "<f4") for axis in "xyz"]
     header = ["ply", "format binary_little_endian 1.0"]
@@ -122,6 +130,9 @@ def ply_bytes(mesh: Mesh, notes: Mapping[str, str], colors: NDArray[np.uint8] | 
     if colors is not None:
         columns += [(name, "u1") for name in ("red", "green", "blue")]
         header += [f"property uchar {name}" for name in ("red", "green", "blue")]
+    if sigma_mm is not None:
+        columns += [("quality", "<f4")]
+        header += ["property float quality"]
     header += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header"]
     vertices = np.empty(len(mesh.vertices), dtype=columns)
     for k, axis in enumerate("xyz"):
@@ -129,6 +140,8 @@ def ply_bytes(mesh: Mesh, notes: Mapping[str, str], colors: NDArray[np.uint8] | 
     if colors is not None:
         for k, name in enumerate(("red", "green", "blue")):
             vertices[name] = colors[:, k]
+    if sigma_mm is not None:
+        vertices["quality"] = sigma_mm
     faces = np.empty(len(mesh.faces), dtype=[("n", "u1"), ("corners", "<i4", (3,))])
     faces["n"], faces["corners"] = 3, mesh.faces
     # PLY headers are ascii; other letters are written as escapes

@@ -53,8 +53,16 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
     warnings = list(raw.warnings)
     if raw.faces is not None and len(raw.faces):
         points, faces = raw.points, raw.faces
-        del raw
-        points, faces = _mended_mesh(points, faces, warnings, label)
+        del raw  # every step lets go of the arrays of the one before
+        check_magnitude(points, label)
+        used = np.zeros(len(points), dtype=bool)
+        used[faces] = True
+        unused = len(points) - int(used.sum())
+        points, faces = merge_equal_points(points, faces)
+        faces = _with_area(points, faces, warnings, label)
+        if unused:
+            warnings.append(f"{unused} points that belong to no face were left out.")
+        points, faces = without_unused_points(points, faces)
         normals: FloatArray | None
         normals, doubled = vertex_normals(points, faces)
         if doubled:
@@ -110,24 +118,18 @@ def one_line(path: Path) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
 
 
-def _mended_mesh(points: FloatArray, faces: IntArray, warnings: list[str], label: str) -> tuple[FloatArray, IntArray]:
-    check_magnitude(points, label)
-    used = np.zeros(len(points), dtype=bool)
-    used[faces] = True
-    unused = len(points) - int(used.sum())
-    points, faces = merge_equal_points(points, faces)
+def _with_area(points: FloatArray, faces: IntArray, warnings: list[str], label: str) -> IntArray:
+    """The faces that have area; a sentence says how many have none."""
     # some faces at a time: their edges would need more memory than the whole file
     real = np.concatenate(
         [surface_faces(points, faces[k : k + _FACES_AT_ONCE]) for k in range(0, len(faces), _FACES_AT_ONCE)]
     )
     if not real.any():
         raise InputError(f"{label}: none of its {len(faces)} faces has any area; export the scan again")
-    if not real.all():
-        warnings.append(f"{int((~real).sum())} faces without area were left out.")
-        faces = faces[real]
-    if unused:
-        warnings.append(f"{unused} points that belong to no face were left out.")
-    return without_unused_points(points, faces)
+    if real.all():
+        return faces
+    warnings.append(f"{int((~real).sum())} faces without area were left out.")
+    return faces[real]
 
 
 def _without_repeated_origin(raw: RawGeometry, warnings: list[str]) -> tuple[FloatArray, FloatArray | None]:

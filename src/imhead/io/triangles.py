@@ -91,7 +91,7 @@ def check_indices(corners: NDArray[np.integer], point_count: int, label: str) ->
     """
     if not len(corners) or (corners.min() >= 0 and corners.max() < point_count):
         return
-    wrong = corners[(corners < 0) | (corners >= point_count)][0]
+    wrong = corners[((corners < 0) | (corners >= point_count)).argmax()]
     raise InputError(
         f"{label}: a face names point {int(wrong)}, but the points run from 0 to {point_count - 1}; "
         "the file is damaged, export it again"

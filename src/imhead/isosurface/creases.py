@@ -1,4 +1,4 @@
-"""Sharp edges and narrow slits: cells in which the surface turns sharply are divided into finer ones.
+"""Sharp edges, narrow slits and lids: cells in which the surface turns sharply are divided into finer ones.
 
 Marching cubes turns a rim thinner than a cell, or lips that almost meet, into a row of teeth, however smooth the field.
 There each cell is divided into 3³ and meshed from the field's own values. On a face between a divided and an undivided
@@ -9,23 +9,37 @@ The mesh stays closed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from imhead.errors import InputError
 from imhead.isosurface.cells import triangles_of, vertices_of
 from imhead.isosurface.division import AROUND, divide
+from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import NO_SURFACE, largest_component, lattice_of, surface_in
 from imhead.isosurface.refinement import Surface
 from imhead.isosurface.seams import joined
+from imhead.regions import REGIONS
+from imhead.surfaces.eyeballs import eye_centers
 from imhead.surfaces.properties import face_cross
-from imhead.types import BoolArray, DistanceField, IntArray, Mesh
+from imhead.types import Ball, BoolArray, DistanceField, IntArray, Mesh
 
-CREASE_DEG = 45.0
+_EYE_FRONT_MM = np.array([0.0, 0.0, 10.0])  # from the centre of an eyeball to that of a ball
+_LIDS_MM = 20.0  # of this radius, which holds the opening of the lids
+_MOUTH = [region.index for region in REGIONS if region.group == "mouth"]
+_LIPS_MM = 30.0  # radius of a ball about the middle of its regions, which holds the line of the lips
+CREASE_DEG = 20.0
 """A vertex lies on a crease if the normal of one of its faces differs from their mean by more than this angle."""
 
 
-def detailed_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
-    """The surface of a head's field as from `extract_mesh`, with finer cells along its creases.
+def detailed_mesh(field: DistanceField, resolution: int = 256, fine: Sequence[Ball] = ()) -> Mesh:
+    """The surface of a field as from `extract_mesh`, with finer cells along its creases and inside balls.
+
+    Args:
+        field: signed distances, head frame, mm.
+        resolution: cells along the longest side of the bounds.
+        fine: balls in which every cell is divided.
 
     Raises:
         InputError: the field has no zero set in the bounds.
@@ -33,11 +47,23 @@ def detailed_mesh(field: DistanceField, resolution: int = 256) -> Mesh:
     surface, cells = surface_in(field, lattice_of(resolution))
     if not len(cells):
         raise InputError(NO_SURFACE)
-    return largest_component(joined(surface, divide(field, surface, chosen_cells(surface, cells))))
+    return largest_component(joined(surface, divide(field, surface, chosen_cells(surface, cells, fine))))
 
 
-def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
-    """Those of the surface's cells (N,) that touch a crease, and their neighbours that the surface passes."""
+def head_mesh(field: HeadField, resolution: int = 256) -> Mesh:
+    """`detailed_mesh` of a head: lids and lips, which are as thin as a cell, are finer throughout.
+
+    Raises:
+        InputError: the field has no zero set in the bounds.
+    """
+    lids = [Ball(center + _EYE_FRONT_MM, _LIDS_MM) for center in eye_centers(field.eyes)]
+    mouth = np.mean([field.ball(region).center_mm for region in _MOUTH], axis=0)
+    return detailed_mesh(field.sdf, resolution, [*lids, Ball(mouth, _LIPS_MM)])
+
+
+def chosen_cells(surface: Surface, cells: IntArray, fine: Sequence[Ball] = ()) -> IntArray:
+    """Those of the surface's cells (N,) that touch a crease, and their neighbours that the surface passes; and those in
+    the balls."""
     samples, lattice = surface.samples, surface.samples.lattice
     triangles = triangles_of(samples.values, cells, surface.case[cells], lattice)
     keys, faces = np.unique(triangles.keys, return_inverse=True)
@@ -47,6 +73,9 @@ def chosen_cells(surface: Surface, cells: IntArray) -> IntArray:
     chosen[triangles.cells[creased[faces].any(axis=1)]] = True
     around = (np.flatnonzero(chosen)[:, None] + AROUND @ lattice.strides).reshape(-1)
     chosen[around[surface.case[around] != 0]] = True
+    places = lattice.positions_mm(cells)
+    for ball in fine:
+        chosen[cells[np.linalg.norm(places - ball.center_mm, axis=1) < ball.radius_mm]] = True
     return np.flatnonzero(chosen)
 
 

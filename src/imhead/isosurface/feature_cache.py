@@ -76,7 +76,7 @@ class FeatureCache:
         distance = torch.cat(list(side_by_side(self._distance, parts, device)))
         values = np.empty(len(points), dtype=np.float32)
         values[order] = (distance * MODEL_UNIT_MM).cpu().numpy()
-        return united(values, self._lattice.positions_mm(points), self._field.eyes)
+        return united(values, self._lattice.positions_mm(points), self._field.eye_solids)
 
     def change(self, field: HeadField, regions: list[int]) -> IntArray:
         """Take the codes of `regions` from another field of the same z_id and z_exp; returns the points they reach."""

@@ -19,6 +19,8 @@ from imhead.surfaces.eyeballs import eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Ball, FloatArray, Head
 
 _EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is nearer
+_FILL_MM = 1.2  # by which an eyeball fills the line where shut lids meet: the warp is smooth and leaves a gap there
+_SHUT = (0.7, 1.0)  # weight of a blink over which the fill grows
 _FLATTENED = 0.7  # share of the cornea's bulge that a shut lid takes away
 _FILLET_MM = np.float32(0.4)  # of the smooth union: it reaches where the two distances differ by less
 LEAST_SLOPE = 0.2
@@ -39,6 +41,8 @@ class HeadField:
         self._z_exp = torch.tensor(head.z_exp if z_exp is None else z_exp, dtype=torch.float32, device=device)[None]
         self.eyes = eyes_of(model, head, head.z_exp if z_exp is None else z_exp)
         """(2, 5) its eyeballs, mm."""
+        self.eye_solids = _filled(model, self.eyes, head.z_exp if z_exp is None else z_exp)
+        """(2, 5) the solids that are united with the skin: the eyeballs, larger by a fill behind lids that are shut."""
         with torch.no_grad():
             self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
             self._warp = net.warp.fuse(self._z_id, self._z_exp)
@@ -56,7 +60,7 @@ class HeadField:
 
     def sdf(self, points_mm: FloatArray) -> FloatArray:
         """Signed distance (N,) in mm at observed points (N, 3) in mm to skin and eyeballs; float32, negative inside."""
-        return united(self.skin_sdf(points_mm), points_mm, self.eyes)
+        return united(self.skin_sdf(points_mm), points_mm, self.eye_solids)
 
     def skin_sdf(self, points_mm: FloatArray) -> FloatArray:
         """`sdf` without the eyeballs; inside them it means nothing."""
@@ -77,12 +81,12 @@ class HeadField:
 
         parts = list(side_by_side(slope_at, self._chunks(points_mm), self.model.device))
         slope = np.concatenate(parts)[: len(points_mm)]
-        near = near_eyes(points_mm, self.eyes, _EYE_REACH_MM)
+        near = near_eyes(points_mm, self.eye_solids, _EYE_REACH_MM)
         if len(near):
-            skin, eye = self.skin_sdf(points_mm[near]), eyes_distance(points_mm[near], self.eyes)
+            skin, eye = self.skin_sdf(points_mm[near]), eyes_distance(points_mm[near], self.eye_solids)
             half = 0.5 * np.maximum(_FILLET_MM - np.abs(skin - eye), 0.0) / _FILLET_MM
             share = np.where(eye < skin, 1.0 - half, half)[:, None]  # of the eyeball in the smooth union
-            slope[near] += share * (eyes_gradient(points_mm[near], self.eyes) - slope[near])
+            slope[near] += share * (eyes_gradient(points_mm[near], self.eye_solids) - slope[near])
         return slope
 
     def ball(self, region: int) -> Ball:
@@ -133,8 +137,21 @@ def eyes_of(model: Model, head: Head, z_exp: FloatArray | None = None) -> FloatA
         eyes = net.eye_net(z_id, net.identity_parity)[0].cpu().numpy().astype(np.float64)
     eyes = eyes + np.asarray(head.eyes)
     if z_exp is not None:
-        eyes[:, 4] *= 1.0 - _FLATTENED * np.clip(np.asarray(z_exp, dtype=np.float64) @ _blink_readers(model), 0.0, 1.0)
+        eyes[:, 4] *= 1.0 - _FLATTENED * _blinks(model, z_exp)
     return eyes
+
+
+def _filled(model: Model, eyes: FloatArray, z_exp: FloatArray) -> FloatArray:
+    """Eyeballs (2, 5), larger by the fill behind lids that an expression code (64,) shuts."""
+    part = np.clip((_blinks(model, z_exp) - _SHUT[0]) / (_SHUT[1] - _SHUT[0]), 0.0, 1.0)
+    filled = eyes.copy()
+    filled[:, 3] += _FILL_MM * part * part * (3.0 - 2.0 * part)
+    return filled
+
+
+def _blinks(model: Model, z_exp: FloatArray) -> FloatArray:
+    """(2,) weights of the left and the right blink, in [0, 1], of an expression code (64,)."""
+    return np.clip(np.asarray(z_exp, dtype=np.float64) @ _blink_readers(model), 0.0, 1.0)
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ import numpy as np
 
 from imhead.errors import InputError
 from imhead.measure.landmarks import landmark_names
-from imhead.types import FloatArray
+from imhead.types import Certainty, FloatArray
 
 _FARKAS = "Farkas 1994"
 _LEGAN = "Legan and Burstone 1980"
@@ -199,6 +199,25 @@ def value(kind: Measurement, landmarks: FloatArray) -> float:
 def values(landmarks: FloatArray) -> dict[str, float]:
     """Every distance and angle of landmarks (L, 3) in mm, by name."""
     return {m.name: value(m, landmarks) for m in MEASUREMENTS}
+
+
+def errors(landmarks: FloatArray, certainty: Certainty) -> dict[str, float]:
+    """± of every distance and angle of landmarks (L, 3) in mm, by name: half of the interval that holds the person's
+    with 68 % probability.
+
+    Raises:
+        InputError: the certainty is of other landmarks.
+    """
+    if len(certainty.landmark_mm) != len(landmarks):
+        raise InputError(f"the head's certainty is of {len(certainty.landmark_mm)} landmarks; fit the scan again")
+    variances = {}
+    for kind in MEASUREMENTS:
+        by_place = slope(kind, landmarks)
+        variances[kind.name] = float(((by_place.reshape(-1) @ certainty.landmarks) ** 2).sum())
+        variances[kind.name] += float((by_place**2).sum(axis=1) @ certainty.landmark_mm**2)
+        if kind.kind != "angle":  # of a head of another size only the lengths change
+            variances[kind.name] += (certainty.size_share * value(kind, landmarks)) ** 2
+    return {name: float(np.sqrt(variance)) for name, variance in variances.items()}
 
 
 def slope(kind: Measurement, landmarks: FloatArray, step_mm: float = 1e-3) -> FloatArray:

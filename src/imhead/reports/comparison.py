@@ -18,7 +18,7 @@ from imhead.conventions import ASSUMED_SCALE
 from imhead.errors import InputError, one_line
 from imhead.io.atomic import check_folder, write_atomically
 from imhead.io.picture_file import write_picture
-from imhead.isosurface.creases import detailed_mesh
+from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField, expression_weights, field_change
 from imhead.measure.carrier import landmark_points
 from imhead.measure.table import MeasuredChange, measurement, values
@@ -76,8 +76,8 @@ def compare_heads(
     if has_template(model):
         measurements, by_region = _neutral_changes(model, before, after)
     return compare_meshes(
-        detailed_mesh(first.sdf, resolution),
-        detailed_mesh(second.sdf, resolution),
+        head_mesh(first, resolution),
+        head_mesh(second, resolution),
         region_balls=[field.posed_ball(region.index) for field in (first, second) for region in regions],
         movement_field=partial(field_change, first, second),
         out=out,

@@ -16,8 +16,10 @@ from imhead.checkpoint import save_head
 from imhead.errors import InputError
 from imhead.fitting.fit import FitResult
 from imhead.io.atomic import remove, write_atomically
-from imhead.io.mesh_file import write_mesh
+from imhead.io.mesh_file import head_notes, write_mesh
 from imhead.io.picture_file import write_picture
+from imhead.registration.maps import DISPLACEMENT_FILE, NORMAL_FILE, relief_of
+from imhead.registration.register import Registration
 from imhead.rendering.figures import (
     FIT_WARM,
     INK,
@@ -30,23 +32,37 @@ from imhead.rendering.figures import (
     text_font,
 )
 from imhead.rendering.shading import BACKGROUND, as_surface, camera, depth_map, flat_color, shade
+from imhead.reports.certainty_picture import certainty_picture
 from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray, IntArray, Mesh, Scan
 
+REGISTERED_FILE = "registered.ply"
 
-def write_fit(result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
-    """Write `head.safetensors`, `head.ply`, `overlay.ply`, `report.json` and `report.png`; what the report says.
+
+def write_fit(result: FitResult, scan: Scan, folder: Path, registration: Registration | None = None) -> dict[str, Any]:
+    """Write `head.safetensors`, `head.ply`, `overlay.ply`, `report.json`, `report.png` and `sigma.png`; what the report
+    says. With a registration also `registered.ply`, and the maps of a scanned mesh's relief.
 
     The report goes first and comes last: a folder that holds one is whole.
     """
     report = result.report()
     remove(folder / "report.json")
+    for name in (REGISTERED_FILE, DISPLACEMENT_FILE, NORMAL_FILE):  # of an earlier fit
+        remove(folder / name)
+    if registration is not None:
+        report["registered"] = registration.report() | _write_registration(registration, result, scan, folder)
     save_head(result.head, folder / "head.safetensors")
-    write_mesh(result.mesh, folder / "head.ply")
+    sure = result.mesh_certainty
+    sigma = None if sure is None else sure.sigma_mm
+    write_mesh(result.mesh, folder / "head.ply", metadata=head_notes(result.head), sigma_mm=sigma)
+    if sure is not None:
+        picture = certainty_picture(result.mesh, sure.sigma_mm, sure.measured)
+        write_picture(picture, folder / "sigma.png", compress_level=4)
     back = np.linalg.inv(result.scan_to_head)
-    overlay = Mesh(transform_points(back, result.mesh.vertices), result.mesh.faces)
-    unit = result.pose.units
-    write_mesh(overlay, folder / "overlay.ply", unit=unit if unit != "unknown" else "mm")
+    # on a mirrored scan the head is mirrored, and its faces look outwards in the reverse order
+    faces = result.mesh.faces if np.linalg.det(back) > 0 else result.mesh.faces[:, ::-1]
+    overlay = Mesh(transform_points(back, result.mesh.vertices), faces)
+    write_mesh(overlay, folder / "overlay.ply", unit=result.scan_unit)
     if result.explained.any():
         picture = fit_picture(
             result.points_mm, result.mesh, result.distance_mm, faces=scan.faces, explained=result.explained,
@@ -55,6 +71,20 @@ def write_fit(result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
         write_picture(picture, folder / "report.png", compress_level=4)  # a third faster than 6, 2 % larger
     write_atomically(folder / "report.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
     return report
+
+
+def _write_registration(registration: Registration, result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
+    """Write `registered.ply`, in the scan's frame and units, and maps of the relief; what the report says of them."""
+    back = np.linalg.inv(result.scan_to_head)
+    mesh = registration.mesh
+    faces = mesh.faces if np.linalg.det(back) > 0 else mesh.faces[:, ::-1]
+    write_mesh(Mesh(transform_points(back, mesh.vertices), faces), folder / REGISTERED_FILE, unit=result.scan_unit)
+    relief = relief_of(registration, scan, result.scan_to_head)
+    if relief is None:
+        return {"relief": None}
+    write_atomically(folder / DISPLACEMENT_FILE, relief.displacement_png())
+    write_atomically(folder / NORMAL_FILE, relief.normal_png())
+    return {"relief": relief.report()}
 
 
 # a scan this far behind the fit is its far side, seen through a hole

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from imhead import editing
+from imhead.conventions import ASSUMED_SCALE
 from imhead.editing.soundness import FaultCounts, SkinPatch
 from imhead.errors import InputError
+from imhead.measure.table import measurement
 from imhead.regions import resolve
 from imhead.studio.state.commands.edits import MoveByWord, SetMeasurement, face_measurements
+from imhead.studio.state.labels import measured_label
 from imhead.studio.state.studio import Studio
 from imhead.types import Head
 
@@ -87,3 +90,9 @@ def test_a_slider_that_is_stopped_says_where_and_why_until_the_next_change(
     np.testing.assert_array_equal(opened.head.offsets, before.offsets)
     opened.do(SetMeasurement(opened.scope, "nasal_length", face_measurements(opened.model, before)["nasal_length"]))
     assert opened.document.note == ""
+
+
+@pytest.mark.parametrize("assumed", [False, True])
+def test_a_measurement_shows_that_the_scale_of_its_head_was_assumed(assumed: bool) -> None:
+    shown = measured_label(measurement("nasal_length"), 51.23, assumed)
+    assert shown.startswith("now **51.2 mm**") and (ASSUMED_SCALE in shown) == assumed

@@ -23,10 +23,13 @@ from imhead.surfaces.normals import plane_normals
 from imhead.surfaces.sampling import even_subset
 from imhead.types import BoolArray, FloatArray
 
-__all__ = ["CleanScan", "Cloud", "NearestPoints", "clean_scan", "exact_nearest", "grid_nearest", "make_cloud"]
+__all__ = ["CleanScan", "Cloud", "Draw", "NearestPoints", "clean_scan", "exact_nearest", "grid_nearest", "make_cloud"]
 
 NearestPoints = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Positions (3, B, K) → nearest scan points (3, B, K) and their normals (3, B, K)."""
+
+Draw = Callable[[int], tuple[FloatArray, FloatArray | None]]
+"""At most so many → points (N, 3) of a scan, its own frame and unit, and their normals (N, 3) if it has them."""
 
 MIN_POINTS = 200
 _NEIGHBOURS_OF_A_NORMAL = 10
@@ -46,6 +49,8 @@ class CleanScan:
     """(N, 3) unit, of either sign."""
     center: FloatArray
     """(3,) median of the raw points, which was subtracted."""
+    redraw: Draw | None = None
+    """Draws the raw scan anew; None if there is no more of it than `points`."""
 
     def extent(self) -> float:
         """Longest side of the box that holds all but 1 % of the points along each axis."""
@@ -55,9 +60,33 @@ class CleanScan:
         """The search's cloud if one scan unit is `mm_per_unit`."""
         return make_cloud(self.points * mm_per_unit, self.normals)
 
+    def denser(self, count: int) -> tuple[FloatArray, FloatArray | None]:
+        """About `count` points (N, 3) of the same surface, and their normals if the scan has them."""
+        if self.redraw is None or count <= len(self.points):
+            return self.points, self.normals
+        points, normals = self.redraw(count)
+        points = np.asarray(points, dtype=np.float64) - self.center
+        # the box of the cleaned points leaves out the same far outliers
+        margin = 0.05 * np.ptp(self.points, axis=0) + 1e-12
+        inside = ((points > self.points.min(0) - margin) & (points < self.points.max(0) + margin)).all(1)
+        return points[inside], None if normals is None else np.asarray(normals, dtype=np.float64)[inside]
 
-def clean_scan(points: NDArray[np.floating], normals: NDArray[np.floating] | None) -> CleanScan:
+    def part(self, points: FloatArray, normals: FloatArray | None) -> CleanScan | None:
+        """A scan of some of the points (N, 3) about the same centre; None if they are too few for a face."""
+        if len(points) < MIN_POINTS:
+            return None
+        return CleanScan(points, _unit_normals(points, normals, np.ones(len(points), dtype=bool)), self.center)
+
+
+def clean_scan(
+    points: NDArray[np.floating], normals: NDArray[np.floating] | None, redraw: Draw | None = None
+) -> CleanScan:
     """Centre raw points (N, 3), drop far outliers, and complete the normals (N, 3).
+
+    Args:
+        points: of the scan.
+        normals: of either sign, or None.
+        redraw: draws more of the same scan, for one much larger than a head.
 
     Raises:
         InputError: wrong shapes, NaN, too few points, or no surface.
@@ -77,7 +106,7 @@ def clean_scan(points: NDArray[np.floating], normals: NDArray[np.floating] | Non
     keep &= gap <= 10.0 * np.median(gap) + 1e-12
     if distance.max() == 0 or keep.sum() < MIN_POINTS:
         raise InputError("the scan's points lie in a heap or far apart; there is no surface to fit")
-    return CleanScan(centered[keep], _unit_normals(centered[keep], normals, keep), center)
+    return CleanScan(centered[keep], _unit_normals(centered[keep], normals, keep), center, redraw)
 
 
 def _unit_normals(points: FloatArray, normals: NDArray[np.floating] | None, keep: BoolArray) -> FloatArray:
@@ -119,14 +148,18 @@ class Cloud:
     """(6, N) float32, planes of points and normals."""
 
 
-def make_cloud(points: FloatArray, normals: FloatArray) -> Cloud:
-    """Thin points (N, 3) in scan mm with unit normals (N, 3) to an even spacing, and index them by a grid."""
+def make_cloud(points: FloatArray, normals: FloatArray | None, cell_mm: float = _CELL_MM) -> Cloud:
+    """Thin points (N, 3) in scan mm to an even spacing, and index them by a grid of cells of at least `cell_mm`.
+
+    Unit normals (N, 3) that are not given are those of local planes.
+    """
     keep = even_subset(points, _SPACING_MM)
-    points, normals = points[keep], normals[keep]
+    points = points[keep]
+    normals = plane_normals(points, _NEIGHBOURS_OF_A_NORMAL) if normals is None else normals[keep]
     gaps, _ = cKDTree(points).query(points, k=2)
     origin = points.min(0) - _PADDING_MM
     span = np.ptp(points, axis=0) + 2 * _PADDING_MM
-    cell = max(_CELL_MM, float((span.prod() / _MAX_CELLS) ** (1 / 3)))
+    cell = max(cell_mm, float((span.prod() / _MAX_CELLS) ** (1 / 3)))
     shape = np.ceil(span / cell).astype(int) + 1
     cells = np.rint((points - origin) / cell).astype(int)
     owner = np.full(shape, -1, dtype=np.int64)

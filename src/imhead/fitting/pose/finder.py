@@ -15,20 +15,23 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from imhead.errors import InputError
-from imhead.fitting.pose.cloud import CleanScan, clean_scan, exact_nearest
+from imhead.fitting.pose.cloud import CleanScan, Draw, clean_scan, exact_nearest
+from imhead.fitting.pose.evidence import PoseEvidence, evidence_of, probability_of
 from imhead.fitting.pose.icp import refine_poses
 from imhead.fitting.pose.landmark_pose import pose_of_landmarks
 from imhead.fitting.pose.multistart import SURE_SCORE
 from imhead.fitting.pose.poses import Poses
 from imhead.fitting.pose.template import PoseTemplate, face_and_head_points
-from imhead.fitting.pose.units import USUAL_SIZE, FoundScale, Units, UnitSource, search_scale
+from imhead.fitting.pose.units import ACCEPT_SCORE, USUAL_SIZE, FoundScale, Units, UnitSource, search_scale
 from imhead.surfaces.transforms import matrix_of
 from imhead.types import FloatArray
 
 __all__ = ["PoseResult", "find_pose"]
 
-_DOUBT_SCORE = 0.45
-"""Below this score the result carries a warning."""
+REFUSED_BELOW = 0.40
+"""A pose less probable than this is refused; profiles and half faces lie a little above."""
+SURE_ABOVE = 0.98
+"""A pose less probable than this carries a warning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,10 @@ class PoseResult:
     """Size of this head over the mean head's, as the search found it; 1 where the scale was assumed."""
     warnings: tuple[str, ...]
     """Doubts, in sentences."""
+    probability: float
+    """0..1, that this is the pose of a head; landmarks that were given make it 1."""
+    evidence: PoseEvidence
+    """What the probability rests on."""
 
 
 def find_pose(
@@ -64,6 +71,8 @@ def find_pose(
     mm_per_unit: float | None = None,
     seed: int = 0,
     face_landmarks: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    redraw: Draw | None = None,
+    accept_all: bool = False,
 ) -> PoseResult:
     """The similarity that carries a scan into the head frame.
 
@@ -75,31 +84,62 @@ def find_pose(
         mm_per_unit: scale of the scan, if known; goes before `units`.
         seed: of the draw of template points; the same seed gives the same pose to the last bit.
         face_landmarks: name → (scan xyz, head-frame xyz in mm), at least three; they replace the global search.
+        redraw: draws more points of the same scan, for one much larger than a head.
+        accept_all: give the best pose, however improbable, even beside another head.
 
     Raises:
         InputError: no face, two heads, too few points, or a scale that no head has.
     """
-    scan = clean_scan(points, normals)
+    scan = clean_scan(points, normals, redraw)
     rng = np.random.default_rng(seed)
     if face_landmarks is not None:
         found = pose_of_landmarks(scan, template, units, mm_per_unit, face_landmarks, rng)
-    else:
-        found = search_scale(scan, template, units, mm_per_unit, rng)
-        _check_is_one_face(found, units)
-    return _refined_result(scan, template, found, rng)
+        return _result(scan, template, _refined(scan, template, found, rng), by_landmarks=True)
+    refined = _refined(scan, template, search_scale(scan, template, units, mm_per_unit, rng), rng)
+    if not accept_all:
+        _check_is_one_face(refined, units, mm_per_unit)
+    return _result(scan, template, refined)
 
 
-def _check_is_one_face(found: FoundScale, units: Units) -> None:
+@dataclass(frozen=True, eq=False)
+class _Refined:
+    """A pose after the last refinement, against every scan point near it."""
+
+    found: FoundScale
+    """What the search gave."""
+    pose: Poses
+    """One pose, template → scan mm about the scan's centre."""
+    evidence: PoseEvidence
+    """What speaks for it."""
+
+
+def _refined(scan: CleanScan, template: PoseTemplate, found: FoundScale, rng: np.random.Generator) -> _Refined:
+    best = found.hypothesis
+    near = scan if best.window is None else best.window
+    nearest = exact_nearest(near.points * best.mm_per_unit, near.normals)
+    pose = refine_poses(nearest, face_and_head_points(template, rng), best.pose, (12.0,) * 12 + (10.0,) * 6)
+    evidence = evidence_of(
+        template, nearest, best.spacing_mm, pose, score=best.score,
+        runner_up=best.others[0].score if best.others else 0.0, free=found.needed > ACCEPT_SCORE,
+    )  # fmt: skip
+    return _Refined(found, pose, evidence)
+
+
+def _check_is_one_face(refined: _Refined, units: Units, mm_per_unit: float | None) -> None:
     """
     Raises:
-        InputError: the score is too low, or another head stands beside the best.
+        InputError: the pose is hardly right, or another head stands beside it.
     """
-    best, needed = found.hypothesis, found.needed
-    if best.score < needed:
-        tried = " in mm, cm, m, in or at a free scale" if found.source != "named" else f" at --units {units}"
+    best, probability = refined.found.hypothesis, probability_of(refined.evidence)
+    if probability < REFUSED_BELOW:
+        # no advice leads back here: landmarks replace the search, and a search in all units names no unit
+        given = f" at --scale {mm_per_unit:g}" if mm_per_unit is not None else f" at --units {units}"
+        searched, first = (" in mm, cm, m, in or at any scale", "") if units == "auto" and mm_per_unit is None else (
+            given, "leave the unit out, "
+        )  # fmt: skip
         raise InputError(
-            f"no face was found in the scan{tried} (best agreement {best.score:.2f}, needed {needed:.2f}); "
-            "check the file, crop it to one head, name its units, or give landmarks"
+            f"no face was found in the scan{searched} (the best place is a face with probability {probability:.2f}); "
+            f"{first}crop the file to one head, or give --landmarks"
         )
     for other in best.others:
         if other.distance_mm > 100.0 and other.score > max(SURE_SCORE, 0.65 * best.score):
@@ -108,11 +148,11 @@ def _check_is_one_face(found: FoundScale, units: Units) -> None:
             )
 
 
-def _refined_result(scan: CleanScan, template: PoseTemplate, found: FoundScale, rng: np.random.Generator) -> PoseResult:
-    """The last refinement, against every scan point, then the exact scale and the warnings."""
+def _result(scan: CleanScan, template: PoseTemplate, refined: _Refined, by_landmarks: bool = False) -> PoseResult:
+    """The exact scale, and the warnings."""
+    found, pose, evidence = refined.found, refined.pose, refined.evidence
     best, unit, mm = found.hypothesis, found.unit, found.hypothesis.mm_per_unit
-    nearest = exact_nearest(scan.points * mm, scan.normals)
-    pose = refine_poses(nearest, face_and_head_points(template, rng), best.pose, (12.0,) * 12 + (10.0,) * 6)
+    probability = 1.0 if by_landmarks else probability_of(evidence)
     head_scale = float(pose.scale[0])
     warnings: list[str] = []
     if found.source == "assumed":
@@ -120,7 +160,7 @@ def _refined_result(scan: CleanScan, template: PoseTemplate, found: FoundScale, 
         mm = mm / head_scale
         pose = Poses(torch.ones(1), pose.rotation, pose.translation / head_scale)
         head_scale = 1.0
-        warnings.append(f"the unit of the scan is unknown; one unit was taken as {mm:.4g} mm, a mean-sized head")
+        warnings.append("the unit of the scan is unknown: its size is that of a mean head; name --units, or --scale")
     else:
         if found.source == "likely" and not USUAL_SIZE[0] < head_scale < USUAL_SIZE[1]:
             warnings.append(
@@ -132,8 +172,14 @@ def _refined_result(scan: CleanScan, template: PoseTemplate, found: FoundScale, 
     rotation = u @ vt
     matrix = matrix_of(mm * rotation.T, -rotation.T @ (pose.translation[0].double().numpy() + mm * scan.center))
     runner_up = best.others[0].score if best.others else 0.0
-    if best.score < _DOUBT_SCORE:
-        warnings.append(f"the pose is uncertain: agreement {best.score:.2f}, usual is over 0.5; look at the overlay")
+    if probability < SURE_ABOVE:
+        advice = "crop the scan to the head, or give --landmarks"
+        if found.source != "named":
+            advice = "crop the scan to the head, name its unit with --units, or give --landmarks"
+        warnings.append(
+            f"the pose is not sure: it is right with probability {probability:.2f}; look at overlay.ply; if the head "
+            f"is not there, {advice}"
+        )
     if runner_up > 0.88 * best.score:
         warnings.append("another, clearly different pose explains the scan almost as well; look at the overlay")
     if best.coverage < 0.6:
@@ -148,6 +194,8 @@ def _refined_result(scan: CleanScan, template: PoseTemplate, found: FoundScale, 
         best.coverage,
         head_scale,
         tuple(warnings),
+        probability,
+        evidence,
     )
 
 

@@ -74,7 +74,7 @@ def pose_of_landmarks(
     nearest = grid_nearest(cloud)
     pose = refine_poses(nearest, face, pose, (14.0,) * 8)
     scores = score_poses(nearest, cloud.spacing_mm, face, pose)
-    found = Hypothesis(mm_per_unit, pose, float(scores.score[0]), float(scores.coverage[0]))
+    found = Hypothesis(mm_per_unit, pose, float(scores.score[0]), float(scores.coverage[0]), (), cloud.spacing_mm)
     return FoundScale(found, name, source, ACCEPT_SCORE)
 
 

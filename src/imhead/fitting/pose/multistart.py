@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,16 +18,21 @@ from imhead.fitting.pose.icp import refine_poses
 from imhead.fitting.pose.poses import Poses, concatenate_poses
 from imhead.fitting.pose.score import PoseScore, clutter, score_poses
 from imhead.fitting.pose.template import PoseTemplate, face_points
+from imhead.fitting.pose.windows import LARGE_MM, promising_windows
 from imhead.types import FloatArray
 
 __all__ = ["SURE_SCORE", "Hypothesis", "OtherPose", "search_at_scale"]
 
 SURE_SCORE = 0.40
 """Below this score, all other candidates and units are tried too."""
+NOTHING_STANDS_OUT = "nothing in the scan stands out as a nose does; crop the file to one head, or give --landmarks"
 _NOSE_CANDIDATES = 48
 _EVERYWHERE_CANDIDATES = 100
 _DISTINCT_MM = 45.0
 _DISTINCT_DEG = 35.0
+_WINDOWS = 5
+_LEAST_WINDOWS = 2
+_PROMISE_SHARE = 0.8  # of the best score: a window whose coarse score is lower cannot hold a better head
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,15 @@ class Hypothesis:
     """0..1, see `PoseScore.coverage`."""
     others: tuple[OtherPose, ...] = ()
     """Clearly different poses, best first."""
+    spacing_mm: float = 3.0
+    """Gap between neighbours of the thinned scan."""
+    window: CleanScan | None = None
+    """The part of the scan around it, if the scan is much larger than a head."""
+
+    def tip_mm(self, template: PoseTemplate) -> FloatArray:
+        """(3,) where it puts the nose tip, scan mm."""
+        tip: FloatArray = _nose_tips(template, self.pose)[0]
+        return tip
 
 
 def search_at_scale(
@@ -61,7 +76,7 @@ def search_at_scale(
     """The best pose if one scan unit is `mm_per_unit`, within the spread of human sizes.
 
     Args:
-        scan: to search.
+        scan: to search, whole or, if it is much larger than a head, in the windows that promise one.
         template: of the mean head.
         mm_per_unit: scale of the scan.
         rng: draws template points.
@@ -71,6 +86,35 @@ def search_at_scale(
     Raises:
         InputError: nothing to start from.
     """
+    if scan.extent() * mm_per_unit <= LARGE_MM:
+        return _search_whole(scan, template, mm_per_unit, rng, noses_only)
+    found: list[Hypothesis] = []
+    for window in islice(promising_windows(scan, template, mm_per_unit, rng), _WINDOWS):
+        best = max((hypothesis.score for hypothesis in found), default=0.0)
+        if len(found) >= _LEAST_WINDOWS and best > SURE_SCORE and window.promise < _PROMISE_SHARE * best:
+            break
+        try:
+            hypothesis = _search_whole(window.scan, template, mm_per_unit, rng, noses_only=True)
+        except InputError:
+            continue  # nothing to start from in this window
+        found.append(replace(hypothesis, window=window.scan))
+    if not found:
+        raise InputError(NOTHING_STANDS_OUT)
+    return _best_of_windows(found, template)
+
+
+def _best_of_windows(found: list[Hypothesis], template: PoseTemplate) -> Hypothesis:
+    """The best hypothesis, with those of other windows among its others, best first."""
+    found = sorted(found, key=lambda hypothesis: -hypothesis.score)
+    best, tip = found[0], found[0].tip_mm(template)
+    elsewhere = [OtherPose(h.score, float(np.linalg.norm(h.tip_mm(template) - tip))) for h in found[1:]]
+    others = [*best.others, *(other for other in elsewhere if other.distance_mm > _DISTINCT_MM)]
+    return replace(best, others=tuple(sorted(others, key=lambda other: -other.score)))
+
+
+def _search_whole(
+    scan: CleanScan, template: PoseTemplate, mm_per_unit: float, rng: np.random.Generator, noses_only: bool
+) -> Hypothesis:
     cloud = scan.cloud(mm_per_unit)
     at_noses = _multistart(cloud, template, *nose_candidates(cloud, _NOSE_CANDIDATES), 3, mm_per_unit, rng)
     if at_noses is not None and (at_noses.score > SURE_SCORE or noses_only):
@@ -80,7 +124,7 @@ def search_at_scale(
     )
     found = [hypothesis for hypothesis in (at_noses, everywhere) if hypothesis is not None]
     if not found:
-        raise InputError("the scan has no surface to look at; check that the file holds a head")
+        raise InputError(NOTHING_STANDS_OUT)
     return max(found, key=lambda hypothesis: hypothesis.score)
 
 
@@ -126,7 +170,7 @@ def _ranked(cloud: Cloud, template: PoseTemplate, poses: Poses, mm_per_unit: flo
     distinct = np.flatnonzero((distance > _DISTINCT_MM) | (angle > _DISTINCT_DEG))
     others = tuple(OtherPose(float(score[k]), float(distance[k])) for k in distinct)
     coverage = float(scores.coverage[int(order[0])])
-    return Hypothesis(mm_per_unit, poses.take(np.array([0])), float(score[0]), coverage, others)
+    return Hypothesis(mm_per_unit, poses.take(np.array([0])), float(score[0]), coverage, others, cloud.spacing_mm)
 
 
 def _nose_tips(template: PoseTemplate, poses: Poses) -> FloatArray:

@@ -20,7 +20,7 @@ from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import draw_rows, even_subset, folded, points_on
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
-__all__ = ["NOSE_RADIUS_MM", "PoseTemplate", "TemplatePoints", "face_points", "face_and_head_points"]
+__all__ = ["NOSE_RADIUS_MM", "PoseTemplate", "TemplatePoints", "face_and_head_points", "face_points", "template_points"]
 
 NOSE_RADIUS_MM = 25.0
 """Radius of the ball in which the nose tip stands out most clearly from the rest of a head."""
@@ -125,7 +125,8 @@ def _smooth_normals(points: FloatArray, normals: FloatArray) -> FloatArray:
     for here, there in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
         for axis in range(3):
             smooth[:, axis] += np.bincount(here, weights=normals[there, axis], minlength=len(points))
-    return smooth / np.linalg.norm(smooth, axis=1, keepdims=True)
+    unit: FloatArray = smooth / np.linalg.norm(smooth, axis=1, keepdims=True)
+    return unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,16 +145,17 @@ class TemplatePoints:
 
 def face_points(template: PoseTemplate, count: int, rng: np.random.Generator) -> TemplatePoints:
     """`count` of the face's samples, drawn at random; all of them where it has fewer."""
-    return _at_rows(template, rng.permutation(np.flatnonzero(template.face))[:count])
+    return template_points(template, rng.permutation(np.flatnonzero(template.face))[:count])
 
 
 def face_and_head_points(template: PoseTemplate, rng: np.random.Generator) -> TemplatePoints:
     """All samples of the face, and some of the head above the jaw: where the scan shows it, it fixes the nod."""
     above_jaw = template.points[:, 1] > template.nose_tip_mm[1] - _ABOVE_JAW_MM
     drawn = rng.permutation(np.flatnonzero(~template.face & above_jaw))[:_POINTS_OFF_THE_FACE]
-    return _at_rows(template, np.concatenate([np.flatnonzero(template.face), drawn]))
+    return template_points(template, np.concatenate([np.flatnonzero(template.face), drawn]))
 
 
-def _at_rows(template: PoseTemplate, rows: IntArray) -> TemplatePoints:
+def template_points(template: PoseTemplate, rows: IntArray) -> TemplatePoints:
+    """The samples of some rows (K,)."""
     fields = (template.points, template.normals, template.smooth_normals, template.relief)
     return TemplatePoints(*(torch.from_numpy(field[rows].astype(np.float32)) for field in fields))

@@ -8,13 +8,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from imhead.checkpoint import Model, load_head
 from imhead.errors import InputError
+from imhead.io.packed_scan import receive_scan
 from imhead.io.scan_file import SCAN_EXTENSIONS
 from imhead.studio.session import reading
 from imhead.studio.state.project import PROJECT_SUFFIX, open_project
@@ -142,10 +142,9 @@ def _last_line(process: subprocess.Popen[bytes]) -> str:
 
 def vetted_scan(path: Path, label: str) -> Scan:
     """The scan that `Reader.vet` read."""
-    with np.load(path.with_name(reading.ARRAYS), allow_pickle=False) as arrays:
-        points, normals, faces = arrays["points"], arrays["normals"], arrays["faces"]
-        warnings = tuple(str(line) for line in arrays["warnings"])
-    return Scan(Path(label).stem, points, normals if len(normals) else None, faces if len(faces) else None, warnings)
+    with path.with_name(reading.SCAN).open("rb") as packed:
+        scan = receive_scan(packed.readinto, path.with_name(reading.SCAN).stat().st_size)
+    return replace(scan, name=Path(label).stem)
 
 
 def vetted_head(path: Path, model: Model) -> Head:

@@ -6,7 +6,6 @@ import secrets
 
 import viser
 
-from imhead.conventions import ASSUMED_SCALE
 from imhead.editing import readings_of, shapes_of
 from imhead.editing.words import OPPOSITES
 from imhead.measure.table import MEASUREMENTS, Measurement
@@ -24,7 +23,7 @@ from imhead.studio.state.commands.edits import (
     SetMeasurement,
     face_measurements,
 )
-from imhead.studio.state.labels import readable_name, regions_label
+from imhead.studio.state.labels import measured_label, readable_name, regions_label
 from imhead.studio.state.studio import Studio
 from imhead.studio.web.panels.widgets import put
 
@@ -80,7 +79,7 @@ class EditPanel:
             gui.add_button("reach the target", icon=viser.Icon.RULER_MEASURE).on_click(self._reach)
         self._measurement.on_update(self._choose_measurement)
         self._values: dict[str, float] = {}
-        self._doubt = ""
+        self._scale_assumed = False
         with gui.add_folder("From another head", expand_by_default=False):
             self._other = gui.add_dropdown("head", ("-",))
             self._strength = gui.add_slider("how much", 0.0, 1.0, 0.05, 1.0)
@@ -104,7 +103,7 @@ class EditPanel:
         self._note.content = studio.document.note
         self._sync_heads(studio.document.names())
         self._values = face_measurements(studio.model, studio.head)
-        self._doubt = f"\n\n*{ASSUMED_SCALE}*" if studio.head.scale_assumed else ""
+        self._scale_assumed = studio.head.scale_assumed
         self._sync_measurement()
 
     def _chosen_measurement(self) -> Measurement:
@@ -112,7 +111,7 @@ class EditPanel:
 
     def _sync_measurement(self) -> None:
         kind = self._chosen_measurement()
-        self._current.content = f"now **{self._values[kind.name]:.1f} {kind.unit}**: {kind.definition}{self._doubt}"
+        self._current.content = measured_label(kind, self._values[kind.name], self._scale_assumed)
 
     def _sync_sliders(self, studio: Studio, free: tuple[str, ...]) -> None:
         regions, mirror = resolve(free) if free else (), studio.settings.symmetric

@@ -6,13 +6,12 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
-from imhead.conventions import ASSUMED_SCALE
 from imhead.measure.table import MEASUREMENTS
 from imhead.rendering.figures import legend
 from imhead.studio.session.page_protocol import DISPLAY_MODES, DisplayMode
 from imhead.studio.session.tab_session import TabSession
 from imhead.studio.state.commands.edits import face_measurements
-from imhead.studio.state.labels import readable_name
+from imhead.studio.state.labels import readable_name, scale_label
 from imhead.studio.state.studio import Studio
 from imhead.studio.web.panels.widgets import put
 
@@ -65,7 +64,7 @@ class HistoryPanel:
         caption = _CAPTIONS[self._session.display]
         if self._session.display != "now":
             caption += _measurement_table(studio)
-            caption += f"\n\n*{ASSUMED_SCALE}*" if studio.head.scale_assumed else ""
+            caption += scale_label(studio.head.scale_assumed)
         self._caption.content = caption
 
     def show_legend(self, limit_mm: float) -> None:

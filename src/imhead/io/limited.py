@@ -1,0 +1,140 @@
+"""Scans of strangers are read in a process of their own, with limits of memory and time; only arrays come back."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from imhead.errors import InputError, one_line
+from imhead.io.limits import Limits, can_limit, limit_this_process, limits_for, size_with_files_beside
+from imhead.io.packed_scan import receive_scan, send_scan
+from imhead.io.scan_file import read_scan
+from imhead.types import Scan
+
+_SCAN, _REFUSED, _FAILED = b"S", b"R", b"F"
+_UNLIMITED = "It was read without limits of memory and time, which this system does not have."
+
+
+def read_scan_limited(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
+    """`read_scan` in a forked process with limits in proportion to the file: whatever is in it, this process goes on.
+
+    Where a system has no such limits, the scan is read in this process, with a warning in `Scan.warnings`.
+
+    Raises:
+        InputError: as `read_scan`, or reading takes too much time or memory, or ends the process; one line.
+    """
+    path = Path(path)
+    if not can_limit():
+        return _in_this_process(path, max_bytes)
+    limits = limits_for(min(size_with_files_beside(path), max_bytes))
+    ours, theirs = os.pipe()
+    try:
+        process = os.fork()
+    except OSError:  # the system has no more processes
+        os.close(ours)
+        os.close(theirs)
+        return _in_this_process(path, max_bytes)
+    if not process:
+        _serve(lambda: read_scan(path, max_bytes=max_bytes), theirs, limits)
+    os.close(theirs)
+    try:
+        return _answer(ours, path, limits)
+    except EOFError:
+        _, status = os.waitpid(process, 0)
+        process = 0
+        raise _ended(status, path, limits) from None
+    finally:
+        os.close(ours)
+        if process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+
+
+def _in_this_process(path: Path, max_bytes: int) -> Scan:
+    scan = read_scan(path, max_bytes=max_bytes)
+    return replace(scan, warnings=(*scan.warnings, _UNLIMITED))
+
+
+def _serve(read: Callable[[], Scan], pipe: int, limits: Limits) -> NoReturn:
+    """In the new process: read, answer, end. Nothing of the old process is used, flushed or kept open."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends this one
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.freeze()  # the parent's objects stay on the pages that both share
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):
+            os.dup2(nowhere, standard)
+        os.closerange(3, pipe)
+        os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
+        limit_this_process(limits)
+        try:
+            scan = read()
+            _write(pipe, memoryview(_SCAN))
+            send_scan(scan, lambda piece: _write(pipe, piece))
+        except InputError as error:
+            _write(pipe, memoryview(_REFUSED + str(error).encode("utf-8", errors="replace")))
+        except (MemoryError, RecursionError):
+            _write(pipe, memoryview(_REFUSED))
+        except Exception:
+            _write(pipe, memoryview(_FAILED + traceback.format_exc().encode("utf-8", errors="replace")))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _write(pipe: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def _answer(pipe: int, path: Path, limits: Limits) -> Scan:
+    """The scan that the other process read, or why it did not."""
+    deadline = time.monotonic() + limits.wall_s
+
+    def some(most: int) -> bytes:
+        _await(pipe, deadline, path, limits)
+        return os.read(pipe, most)
+
+    def fill(space: memoryview) -> None:
+        while space:
+            _await(pipe, deadline, path, limits)
+            count = os.readv(pipe, [space])
+            if not count:
+                raise EOFError
+            space = space[count:]
+
+    kind = some(1)
+    if kind == _SCAN:
+        return receive_scan(fill, limits.memory_bytes)
+    if not kind:
+        raise EOFError
+    text = b"".join(iter(lambda: some(1 << 16), b"")).decode(errors="replace")
+    if kind == _FAILED:
+        raise RuntimeError(f"{one_line(path)}: its reader failed\n{text}")
+    raise InputError(text or f"{one_line(path)}: needs too much memory to read; thin the scan out")
+
+
+def _await(pipe: int, deadline: float, path: Path, limits: Limits) -> None:
+    wait = select.poll()  # not select(), which knows the first 1 024 open files only
+    wait.register(pipe, select.POLLIN)
+    if not wait.poll(max(0.0, 1000.0 * (deadline - time.monotonic()))):
+        raise InputError(f"{one_line(path)}: takes longer than {limits.wall_s:.0f} s to read; thin the scan out")
+
+
+def _ended(status: int, path: Path, limits: Limits) -> InputError:
+    """The refusal of a file at which the reading process ended."""
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return InputError(
+            f"{one_line(path)}: takes more than {limits.cpu_s} s of processor time to read; thin the scan out"
+        )
+    return InputError(f"{one_line(path)}: could not be read within the limits of memory and time; export it again")

@@ -1,0 +1,1 @@
+"""The template's vertices on the scan itself."""

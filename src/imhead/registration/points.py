@@ -1,0 +1,91 @@
+"""The scan points that a registration uses, and their noise.
+
+Shape legend: N points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import igl
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
+from imhead.errors import InputError
+from imhead.fitting.config import FitConfig
+from imhead.fitting.figures import seen_from_outside
+from imhead.fitting.fit import FitResult
+from imhead.fitting.points import independent_noise_mm, samples_near_head, scan_samples
+from imhead.surfaces.normals import plane_normals
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.transforms import transform_directions, transform_points
+from imhead.types import FloatArray, Mesh, Scan
+
+_LEAST_POINTS = 100
+_PAIRS = 8000  # of neighbours, from which the noise is measured
+_NEAR_MM = 6.0  # points farther from the fitted surface say nothing of the noise
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPoints:
+    """Points of a scan, head frame, mm, without hair and inner walls."""
+
+    points: FloatArray
+    """(N, 3)."""
+    normals: FloatArray
+    """(N, 3) unit vectors."""
+    oriented: bool
+    """Whether normals point outwards; if not, only their line is known."""
+    share: float
+    """Independent measurements over N: samples of one triangle repeat its corners."""
+    noise_mm: float
+    """Standard deviation of the noise that is independent between neighbours."""
+    spacing_mm: float
+    """Median distance to the nearest other point."""
+
+
+def registration_points(result: FitResult, scan: Scan) -> ScanPoints:
+    """The points of a fitted scan that a registration uses.
+
+    Raises:
+        InputError: there are fewer than 100.
+    """
+    samples, given = samples_near_head(scan, *scan_samples(scan, FitConfig()), result.scan_to_head, FitConfig())
+    kept = ~result.hair.covers(transform_points(result.pose.scan_to_head, samples))
+    points = transform_points(result.scan_to_head, samples)
+    kept &= ((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1)
+    rows = np.flatnonzero(kept)
+    if scan.faces is not None:
+        rows = rows[seen_from_outside(Mesh(scan.points, scan.faces), samples[rows])]
+    if len(rows) < _LEAST_POINTS:
+        raise InputError(f"{scan.name}: {len(rows)} points show the head's skin; a registration needs at least 100")
+    points = points[rows]
+    if given is None:
+        normals = plane_normals(points)
+    else:
+        normals = transform_directions(result.scan_to_head, given[rows])
+        normals = normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-30)
+    spacing = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+    share = min(1.0, len(scan.points) / len(samples))
+    return ScanPoints(points, normals, given is not None, share, measured_noise_mm(result), spacing)
+
+
+def measured_noise_mm(result: FitResult) -> float:
+    """Standard deviation of the independent noise in the distances of a scan's own points to the fitted surface.
+
+    Not of samples drawn on triangles: two of them on one triangle share its corners' noise.
+    """
+    near = np.unique(result.points_mm[result.explained & (result.distance_mm < _NEAR_MM)], axis=0)
+    if len(near) < 2:
+        return 0.0
+    chosen = np.random.default_rng(0).permutation(len(near))[:_PAIRS]
+    other = cKDTree(near).query(near[chosen], k=2)[1][:, 1]
+    both = np.concatenate([near[chosen], near[other]])
+    _, face, closest = igl.point_mesh_squared_distance(both, result.mesh.vertices, result.mesh.faces)
+    normal = face_cross(result.mesh.vertices, result.mesh.faces[face])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-30)
+    height = torch.from_numpy(np.einsum("nc,nc->n", both - closest, normal))
+    # the first half are the chosen points, the second half their neighbours
+    return independent_noise_mm(height, torch.arange(len(both)).roll(len(chosen)))
