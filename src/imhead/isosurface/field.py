@@ -22,7 +22,7 @@ _EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is
 _FILL_MM = 1.2  # by which an eyeball fills the line where shut lids meet: the warp is smooth and leaves a gap there
 _SHUT = (0.7, 1.0)  # weight of a blink over which the fill grows
 _FLATTENED = 0.7  # share of the cornea's bulge that a shut lid takes away
-_FILLET_MM = np.float32(0.4)  # of the smooth union: it reaches where the two distances differ by less
+_FILLET_MM = np.float32(1.2)  # of the smooth union: it reaches where the two distances differ by less
 LEAST_SLOPE = 0.2
 """Gradients shorter than this say little about where the surface is."""
 
@@ -165,7 +165,7 @@ def _blink_readers(model: Model) -> FloatArray:
 def united(skin_mm: FloatArray, points_mm: FloatArray, eyes: FloatArray) -> FloatArray:
     """Distances (N,) to the union of skin and eyeballs (2, 5), from those to the skin (N,) at points (N, 3), mm.
 
-    Where a lid meets its eyeball the union is smooth: a gap of less than about 0.2 mm between them is filled, as by the
+    Where a lid meets its eyeball the union is smooth: a gap of less than about 0.6 mm between them is filled, as by the
     tear film.
     """
     joined: FloatArray = skin_mm.copy()
