@@ -102,7 +102,7 @@ def test_a_head_is_closed_and_unchanged_away_from_its_creases() -> None:
     assert solid(detailed).is_watertight and solid(detailed).is_winding_consistent
     kept = cKDTree(detailed.vertices).query(plain.vertices)[0] == 0.0
     assert 0.8 < kept.mean() < 1.0
-    assert 1.1 < len(detailed.vertices) / len(plain.vertices) < 2.0
+    assert 1.1 < len(detailed.vertices) / len(plain.vertices) < 3.0
 
 
 def test_an_edit_of_the_nose_leaves_the_mesh_beyond_its_reach_as_it_was() -> None:

@@ -179,7 +179,7 @@ class MorphableModel:
             InputError: no scans, a file that cannot be read, a face in none of them, or a setting that is none.
 
         >>> pair = model.fit_person([demo_scan, second_scan], config=imhead.FitConfig(points=2000, detail=False))
-        >>> pair.codes.z_exp.any()  # the neutral face
+        >>> bool(pair.codes.z_exp.any())  # the neutral face
         False
         """
         config, known = checked_fit(config), get_args(Units)

@@ -27,7 +27,8 @@ from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
 _TORN_MM = 0.8  # a vertex that stays this far off the surface lies where there is none
 _FOLDED_COSINE = -0.2  # between the normals of a face and of the same face on the mean head
-_PIERCED_MM = 0.02  # depth of a wall's middle below which the wall counts as pierced
+_PIERCED_MM = 0.02  # depth within a wall, anywhere across it, below which the wall counts as pierced
+_ACROSS = (0.15, 0.3, 0.7, 0.85)  # places across a wall that are looked at besides its middle
 _ALLOWED = {"pierced": 0, "torn": 15, "folded": 20, "crossing": 40}
 """So many places more than before do not show: where lids and lips touch, the template takes them apart."""
 _PROJECTION = ProjectionConfig(steps=3)
@@ -78,8 +79,13 @@ class SkinPatch:
         return counts, ""
 
     def _pierced(self, field: HeadField, points: FloatArray) -> FloatArray:
-        middles = 0.5 * (points[self.near] + points[self.far])
-        return middles[field.canonical_sdf(middles) > -_PIERCED_MM]
+        near, far = points[self.near], points[self.far]
+        middles = 0.5 * (near + far)
+        out = np.flatnonzero(field.canonical_sdf(middles) > -_PIERCED_MM)
+        for part in _ACROSS:  # the sheets slide along each other: a wall is pierced where nothing of it is left
+            places = near[out] + part * (far[out] - near[out])
+            out = out[field.canonical_sdf(places) > -_PIERCED_MM] if len(out) else out
+        return middles[out]
 
     def _torn(self, field: HeadField, points: FloatArray) -> FloatArray:
         checked = points[self.seen & (self.share > 0.99)]

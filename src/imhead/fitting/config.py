@@ -32,7 +32,7 @@ class FitConfig:
     hair and clothes are outliers, the first guess is trusted more than the points."""
     identity_prior: float = 0.05
     """Least weight of |z_id|² after that."""
-    identity_limit: float = 2.0
+    identity_limit: float = 1.3
     """Largest root mean square of z_id, in standard deviations: a step takes the least weight of |z_id|² that keeps it.
     A scan that the model cannot explain does not become an implausible head."""
     expression_prior: float = 10.0

@@ -292,7 +292,7 @@ def fit_result(
     mirror = mirror_signs(scan, scan_to_head, distance, field, mesh, tip)
     assumed = (f"one unit was taken as {unit_length_mm(scan_to_head):.4g} mm; {ASSUMED_SCALE}",)
     doubts = (*pose.warnings, *(assumed if pose.scale_assumed else ()), *mirror.warnings())
-    warnings = (*handle_warnings, *scan.warnings, *doubts, *hair.warnings(), *_fit_warnings(head, figures))
+    warnings = (*handle_warnings, *scan.warnings, *doubts, *hair.warnings(), *_fit_warnings(figures))
     expression = {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, placed.weights.tolist()) if w > 0.005}
     return FitResult(
         head, mesh, pose, scan_to_head, points, distance, explained, face, figures, expression, start,
@@ -521,12 +521,9 @@ def _handles(mesh: Mesh) -> tuple[int | None, tuple[str, ...]]:
     return count, (f"the surface has {holes} (near {', '.join(regions)}); look there, or try --no-detail",)
 
 
-def _fit_warnings(head: Head, figures: ScanFigures) -> list[str]:
+def _fit_warnings(figures: ScanFigures) -> list[str]:
     warnings: list[str] = []
     explained, face, distance = figures.explained, figures.face, figures.distance_mm
-    sigma = float(np.linalg.norm(head.z_id) / np.sqrt(len(head.z_id)))
-    if sigma > 1.5:
-        warnings.append(f"the identity lies {sigma:.1f} standard deviations out, far from known heads; check the unit")
     if face.sum() < 100:
         warnings.append("fewer than 100 scan points lie on the face; the fit rests on little")
     elif explained[face].mean() < 0.6:

@@ -149,7 +149,8 @@ class TemplateSurface:
             InputError: the head or the template belongs to another model.
         """
         code = head.z_exp if weights is None else code_of_weights(model, weights)
-        return self.with_eyes(model, self._posed_skin(model, head, weights), eyes_of(model, head, code))
+        placed = self.with_eyes(model, self._posed_skin(model, head, weights), eyes_of(model, head, code))
+        return untangled(placed, self._touching)
 
     def lid_vertices(self, model: Model, head: Head) -> tuple[FloatArray, FloatArray]:
         """Vertices (n, 3) of the lids of the head with its expression, before they are moved out of its eyeballs, and
