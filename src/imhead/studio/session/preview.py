@@ -131,7 +131,8 @@ def projected(
 
 def apart(template: TemplateSurface, model: Model, head: Head, loose: FloatArray) -> FloatArray:
     """Vertices (V, 3) of a head's skin with self-intersections taken apart and the eyeballs in place, mm."""
-    return template.with_eyes(model, untangled(loose, template._touching), eyes_of(model, head, head.z_exp))
+    placed = template.with_eyes(model, untangled(loose, template._touching), eyes_of(model, head, head.z_exp))
+    return untangled(placed, template._touching)
 
 
 def _codes_and_keypoints(field: HeadField) -> tuple[FloatArray, FloatArray]:
