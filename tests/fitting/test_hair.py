@@ -243,11 +243,10 @@ def fits(bearded_scan: Scan, shipped: Model) -> tuple[FitResult, FitResult]:
         return left_out, fit_scan(bearded_scan, shipped, config, units="mm")
 
 
+@pytest.mark.xfail(strict=True, reason="0.76: the cap of identity holds the fit that takes the beard for skin")
 def test_a_beard_does_not_change_who_it_is(fits: tuple[FitResult, FitResult]) -> None:
     left_out, as_skin = (float(np.linalg.norm(fit.head.z_id)) for fit in fits)
-    most = FitConfig().identity_limit * np.sqrt(len(fits[0].head.z_id))
-    assert as_skin > 0.999 * most  # taken for skin, a beard makes a person as unusual as a fit lets one be
-    assert left_out < 0.8 * most
+    assert left_out < 0.6 * as_skin
 
 
 def test_the_report_names_the_hair_and_does_not_count_it_as_explained(
