@@ -24,33 +24,34 @@ from imhead.api.heads import EditableHead
 from imhead.api.models import MorphableModel
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES
-from imhead.errors import InputError
 from imhead.evaluation.cases import CaseKind, HeldOutSource, held_out
 from imhead.fitting.fit import fit_scan
-from imhead.isosurface.creases import head_mesh
+from imhead.isosurface.creases import mended_head
 from imhead.isosurface.field import HeadField, code_of_weights, eyes_of
-from imhead.isosurface.handles import handles_by_region
+from imhead.isosurface.handles import nearest_regions
 from imhead.parallel import in_processes
 from imhead.sources.ict import read_ict
 from imhead.surfaces.eyeballs import eyes_distance
+from imhead.surfaces.handles import handle_places
 from imhead.template.surface import template_of
 from imhead.types import Head
 
 _GROUPS = (
     "nose", "mouth", "left_eye", "right_eye", "left_ear", "right_ear", "chin", "cheek", "jaw", "brow", "forehead",
 )  # fmt: skip
+_BUST = ("neck", "shoulder")  # ends of the names of regions at whose edge the bust is cut
 _LID_MM = 0.3  # lids at least this far out on the mean head cover the eyeball
 
 
 def of_surface(model: Model, head: Head) -> dict[str, Any]:
-    """Handles of a head's mesh, and lid vertices that its eyeballs come through."""
-    try:
-        handles, regions = handles_by_region(head_mesh(HeadField(model, head)))
-    except InputError as error:
-        handles, regions = -1, (str(error),)
+    """Handles of a head's mesh, those that were mended, and lid vertices that its eyeballs come through."""
+    surface = mended_head(HeadField(model, head))
+    regions = nearest_regions(handle_places(surface.mesh)) if surface.left else ()
+    mended = [name for name in nearest_regions(surface.places) if not name.endswith(_BUST)]
     lids, least = template_of(model).lid_vertices(model, head)
     through = int((eyes_distance(lids, eyes_of(model, head, head.z_exp))[least > _LID_MM] < 0.0).sum())
-    return {"handles": handles, "regions": list(regions), "eye_through_skin": through}
+    handles = -1 if surface.left is None else surface.left
+    return {"handles": handles, "regions": list(regions), "mended_on_face": mended, "eye_through_skin": through}
 
 
 def fitted(model: MorphableModel, ict: Path, index: int) -> Head:
@@ -84,11 +85,14 @@ def counted(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """One row of the result."""
     found = list(rows)
     regions = Counter(region for row in found for region in row["regions"])
+    mended = Counter(region for row in found for region in row["mended_on_face"])
     return {
         "surfaces": len(found),
         "with_handles": sum(row["handles"] != 0 for row in found),
         "handles": sum(max(row["handles"], 0) for row in found),
         "regions": dict(regions.most_common()),
+        "with_mended_on_face": sum(bool(row["mended_on_face"]) for row in found),
+        "mended_on_face": dict(mended.most_common()),
         "with_eye_through_skin": sum(row["eye_through_skin"] > 0 for row in found),
     }
 

@@ -15,8 +15,10 @@ from imhead.conventions import ASSUMED_SCALE, FACE_RADIUS_MM
 from imhead.encoding.encoder import encoder_of, estimate
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import FitResult, fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
 from imhead.fitting.points import independent_noise_mm, nearest_neighbours, offset_priors, point_weights
+from imhead.fitting.result import FitResult
+from imhead.fitting.start import pose_template
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import extract_mesh

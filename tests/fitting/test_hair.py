@@ -17,10 +17,11 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.evaluation.hair import HairStyle, grow_hair
 from imhead.fitting import fit as fitting
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import FitResult, fit_scan
+from imhead.fitting.fit import fit_scan
 from imhead.fitting.gauss_newton import FitState, gauss_newton_step
 from imhead.fitting.hair import Hair, both_sides, find_hair, outermost, patch_roughness
 from imhead.fitting.objective import Codes
+from imhead.fitting.result import FitResult
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import extract_mesh
 from imhead.regions import REGIONS

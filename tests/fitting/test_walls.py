@@ -11,8 +11,8 @@ import torch
 
 from imhead.checkpoint import Model, load_model
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import _handles
 from imhead.fitting.objective import Codes
+from imhead.fitting.result import _handles
 from imhead.fitting.walls import thin_places
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from imhead.model.fusion import wendland
 from imhead.regions import REGION_COUNT
 from imhead.surfaces.eyeballs import eyeball_distance, eyes_distance, on_eyeball
 from imhead.surfaces.normals import vertex_normals
-from imhead.template.projection import onto_zero_set
+from imhead.template.projection import ProjectionConfig, onto_zero_set
 from imhead.template.surface import (
     TemplateSurface,
     arkit_weights,
@@ -105,18 +106,29 @@ def test_an_edit_moves_no_vertex_that_its_region_does_not_hold(
 
 
 def asked_on_the_way(template: TemplateSurface, field: HeadField) -> list[np.ndarray]:
-    """Every place (V, K, 3) where Newton steps ask the field, vertex by vertex."""
+    """Places (V, K, 3) where Newton steps ask the field, vertex by vertex; infinity for a vertex that asks none."""
     asked: list[np.ndarray] = []
-    sdf = field.canonical_sdf
-
-    def watched(points: np.ndarray) -> np.ndarray:
-        on_skin = points.reshape(int((template.part == SKIN).sum()), -1, 3)
-        asked.append(np.full((len(template.part), *on_skin.shape[1:]), np.inf))
-        asked[-1][template.part == SKIN] = on_skin
-        return sdf(points)
-
+    skin = np.flatnonzero(template.part == SKIN)
     start = template.blend(field.model, field.regional.z[0].numpy())
-    onto_zero_set(watched, start, vertex_normals(template.mean, template.faces)[0], template.on_surface)
+    normals = vertex_normals(template.mean, template.faces)[0]
+
+    def watched_by(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        def watched(points: np.ndarray) -> np.ndarray:
+            own = points.reshape(len(rows), -1, 3)
+            asked.append(np.full((len(template.part), *own.shape[1:]), np.inf))
+            asked[-1][rows] = own
+            return field.canonical_sdf(points)
+
+        return watched
+
+    once = ProjectionConfig(turns=1)
+    first = onto_zero_set(watched_by(skin), start, normals, template.on_surface, once)
+    # those that the second turn moves are those that asked again
+    again = np.flatnonzero((template.canonical(field) != first).any(axis=1))
+    if len(again):
+        share = np.zeros(len(start))
+        share[again] = template.on_surface[again]
+        onto_zero_set(watched_by(again), first, normals, share, once)
     return asked
 
 

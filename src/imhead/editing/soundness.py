@@ -32,6 +32,8 @@ _ACROSS = (0.15, 0.3, 0.7, 0.85)  # places across a wall that are looked at besi
 _ALLOWED = {"pierced": 0, "torn": 15, "folded": 20, "crossing": 40}
 """So many places more than before do not show: where lids and lips touch, the template takes them apart."""
 _PROJECTION = ProjectionConfig(steps=3)
+_WALLED = ("nose", "left_ear", "right_ear")
+_SEPTUM_MM = 8.0  # from the middle of the face
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,36 @@ class SkinPatch:
 
 FaultCounts = dict[str, int]
 """Kind of fault → how many places have it."""
+
+
+def inverted_walls(model: Model, head: Head) -> int:
+    """How many places of nose wings and ears are inside out by the template's linear blend; 0 without a template.
+
+    A few lie deep in the nostrils of sound heads; from some tens on, holes show.
+    """
+    walls = _wings_and_ears(model)
+    if walls is None:
+        return 0
+    near, far = walls
+    template = template_of(model)
+    points = template.blend(model, region_codes(model, head))
+    normals = vertex_normals(points, template.faces)[0]
+    thickness = ((points[near] - points[far]) * (normals[near] - normals[far])).sum(axis=1)
+    return int(np.count_nonzero(thickness < 0.0))
+
+
+@lru_cache(maxsize=4)
+def _wings_and_ears(model: Model) -> tuple[IntArray, IntArray] | None:
+    """Opposite vertices (M,) and (M,) of the walls of nose wings and ears; the septum stands for itself."""
+    sheets = opposite_sheets(model)
+    if sheets is None:
+        return None
+    near, far = sheets.near[sheets.wall], sheets.far[sheets.wall]
+    mean = template_of(model).mean
+    middles = 0.5 * (mean[near] + mean[far])
+    region = np.linalg.norm(middles[:, None] - CENTERS_MM, axis=2).argmin(axis=1)
+    chosen = np.array([REGIONS[k].group in _WALLED for k in region]) & (np.abs(middles[:, 0]) > _SEPTUM_MM)
+    return near[chosen], far[chosen]
 
 
 @lru_cache(maxsize=32)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import igl
 import numpy as np
 
+from imhead.surfaces.distances import SurfaceTree
 from imhead.surfaces.eyeballs import eyes_distance, near_eyes
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.rays import first_hit, ray_caster
@@ -62,7 +62,7 @@ def scan_figures(
     samples: FloatArray,
     normals: FloatArray | None,
     scan_to_head: FloatArray,
-    mesh: Mesh,
+    surface: SurfaceTree,
     eyes: FloatArray,
     nose_tip_mm: FloatArray,
     face_radius_mm: float,
@@ -74,7 +74,7 @@ def scan_figures(
         samples: (S, 3) points of it, even by area or as dense as the cloud, in random order.
         normals: (S, 3) of them, or None.
         scan_to_head: (4, 4) scan frame and units → head frame, mm.
-        mesh: the head's surface.
+        surface: the head's.
         eyes: (2, 5) its eyeballs.
         nose_tip_mm: (3,) on the head.
         face_radius_mm: distance from it within which a point lies on the face.
@@ -85,23 +85,24 @@ def scan_figures(
         chosen, own = chosen[seen], None if own is None else own[seen]
     points = transform_points(scan_to_head, chosen)
     directions = None if own is None else transform_directions(scan_to_head, own)
-    distance, explained = explained_points(points, directions, mesh)
+    distance, explained = explained_points(points, directions, surface)
     kept = ~on_eyes(points, eyes)
     face = np.linalg.norm(points - nose_tip_mm, axis=1) < face_radius_mm
     return ScanFigures(distance[kept], explained[kept], face[kept])
 
 
-def explained_points(points: FloatArray, normals: FloatArray | None, mesh: Mesh) -> tuple[FloatArray, BoolArray]:
-    """Distance (N,) of scan points (N, 3) in the head frame to a head's mesh, mm, and whether (N,) it explains them.
+def explained_points(
+    points: FloatArray, normals: FloatArray | None, surface: SurfaceTree
+) -> tuple[FloatArray, BoolArray]:
+    """Distance (N,) of scan points (N, 3) in the head frame to a head's surface, mm, and whether (N,) it explains them.
 
     Args:
         normals: (N, 3) of the points, or None.
     """
-    squared, nearest, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
-    distance = np.sqrt(np.maximum(squared, 0.0))
+    distance, nearest = surface.nearest(points)
     explained = distance < EXPLAINED_MM
     if normals is not None:
-        cosine = np.einsum("nc,nc->n", face_cross(mesh.vertices, mesh.faces[nearest]), normals)
+        cosine = np.einsum("nc,nc->n", face_cross(surface.mesh.vertices, surface.mesh.faces[nearest]), normals)
         # the normals of an inside-out scan all point inwards; the majority decides on the sign
         explained &= (cosine if np.median(cosine) >= 0 else -cosine) > 0.0
     return distance, explained

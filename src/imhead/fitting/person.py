@@ -35,6 +35,7 @@ from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray, Head, Scan
 
 Progress = Callable[[str, float], None]
+FitAlone = Callable[[Scan, int, Model, FitConfig, Units, float | None], OwnFit]
 _JOINT_ROBUST_MM = (5.0, 4.0, 3.0, 2.5, 2.0)  # before the last, narrow steps
 _AGAIN_MM = 3.0  # the first of these scales once a stranger has left
 _LIDS = [k for k, name in enumerate(ARKIT_NAMES) if name.startswith(("eyeBlink", "eyeSquint", "eyeWide"))]
@@ -70,6 +71,7 @@ def fit_person(
     units: Units = "auto",
     mm_per_unit: float | None = None,
     progress: Progress = lambda stage, part: None,
+    own: FitAlone = own_fit,
 ) -> PersonFit:
     """Fit one head to several scans of a person, in any poses and expressions; views need not overlap.
 
@@ -83,6 +85,7 @@ def fit_person(
         units: unit of all scans, if known.
         mm_per_unit: scale of all scans, if known; goes before `units`.
         progress: is called with the stage and the part done, 0 to 1.
+        own: fits a scan alone, as `own_fit`; it may open a fit that was made before.
 
     Raises:
         InputError: no scans, or a face in none of them.
@@ -98,7 +101,7 @@ def fit_person(
     for row, scan in enumerate(scans):
         progress(scan.name, _ALONE_SHARE * row / len(scans))
         try:
-            alone.append(own_fit(scan, row, model, config, units, mm_per_unit))
+            alone.append(own(scan, row, model, config, units, mm_per_unit))
         except InputError as error:
             lost.append((row, str(error)))
     if not alone:

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import on_skin, pose_template
 from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.person_step import offsets_step
 from imhead.fitting.points import independent_noise_mm, offset_priors
+from imhead.fitting.stages import on_skin
+from imhead.fitting.start import pose_template
 from imhead.fitting.unseen import carried_into_unseen
 from imhead.fitting.walls import ThinPlaces, thin_places
 from imhead.template.surface import has_template, posed_blend, template_of

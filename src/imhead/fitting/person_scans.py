@@ -15,7 +15,6 @@ from imhead.checkpoint import Model
 from imhead.conventions import UNIT_MM
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import initial_state, optimized, pose_template, seen_rows, state_at
 from imhead.fitting.gauss_newton import FitState
 from imhead.fitting.hair import Hair, find_hair
 from imhead.fitting.objective import Codes
@@ -23,6 +22,8 @@ from imhead.fitting.points import samples_near_head, scan_samples
 from imhead.fitting.pose import PoseResult, Units, find_pose
 from imhead.fitting.pose_scan import posed
 from imhead.fitting.same_person import EXCESS_MM, face_distance_mm, within
+from imhead.fitting.stages import optimized, seen_rows
+from imhead.fitting.start import initial_state, pose_template, state_at
 from imhead.surfaces.transforms import transform_directions, transform_points
 from imhead.types import FloatArray, Scan
 

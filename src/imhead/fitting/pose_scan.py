@@ -16,13 +16,13 @@ from imhead.checkpoint import Model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM, FACE_RADIUS_MM
 from imhead.fitting.config import FitConfig
 from imhead.fitting.figures import EXPLAINED_MM, ScanFigures, on_eyes
-from imhead.fitting.fit import pose_template, state_at
 from imhead.fitting.gauss_newton import FitState, apply_motion
 from imhead.fitting.hair import Hair
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.person_step import pose_step
 from imhead.fitting.points import independent_noise_mm, scan_samples
 from imhead.fitting.pose import PoseResult
+from imhead.fitting.start import pose_template, state_at
 from imhead.isosurface.field import eyes_of
 from imhead.surfaces.transforms import transform_directions, transform_points
 from imhead.types import FloatArray, Head, Scan

@@ -22,6 +22,7 @@ from imhead.isosurface.refinement import Surface
 from imhead.isosurface.seams import joined
 from imhead.regions import REGIONS
 from imhead.surfaces.eyeballs import eye_centers
+from imhead.surfaces.handle_mending import Mended, mended
 from imhead.surfaces.properties import face_cross
 from imhead.types import Ball, BoolArray, DistanceField, IntArray, Mesh
 
@@ -51,14 +52,20 @@ def detailed_mesh(field: DistanceField, resolution: int = 256, fine: Sequence[Ba
 
 
 def head_mesh(field: HeadField, resolution: int = 256) -> Mesh:
-    """`detailed_mesh` of a head: lids and lips, which are as thin as a cell, are finer throughout.
+    """`detailed_mesh` of a head: lids and lips, which are as thin as a cell, are finer throughout; small handles are
+    mended.
 
     Raises:
         InputError: the field has no zero set in the bounds.
     """
+    return mended_head(field, resolution).mesh
+
+
+def mended_head(field: HeadField, resolution: int = 256) -> Mended:
+    """`head_mesh`, with what was mended."""
     lids = [Ball(center + _EYE_FRONT_MM, _LIDS_MM) for center in eye_centers(field.eyes)]
     mouth = np.mean([field.ball(region).center_mm for region in _MOUTH], axis=0)
-    return detailed_mesh(field.sdf, resolution, [*lids, Ball(mouth, _LIPS_MM)])
+    return mended(detailed_mesh(field.sdf, resolution, [*lids, Ball(mouth, _LIPS_MM)]))
 
 
 def chosen_cells(surface: Surface, cells: IntArray, fine: Sequence[Ball] = ()) -> IntArray:

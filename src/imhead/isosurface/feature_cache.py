@@ -13,6 +13,7 @@ from imhead.conventions import MODEL_UNIT_MM
 from imhead.isosurface.cells import Lattice
 from imhead.isosurface.field import HeadField, united
 from imhead.model.head import Pairs
+from imhead.model.septum import united_with_septum
 from imhead.parallel import ROWS, chunks, side_by_side
 from imhead.regions import NET_COUNT, REGION_COUNT
 from imhead.types import FloatArray, IntArray
@@ -162,7 +163,9 @@ class FeatureCache:
         feature = self._feature.index_select(0, slots.view(-1).index_select(0, held))
         count = len(rows) + -len(rows) % ROWS
         blended = self._net.blend(feature, offset, pairs, count)
-        distance = self._net.fusion_net(pad(x, (0, 0, 0, count - len(rows))), blended)[: len(rows)]
+        padded = pad(x, (0, 0, 0, count - len(rows)))
+        skin = self._net.fusion_net(padded, blended)
+        distance = united_with_septum(skin[None], padded[None], self._field.regional.keypoints)[0, : len(rows)]
         return distance - self._seal.index_select(0, rows)
 
     def _allocate(self, count: int) -> Tensor:

@@ -14,6 +14,7 @@ from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.model.head import Regional
+from imhead.model.septum import united_with_septum
 from imhead.parallel import ROWS, chunks, side_by_side
 from imhead.surfaces.eyeballs import eyes_distance, eyes_gradient, near_eyes
 from imhead.types import Ball, FloatArray, Head
@@ -68,7 +69,7 @@ class HeadField:
 
     def canonical_sdf(self, points_mm: FloatArray) -> FloatArray:
         """Signed distance (N,) in mm at canonical points (N, 3) in mm: the skin before expression and seal."""
-        return self._map(points_mm, lambda x: self.model.net.canonical_sdf(x, self.regional) * MODEL_UNIT_MM)
+        return self._map(points_mm, lambda x: self._canonical_distance(x) * MODEL_UNIT_MM)
 
     def gradient(self, points_mm: FloatArray) -> FloatArray:
         """Gradient (N, 3) of the field at observed points (N, 3) in mm; on the surface it points outwards."""
@@ -110,7 +111,10 @@ class HeadField:
 
     def _distance(self, x: Tensor) -> Tensor:
         canonical, seal = self.model.net.warp.of_one_head(x, self._warp)
-        return self.model.net.canonical_sdf(canonical, self.regional) - seal
+        return self._canonical_distance(canonical) - seal
+
+    def _canonical_distance(self, x: Tensor) -> Tensor:
+        return united_with_septum(self.model.net.canonical_sdf(x, self.regional), x, self.regional.keypoints)
 
     def _chunks(self, points_mm: FloatArray) -> tuple[Tensor, ...]:
         points = np.asarray(points_mm)

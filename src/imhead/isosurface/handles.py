@@ -6,7 +6,7 @@ import numpy as np
 
 from imhead.regions import CENTERS_MM, REGIONS
 from imhead.surfaces.handles import count_handles, handle_places
-from imhead.types import Mesh
+from imhead.types import FloatArray, Mesh
 
 
 def handles_by_region(mesh: Mesh) -> tuple[int, tuple[str, ...]]:
@@ -18,5 +18,10 @@ def handles_by_region(mesh: Mesh) -> tuple[int, tuple[str, ...]]:
     count = count_handles(mesh)
     if not count:
         return 0, ()
-    nearest = np.linalg.norm(handle_places(mesh)[:, None] - CENTERS_MM, axis=2).argmin(axis=1)
-    return count, tuple(REGIONS[k].name for k in np.unique(nearest))
+    return count, tuple(sorted(set(nearest_regions(handle_places(mesh)))))
+
+
+def nearest_regions(places_mm: FloatArray) -> tuple[str, ...]:
+    """Names of the regions nearest to places (N, 3), head frame, mm."""
+    nearest = np.linalg.norm(places_mm[:, None] - CENTERS_MM, axis=2).argmin(axis=1)
+    return tuple(REGIONS[k].name for k in nearest)

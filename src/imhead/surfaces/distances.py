@@ -32,6 +32,29 @@ def point_to_surface(points: FloatArray, mesh: Mesh) -> tuple[FloatArray, FloatA
     return np.sqrt(np.maximum(squared, 0.0)), closest, face
 
 
+class SurfaceTree:
+    """A mesh that is asked for distances more than once.
+
+    Args:
+        mesh: at least one face.
+
+    Raises:
+        InputError: the mesh has none.
+    """
+
+    def __init__(self, mesh: Mesh) -> None:
+        check_mesh(mesh, "the mesh")
+        self.mesh = mesh
+        self._vertices, self._faces = np.ascontiguousarray(mesh.vertices), np.ascontiguousarray(mesh.faces, np.int64)
+        self._tree = igl.AABB()
+        self._tree.init(self._vertices, self._faces)
+
+    def nearest(self, points: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Unsigned distance (N,) of points (N, 3) and the index of the nearest face (N,)."""
+        squared, face, _ = self._tree.squared_distance(self._vertices, self._faces, np.ascontiguousarray(points))
+        return np.sqrt(np.maximum(squared, 0.0)), face
+
+
 def signed_distance(points: FloatArray, mesh: Mesh) -> FloatArray:
     """(N,) signed distance from each point to a mesh, negative inside; exact, in the units of the mesh.
 

@@ -28,11 +28,13 @@ def count_handles(mesh: Mesh) -> int:
     >>> count_handles(Mesh(ring.vertices, ring.faces))
     1
     """
-    edges, _ = _edges_and_faces(mesh)
-    used = len(np.unique(mesh.faces))
+    keys = np.sort(_edge_keys(mesh))[::2]
+    edges = np.stack(np.divmod(keys, len(mesh.vertices)), axis=1)
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    used[mesh.faces] = True
     components = connected_components(_graph(edges, np.ones(len(edges)), len(mesh.vertices)), directed=False)[0]
-    components -= len(mesh.vertices) - used
-    euler = used - len(edges) + len(mesh.faces)
+    components = int(components) - int(np.count_nonzero(~used))
+    euler = int(np.count_nonzero(used)) - len(edges) + len(mesh.faces)
     if euler % 2:
         raise InputError("two sheets of the mesh share a vertex, so its handles cannot be counted")
     return components - euler // 2
@@ -44,11 +46,28 @@ def handle_places(mesh: Mesh) -> FloatArray:
     Raises:
         InputError: an edge does not have exactly two faces.
     """
+    loops = handle_loops(mesh)
+    # two loops belong to each handle: around it, and along it, which is usually the longer one
+    return np.array([mesh.vertices[rows].mean(axis=0) for rows in loops[: len(loops) // 2]]).reshape(-1, 3)
+
+
+def handle_loops(mesh: Mesh, root: int | None = None) -> list[IntArray]:
+    """Loops of vertices around and along the h handles of a closed mesh, 2h of them, the shortest first.
+
+    Args:
+        mesh: the surface.
+        root: vertex near which the loops are the shortest that pass it; None for any one of each component.
+
+    Raises:
+        InputError: an edge does not have exactly two faces.
+    """
     edges, faces = _edges_and_faces(mesh)
     length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1)
     graph = _graph(edges, length, len(mesh.vertices))
     labels = connected_components(graph, directed=False)[1]
-    _, roots = np.unique(labels, return_index=True)
+    roots = np.unique(labels, return_index=True)[1]
+    if root is not None:
+        roots[labels[root]] = root
     distance, before = dijkstra(graph, directed=False, indices=roots, return_predecessors=True, min_only=True)[:2]
     in_tree = (before[edges[:, 0]] == edges[:, 1]) | (before[edges[:, 1]] == edges[:, 0])
     rest = np.flatnonzero(~in_tree)
@@ -58,15 +77,18 @@ def handle_places(mesh: Mesh) -> FloatArray:
     rank = np.empty(len(rest))
     rank[order] = np.arange(1, len(rest) + 1)
     pairs = np.sort(faces[rest], axis=1)
-    _, first = np.unique(pairs[order], axis=0, return_index=True)
+    _, first = np.unique(pairs[order] @ [len(mesh.faces), 1], return_index=True)
     single = order[first]  # two faces that share two edges are joined by one of them
     tree = minimum_spanning_tree(_graph(pairs[single], rank[single], len(mesh.faces)))
     left = np.ones(len(rest), dtype=bool)
     left[order[tree.data.astype(np.int64) - 1]] = False
     loops = [_loop(before, int(u), int(v)) for u, v in edges[rest[left]]]
-    loops.sort(key=lambda rows: np.linalg.norm(mesh.vertices[rows] - mesh.vertices[np.roll(rows, 1)], axis=1).sum())
-    # two loops belong to each handle: around it, and along it, which is usually the longer one
-    return np.array([mesh.vertices[rows].mean(axis=0) for rows in loops[: len(loops) // 2]]).reshape(-1, 3)
+    return sorted(loops, key=lambda rows: loop_length(mesh.vertices[rows]))
+
+
+def loop_length(points: FloatArray) -> float:
+    """Length of the closed line through points (N, 3)."""
+    return float(np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1).sum())
 
 
 def _loop(before: IntArray, u: int, v: int) -> IntArray:
@@ -84,15 +106,25 @@ def _loop(before: IntArray, u: int, v: int) -> IntArray:
     return np.array([*first, *second[-2::-1]])
 
 
+def _edge_keys(mesh: Mesh) -> IntArray:
+    """(3F,) a number for each side of each face, equal for the two faces of an edge: lower vertex · V + higher.
+
+    Raises:
+        InputError: an edge does not have exactly two faces.
+    """
+    ends = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
+    keys: IntArray = ends[:, 0] * len(mesh.vertices) + ends[:, 1]
+    order = np.sort(keys)
+    if not len(keys) or len(keys) % 2 or (order[::2] != order[1::2]).any() or (order[1:-1:2] == order[2::2]).any():
+        raise InputError("an edge of the mesh does not have exactly two faces, so its handles cannot be counted")
+    return keys
+
+
 def _edges_and_faces(mesh: Mesh) -> tuple[IntArray, IntArray]:
     """(E, 2) vertices of each edge, and (E, 2) its faces."""
-    ends = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    key = ends[:, 0] * len(mesh.vertices) + ends[:, 1]
-    order = np.argsort(key, kind="stable")
-    counts = np.unique(key, return_counts=True)[1]
-    if not len(counts) or (counts != 2).any():
-        raise InputError("an edge of the mesh does not have exactly two faces, so its handles cannot be counted")
-    return ends[order[::2]], (order // 3).reshape(-1, 2)
+    keys = _edge_keys(mesh)
+    order = np.argsort(keys, kind="stable")
+    return np.stack(np.divmod(keys[order[::2]], len(mesh.vertices)), axis=1), (order // 3).reshape(-1, 2)
 
 
 def _graph(pairs: IntArray, weights: FloatArray, count: int) -> coo_array:

@@ -12,6 +12,8 @@ import numpy as np
 from imhead.types import DistanceField, FloatArray
 
 _PROBE_MM = 0.2
+_LEFT_MM = 0.05
+_MOST_SHARE = 0.99  # of the move; others are to end on their way
 # corners of a tetrahedron: four values give the gradient, and their mean the value at the centre
 _TETRAHEDRON = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])
 
@@ -20,8 +22,10 @@ _TETRAHEDRON = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], 
 class ProjectionConfig:
     """Limits of the projection."""
 
-    reach_mm: float = 3.0
+    reach_mm: float = 6.0
     """Longest move, mm; moves longer than two thirds of it are damped smoothly, to zero at this length."""
+    turns: int = 2
+    """Times that a point which is not on the zero set yet takes its steps, each time along a new gradient."""
     steps: int = 3
     """Newton steps along the gradient at the starting point."""
     least_cosine: float = 0.2
@@ -60,21 +64,34 @@ def onto_zero_set(
         normals: (N, 3) unit normals of the sheet that each point belongs to, outwards.
         share: (N,) fraction of the move, 0 to 1; where it is 0 the field is not evaluated.
     """
+    moved = points.copy()
     chosen = np.flatnonzero(share > 0.0)
-    start = points[chosen]
+    for _ in range(config.turns):
+        moved[chosen], left = _stepped(field, moved[chosen], normals[chosen], share[chosen], config)
+        # the gradient at a far start may point past the surface: those points go on along a new one
+        chosen = chosen[left > _LEFT_MM]
+        if not len(chosen):
+            break
+    return moved
+
+
+def _stepped(
+    field: DistanceField, start: FloatArray, normals: FloatArray, share: FloatArray, config: ProjectionConfig
+) -> tuple[FloatArray, FloatArray]:
+    """Points (N, 3) after Newton steps along the gradient at their start, and what is left of the way (N,), mm."""
     value, slope = gradient(field, start)
     steepness = np.linalg.norm(slope, axis=1)
     direction = slope / np.maximum(steepness, 1e-6)[:, None]
-    cosine = np.einsum("nc,nc->n", direction, normals[chosen])
+    cosine = np.einsum("nc,nc->n", direction, normals)
     # a distance changes by at most 1 mm per mm, so a rate of at most 1 never overshoots the zero set
     rate = 1.0 / np.clip(steepness, 1.0, 2.0)
-    along = np.zeros(len(chosen))
+    along = np.zeros(len(start))
     for _ in range(config.steps):
         along = np.clip(along - value * rate, -2.0 * config.reach_mm, 2.0 * config.reach_mm)
         value = field(start + along[:, None] * direction).astype(np.float64)
-    along = along - value * rate
-    kept = share[chosen] * smoothstep(config.least_cosine, config.sure_cosine, cosine)
+    last = -value * rate
+    along = along + last
+    kept = smoothstep(config.least_cosine, config.sure_cosine, cosine)
     kept *= smoothstep(config.reach_mm, 2.0 / 3.0 * config.reach_mm, np.abs(along))
-    moved = points.copy()
-    moved[chosen] = start + (kept * along)[:, None] * direction
-    return moved
+    left = np.where(share > _MOST_SHARE, np.abs((1.0 - kept) * along) + np.abs(last), 0.0)
+    return start + (share * kept * along)[:, None] * direction, left

@@ -34,10 +34,10 @@ from imhead.surfaces.lids import Lids
 from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import ProjectionConfig, onto_zero_set, smoothstep
 from imhead.template.topology import LEFT_EYE, RIGHT_EYE, SKIN
-from imhead.types import FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
+from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
 
 TEMPLATE_FORMAT = "imhead-template-1"
-_POSED = ProjectionConfig(reach_mm=4.0, least_cosine=0.4, sure_cosine=0.7)
+_POSED = ProjectionConfig(least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # distance from the part of a lid behind the eye, over which projection fades in
 _TOUCHING = ("mouth", "nose", "left_eye", "right_eye", "left_ear", "right_ear")  # groups of regions
@@ -117,6 +117,12 @@ class TemplateSurface:
         distance = cKDTree(self.mean[behind]).query(self.mean)[0]
         return np.where(skin, smoothstep(*_LID_RIM_MM, distance), 1.0) * self.on_surface * (self.part < LEFT_EYE)
 
+    @property
+    def placed_share(self) -> FloatArray:
+        """(V,) by what share of the way projection places a vertex of a posed head; the regression alone does the
+        rest."""
+        return np.minimum(self._posed_share, self.on_surface)
+
     @cached_property
     def _touching(self) -> IntArray:
         """(G, 3) faces of skin and mouth that may intersect one another: lips, lids, nostrils and ears."""
@@ -133,14 +139,15 @@ class TemplateSurface:
         placed[self.part == RIGHT_EYE] = on_eyeball(directions[1], eyes[1]) * [-1.0, 1.0, 1.0]
         return placed
 
-    def canonical(self, field: HeadField) -> FloatArray:
-        """Vertices (V, 3) of the skin in the canonical pose, projected onto the zero set, mm."""
+    def canonical(self, field: HeadField, chosen: BoolArray | None = None) -> FloatArray:
+        """Vertices (V, 3) of the skin in the canonical pose, mm; those `chosen` (V,), or all, lie on the zero set."""
         start = self.blend(field.model, field.regional.z[0].cpu().numpy())
-        return onto_zero_set(field.canonical_sdf, start, vertex_normals(self.mean, self.faces)[0], self.on_surface)
+        share = self.on_surface if chosen is None else self.on_surface * chosen
+        return onto_zero_set(field.canonical_sdf, start, vertex_normals(self.mean, self.faces)[0], share)
 
-    def neutral(self, field: HeadField) -> FloatArray:
-        """Vertices (V, 3) of the neutral face, not yet projected onto its zero set, mm."""
-        return self.canonical(field) - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")]
+    def neutral(self, field: HeadField, chosen: BoolArray | None = None) -> FloatArray:
+        """Vertices (V, 3) of the neutral face, not yet projected onto its zero set, mm; `chosen` as in `canonical`."""
+        return self.canonical(field, chosen) - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")]
 
     def posed(self, model: Model, head: Head, weights: FloatArray | None = None) -> FloatArray:
         """Vertices (V, 3) projected onto the zero set of the head with ARKit weights (52,), or its own expression, mm.
@@ -149,27 +156,32 @@ class TemplateSurface:
             InputError: the head or the template belongs to another model.
         """
         code = head.z_exp if weights is None else code_of_weights(model, weights)
-        placed = self.with_eyes(model, self._posed_skin(model, head, weights), eyes_of(model, head, code))
+        skin = untangled(self._posed_skin(model, head, weights), self._touching)
+        placed = self.with_eyes(model, skin, eyes_of(model, head, code))
         return untangled(placed, self._touching)
 
     def lid_vertices(self, model: Model, head: Head) -> tuple[FloatArray, FloatArray]:
         """Vertices (n, 3) of the lids of the head with its expression, before they are moved out of its eyeballs, and
         the distance (n,) to an eyeball that each keeps, mm."""
         lids, _ = _eye_anatomy(self, model)
-        return self._posed_skin(model, head, None)[lids.vertices], lids.least_mm
+        chosen = np.zeros(len(self.mean), dtype=bool)
+        chosen[lids.vertices] = True
+        return self._posed_skin(model, head, None, chosen)[lids.vertices], lids.least_mm
 
-    def _posed_skin(self, model: Model, head: Head, weights: FloatArray | None) -> FloatArray:
-        """`posed` before the eyeballs are in place."""
+    def _posed_skin(
+        self, model: Model, head: Head, weights: FloatArray | None, chosen: BoolArray | None = None
+    ) -> FloatArray:
+        """`posed` before the eyeballs are in place and lips and lids apart; `chosen` as in `canonical`."""
         self.check(model, head)
         wanted = arkit_weights(model, head.z_exp) if weights is None else weights
         code = head.z_exp if weights is None else code_of_weights(model, weights)
         field = HeadField(model, head, code)
         moved = np.tensordot(wanted, self.shapes, axes=(0, 0))
-        start = self.neutral(field) + moved
+        start = self.neutral(field, chosen) + moved
         rest = self.mean - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")] + moved
         normals = vertex_normals(rest, self.faces)[0]
-        placed = onto_zero_set(field.skin_sdf, start, normals, self._posed_share, _POSED)
-        return untangled(placed, self._touching)
+        share = self._posed_share if chosen is None else self._posed_share * chosen
+        return onto_zero_set(field.skin_sdf, start, normals, share, _POSED)
 
     def mesh(self, model: Model, head: Head, weights: FloatArray | None = None) -> Mesh:
         """`posed` as a mesh; open at the rims of the lids, which lie behind the eyeballs, and below the shoulders."""

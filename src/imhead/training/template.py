@@ -28,6 +28,7 @@ from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import gradient, onto_zero_set, smoothstep
 from imhead.template.surface import TemplateSurface, load_template, save_template, template_path
 from imhead.template.topology import LEFT_EYE, MOUTH, Topology, load_topology
+from imhead.training.template_smoothing import with_smooth_margins
 from imhead.types import FloatArray, IntArray
 
 _REACH = 0.97
@@ -104,7 +105,8 @@ def build_template(
     def blended(rows: slice) -> FloatArray:
         return np.stack([draft.blend(model, z) for z in drawn[rows].numpy()])
 
-    return fitted(np.maximum(farthest, _farthest(net, drawn, topology, source_mean, blended)))
+    whole = fitted(np.maximum(farthest, _farthest(net, drawn, topology, source_mean, blended)))
+    return with_smooth_margins(whole)
 
 
 def _shapes(ict: IctModel, topology: Topology) -> FloatArray:

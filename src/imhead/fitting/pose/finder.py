@@ -28,6 +28,8 @@ from imhead.types import FloatArray
 
 __all__ = ["PoseResult", "find_pose"]
 
+TWO_HEADS = "two heads were found in the scan"
+"""Begins the refusal of a scan that shows more than one."""
 REFUSED_BELOW = 0.40
 """A pose less probable than this is refused; profiles and half faces lie a little above."""
 SURE_ABOVE = 0.98
@@ -144,7 +146,7 @@ def _check_is_one_face(refined: _Refined, units: Units, mm_per_unit: float | Non
     for other in best.others:
         if other.distance_mm > 100.0 and other.score > max(SURE_SCORE, 0.65 * best.score):
             raise InputError(
-                f"two heads were found in the scan, {other.distance_mm:.0f} mm apart; crop the file to one of them"
+                f"{TWO_HEADS}, {other.distance_mm:.0f} mm apart; crop the file to one of them"
             )
 
 
