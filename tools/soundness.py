@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 
 import imhead
 from imhead.api.heads import EditableHead
@@ -31,16 +32,22 @@ from imhead.isosurface.field import HeadField, code_of_weights, eyes_of
 from imhead.isosurface.handles import nearest_regions
 from imhead.parallel import in_processes
 from imhead.sources.ict import read_ict
-from imhead.surfaces.eyeballs import eyes_distance
+from imhead.surfaces.eyeballs import on_eyeball
 from imhead.surfaces.handles import handle_places
+from imhead.surfaces.rays import first_hit, ray_caster
+from imhead.surfaces.sampling import fibonacci_sphere
 from imhead.template.surface import template_of
-from imhead.types import Head
+from imhead.template.topology import LEFT_EYE
+from imhead.types import Head, Mesh
 
 _GROUPS = (
     "nose", "mouth", "left_eye", "right_eye", "left_ear", "right_ear", "chin", "cheek", "jaw", "brow", "forehead",
 )  # fmt: skip
 _BUST = ("neck", "shoulder")  # ends of the names of regions at whose edge the bust is cut
-_LID_MM = 0.3  # lids at least this far out on the mean head cover the eyeball
+_EYE_SAMPLES = 4000
+_AHEAD_MM = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # in front of an eyeball, where no skin lies if it is seen
+_MARGIN_MM = 2.0  # from the opening of the lids
+_SEEN_MM2 = 2.0
 
 
 def of_surface(model: Model, head: Head) -> dict[str, Any]:
@@ -48,10 +55,28 @@ def of_surface(model: Model, head: Head) -> dict[str, Any]:
     surface = mended_head(HeadField(model, head))
     regions = nearest_regions(handle_places(surface.mesh)) if surface.left else ()
     mended = [name for name in nearest_regions(surface.places) if not name.endswith(_BUST)]
-    lids, least = template_of(model).lid_vertices(model, head)
-    through = int((eyes_distance(lids, eyes_of(model, head, head.z_exp))[least > _LID_MM] < 0.0).sum())
-    handles = -1 if surface.left is None else surface.left
-    return {"handles": handles, "regions": list(regions), "mended_on_face": mended, "eye_through_skin": through}
+    through = eye_through_skin_mm2(model, head)
+    handles, seen = -1 if surface.left is None else surface.left, int(through > _SEEN_MM2)
+    return {"handles": handles, "regions": list(regions), "mended_on_face": mended, "eye_through_skin": seen}
+
+
+def eye_through_skin_mm2(model: Model, head: Head) -> float:
+    """Area of the eyeballs that is seen from the front, in the volume, outside the opening of the template's lids."""
+    field, template = HeadField(model, head), template_of(model)
+    skin = template.faces[(template.part[template.faces] < LEFT_EYE).all(axis=1)]
+    caster = ray_caster(Mesh(template.posed(model, head), skin))
+    area = 0.0
+    for side, eye in enumerate(eyes_of(model, head, head.z_exp)):
+        ways = fibonacci_sphere(_EYE_SAMPLES)
+        places = on_eyeball(ways[ways[:, 2] > 0.2], eye) * ([1.0, 1.0, 1.0] if side == 0 else [-1.0, 1.0, 1.0])
+        ahead = np.broadcast_to([0.0, 0.0, 1.0], places.shape)
+        opened = first_hit(caster, places, ahead) < 0
+        seen = np.ones(len(places), dtype=bool)
+        for step in _AHEAD_MM:
+            seen &= field.skin_sdf(places + step * ahead) > 0.0
+        beyond = cKDTree(places[opened]).query(places)[0] > _MARGIN_MM if opened.any() else np.ones_like(seen)
+        area += float((seen & beyond).sum()) * 4.0 * np.pi * eye[3] ** 2 / _EYE_SAMPLES
+    return area
 
 
 def fitted(model: MorphableModel, ict: Path, index: int) -> Head:

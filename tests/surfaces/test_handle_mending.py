@@ -40,9 +40,9 @@ def two_balls_with_threads(radius_mm: float) -> Mesh:
     """Two balls joined by a thick neck and a thread beside it."""
     p = places()
     x, y, z = np.moveaxis(p, -1, 0)
-    balls = np.minimum(*(np.linalg.norm(p - [0.0, 0.0, c], axis=-1) - 11.0 for c in (-20.0, 20.0)))
-    neck = np.maximum(np.hypot(x - 7.0, y) - 3.0, np.abs(z) - 20.0)
-    thread = np.maximum(np.hypot(x + 7.0, y) - radius_mm, np.abs(z) - 20.0)
+    balls = np.minimum(*(np.linalg.norm(p - [0.0, 0.0, c], axis=-1) - 11.0 for c in (-19.0, 19.0)))
+    neck = np.maximum(np.hypot(x - 7.3, y - 0.4) - 3.0, np.abs(z) - 19.0)
+    thread = np.maximum(np.hypot(x + 7.3, y - 0.4) - radius_mm, np.abs(z) - 19.0)
     return meshed(np.minimum(balls, np.minimum(neck, thread)))
 
 
@@ -68,7 +68,7 @@ def test_far_from_a_mended_place_no_vertex_moves() -> None:
 
 
 def test_a_thin_thread_is_cut_and_a_thick_one_stays() -> None:
-    thin, thick = two_balls_with_threads(0.8), two_balls_with_threads(3.0)
+    thin, thick = two_balls_with_threads(0.85), two_balls_with_threads(3.0)
     assert count_handles(thin) == count_handles(thick) == 1
     cut = mended(thin)
     assert cut.left == 0 and count_handles(cut.mesh) == 0

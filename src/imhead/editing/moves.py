@@ -161,4 +161,5 @@ def _named(move: Move, before: Head, regions: Regions, what: str) -> Move:
     offsets = np.array(before.offsets)
     rows = region_rows(regions)
     offsets[rows] = move.head.offsets[rows]
-    return replace(move, head=replace(before, offsets=offsets, provenance=(*before.provenance, told)))
+    after = replace(before, offsets=offsets, eyes=move.head.eyes, provenance=(*before.provenance, told))
+    return replace(move, head=after)

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from imhead.checkpoint import Model
+from imhead.conventions import MODEL_UNIT_MM
 from imhead.errors import InputError
 from imhead.isosurface.field import eyes_of
 from imhead.regions import REGIONS, Region, groups
@@ -18,6 +20,7 @@ from imhead.types import FloatArray, Head
 
 _NEIGHBOUR_SIGMA = 0.5  # how far the other regions may drift in a conditioned draw, standard deviations
 Regions = tuple[Region, ...]
+_LIDS = [[r.index for r in REGIONS if r.name in (f"{s}_upper_lid", f"{s}_lower_lid")] for s in ("left", "right")]
 
 
 def region_codes(model: Model, head: Head) -> FloatArray:
@@ -77,6 +80,7 @@ def from_other(model: Model, head: Head, other: Head, regions: Regions, strength
     delta = strength * (region_codes(model, other) - region_codes(model, head))[region_rows(regions)]
     what = f"taken from a head ({_origin(other)}), strength {strength:g}"
     taken = _of_scales(stepped(model, head, regions, delta, mirror, what), [other] if strength else [])
+    taken = replace(taken, eyes=head.eyes)
     return with_eyes_moved(taken, regions, strength * (eyes_of(model, other) - eyes_of(model, head)), mirror)
 
 
@@ -101,7 +105,7 @@ def blend(
     delta = sum(weight * (region_codes(model, other)[region_rows(regions)] - own) for other, weight in others)
     sources = ", ".join(f"{weight:g} of {_origin(other)}" for other, weight in others)
     blended = stepped(model, head, regions, np.asarray(delta), mirror, f"blended: {sources}")
-    blended = _of_scales(blended, [other for other, weight in others if weight])
+    blended = replace(_of_scales(blended, [other for other, weight in others if weight]), eyes=head.eyes)
     own_eyes = eyes_of(model, head)
     moved = sum(weight * (eyes_of(model, other) - own_eyes) for other, weight in others)
     return with_eyes_moved(blended, regions, np.asarray(moved), mirror)
@@ -123,7 +127,10 @@ def with_eyes_moved(head: Head, regions: Regions, change: FloatArray, mirror: bo
 
 
 def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirror: bool, what: str) -> Head:
-    """The head after a step (n, 64) of its regions' codes, mirrored too with `mirror`; `what` joins its provenance."""
+    """The head after a step (n, 64) of its regions' codes, mirrored too with `mirror`; `what` joins its provenance.
+
+    An eyeball whose whole eye group is among the regions follows its lids.
+    """
     offsets = np.array(head.offsets)
     where = region_names(regions)
     if mirror:
@@ -131,7 +138,20 @@ def stepped(model: Model, head: Head, regions: Regions, delta: FloatArray, mirro
         where += ", mirrored"
     else:
         offsets[region_rows(regions)] += delta
-    return replace(head, offsets=offsets, provenance=(*head.provenance, f"{where}: {what}"))
+    moved = replace(head, offsets=offsets, provenance=(*head.provenance, f"{where}: {what}"))
+    change = np.zeros_like(head.eyes)
+    change[:, :3] = _lid_centers(model, moved) - _lid_centers(model, head)
+    change[1, 0] *= -1.0  # the right eyeball is kept as the left one of the mirrored head
+    return with_eyes_moved(moved, regions, change, mirror)
+
+
+def _lid_centers(model: Model, head: Head) -> FloatArray:
+    """(2, 3) mean of the keypoints of the lids of the left and the right eye, mm."""
+    with torch.no_grad():
+        codes = torch.from_numpy(region_codes(model, head)).to(model.net.keypoint_net.weight)[None]
+        keypoints = model.net.keypoint_net(codes)[0].double().cpu().numpy() * MODEL_UNIT_MM
+    centers: FloatArray = np.stack([keypoints[rows].mean(axis=0) for rows in _LIDS])
+    return centers
 
 
 def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:

@@ -55,4 +55,4 @@ def symmetrised(model: Model, head: Head, regions: Regions, side: Side) -> Head:
     alike = stepped(model, head, both, (wanted - codes)[region_rows(both)], False, what)
     eyes = eyes_of(model, head)
     leading_eyes = {"left": eyes[:1], "right": eyes[1:], "average": eyes.mean(axis=0, keepdims=True)}[side]
-    return with_eyes_moved(alike, both, leading_eyes - eyes, False)
+    return with_eyes_moved(replace(alike, eyes=head.eyes), both, leading_eyes - eyes, False)

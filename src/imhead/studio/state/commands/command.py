@@ -9,7 +9,7 @@ import numpy as np
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
-from imhead.regions import REGIONS, Region, resolve
+from imhead.regions import REGIONS, Region, groups, resolve
 from imhead.studio.state.document import Document
 from imhead.studio.state.labels import regions_label
 from imhead.types import Head
@@ -72,4 +72,8 @@ class Scope:
             return after
         offsets = np.array(after.offsets)
         offsets[rows] = before.offsets[rows]
-        return replace(after, offsets=offsets)
+        eyes = np.array(after.eyes)
+        for side, name in enumerate(("left_eye", "right_eye")):
+            if not self.locked.isdisjoint(groups()[name]):
+                eyes[side] = before.eyes[side]
+        return replace(after, offsets=offsets, eyes=eyes)

@@ -192,6 +192,8 @@ class ResetRegions:
         offsets = np.array(head.offsets)
         offsets[rows] = document.current.origin.offsets[rows]
         after = replace(head, offsets=offsets, provenance=(*head.provenance, self.label))
+        chosen = tuple(REGIONS[row] for row in sorted(set(rows)))
+        after = editing.with_eyes_moved(after, chosen, document.current.origin.eyes - head.eyes, False)
         return document.with_head(self.scope.keep_locked(head, after))
 
 
