@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
+import igl
 import numpy as np
 
+from imhead.datasets.identities import Shape
 from imhead.datasets.manifest import Manifest
 from imhead.errors import InputError
 from imhead.sources.anny import AnnyModel, Person, array_digest
 from imhead.sources.anny_arrays import open_anny
 from imhead.sources.anny_to_ict import AnnyToIct, read_anny_to_ict
-from imhead.sources.compose import Composition, composed_offsets, group_masks
+from imhead.sources.compose import composed_offsets, group_masks
 from imhead.sources.deformations import Deformation, displacements
 from imhead.sources.ict import IctModel, read_ict
+from imhead.sources.scans import Measured, ScannedPerson, ScanSource, scan_source
 from imhead.surfaces.eyeballs import eye_centers, fitted_eyes
 from imhead.surfaces.lids import Lids
+from imhead.surfaces.transforms import carried_with_faces
 from imhead.types import FloatArray, IntArray, Mesh
 
 
@@ -63,6 +67,8 @@ class SourceHead:
     """(52,) ARKit weights → (V, 3) float32."""
     registered: Callable[[FloatArray], FloatArray]
     """Vertices (V, 3) of this head, in any pose → the same head on ICT's topology, (W, 3) float32."""
+    measured: Callable[[FloatArray | None], Measured | None] = lambda weights: None
+    """(52,) ARKit weights, or None for the canonical pose → what a scanner saw of it there; None of a drawn head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +139,23 @@ class OpenSources:
         """
         return self._require_anny().digest if name == "anny" else self._ict_digest
 
+    def source_of(self, shape: Shape) -> HeadSource:
+        """The closed surfaces of which a head is one.
+
+        Raises:
+            InputError: its source is not open.
+        """
+        if isinstance(shape, ScannedPerson):
+            return scan_source(self._require_ict(), shape.topology)
+        return self._require_anny() if isinstance(shape, Person) else self._require_ict()
+
     @property
     def mean_eyes(self) -> FloatArray:
         """(2, 5) the eyeballs of ICT's mean head, mm."""
         self._require_ict()
         return self._anatomy["ict"].mean_eyes
 
-    def head(self, shape: Composition | Person, deformation: Deformation | None = None) -> SourceHead:
+    def head(self, shape: Shape, deformation: Deformation | None = None) -> SourceHead:
         """The head of one identity, from its `shape`, and with the deformation, if one is given.
 
         Raises:
@@ -150,6 +166,8 @@ class OpenSources:
             anny = self._require_anny()
             # the correspondence is opened when first asked for: most callers need no other topology
             return _with_lids(anny, base, anatomy, anny.canonical, anny.posed, lambda v: self._places.carried(v))
+        if isinstance(shape, ScannedPerson):
+            return _scanned_head(scan_source(self._require_ict(), shape.topology), shape, base, anatomy)
         ict = self._require_ict()
         return _with_lids(
             ict,
@@ -160,7 +178,7 @@ class OpenSources:
             np.asarray,
         )
 
-    def eyes(self, shape: Composition | Person, deformation: Deformation | None = None) -> FloatArray:
+    def eyes(self, shape: Shape, deformation: Deformation | None = None) -> FloatArray:
         """(2, 5) the eyeballs of `head`, without the rest of it.
 
         Raises:
@@ -173,12 +191,15 @@ class OpenSources:
             eyes[:, :3] += moved * [[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]]
         return eyes
 
-    def _base(self, shape: Composition | Person, deformation: Deformation | None) -> tuple[FloatArray, _Anatomy]:
+    def _base(self, shape: Shape, deformation: Deformation | None) -> tuple[FloatArray, _Anatomy]:
         """The neutral head (V, 3) before its lids lie on its eyeballs, and the anatomy of its source."""
         source: HeadSource
         if isinstance(shape, Person):
             source, anatomy = self._require_anny(), self._anatomy["anny"]
             base = self._require_anny().neutral(shape)
+        elif isinstance(shape, ScannedPerson):  # a person who was scanned is not deformed
+            scans = scan_source(self._require_ict(), shape.topology)
+            return scans.closed(shape.neutral), _scan_anatomy(scans)
         else:
             source, anatomy = self._require_ict(), self._anatomy["ict"]
             base = source.mean + composed_offsets(self._require_ict(), self._masks, shape)
@@ -209,6 +230,45 @@ def _with_lids(
     )
 
 
+@lru_cache(maxsize=2)
+def _scan_anatomy(source: ScanSource) -> _Anatomy:
+    return _Anatomy.of(source)
+
+
+def _scanned_head(source: ScanSource, person: ScannedPerson, base: FloatArray, anatomy: _Anatomy) -> SourceHead:
+    """The head of a scanned person with neutral vertices `base` (V, 3): in the expression of a scan it is that scan."""
+
+    def posed(neutral: FloatArray, weights: FloatArray) -> FloatArray:
+        scan = person.scan_with(weights)
+        return source.posed(neutral, weights) if scan is None else source.closed(person.vertices(scan))
+
+    def measured(weights: FloatArray | None) -> Measured | None:
+        scan = person.calmest if weights is None else person.scan_with(weights)
+        if scan is None:
+            return None
+        seen = person.measured(scan)
+        # no scanner sees the middles of the caps
+        seen = replace(seen, seen=np.concatenate([seen.seen, np.zeros(len(source.loops), dtype=bool)]))
+        if weights is not None:
+            return seen
+        return _carried(seen, head.posed(person.weights[scan]), head.canonical, source.skin_faces)
+
+    head = _with_lids(
+        source, base, anatomy, lambda neutral: neutral + source.canonical_offset, posed, source.on_ict
+    )  # fmt: skip
+    return replace(head, measured=measured)
+
+
+def _carried(seen: Measured, source: FloatArray, target: FloatArray, faces: IntArray) -> Measured:
+    """What was measured on a surface with vertices `source` (V, 3), moved with its faces to those of `target`."""
+    source, target, points = (array.astype(np.float64) for array in (source, target, seen.points))
+    _, face, nearest = igl.point_mesh_squared_distance(points, source, faces)
+    moved = carried_with_faces(source, target, faces[face], nearest, points)
+    ahead = carried_with_faces(source, target, faces[face], nearest, points + seen.normals)
+    away = ahead - moved
+    return replace(seen, points=moved, normals=away / np.linalg.norm(away, axis=1, keepdims=True).clip(1e-12))
+
+
 def posed_mesh(head: SourceHead, weights: FloatArray) -> Mesh:
     """A head with an expression, (52,) ARKit weights, as one mesh: skin and eyeballs."""
     return Mesh(head.posed(weights), np.concatenate([head.source.skin_faces, head.source.eye_faces]))
@@ -226,7 +286,7 @@ def open_sources(
     Raises:
         InputError: a source's data is missing or damaged.
     """
-    wants_ict = "ict" in names or "compose" in names
+    wants_ict = any(name in names for name in ("ict", "compose", "scans"))
     if wants_ict and ict is None:
         raise InputError("sources ict and compose need ICT-FaceKit; name a clone or its packed .npz with --ict")
     return OpenSources(
@@ -242,6 +302,8 @@ def check_sources(manifest: Manifest, sources: OpenSources) -> None:
         InputError: a source is not open, or has another hash.
     """
     for record in manifest.sources:
+        if record.name == "scans":  # they lie in the data set itself
+            continue
         if sources.digest(record.name) != record.digest:
             raise InputError(
                 f"source {record.name}: its data has hash {sources.digest(record.name)}, the data set was drawn "

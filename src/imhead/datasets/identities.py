@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from imhead.datasets.manifest import SOURCES, SPLITS, Manifest
 from imhead.sources.anny import PHENOTYPES, Person
 from imhead.sources.compose import Composition
 from imhead.sources.ict import IDENTITY_MODES
+from imhead.sources.scans import ScannedPerson
 
+Shape = Composition | Person | ScannedPerson
+"""The parameters of an identity: a composition for `ict` and `compose`, a person for `anny`, a file for `scans`."""
+PEOPLE = "people"
+"""Folder of a data set that holds the files of scanned people."""
 _GROUPS = 10  # groups of regions in a composition
 
 
@@ -28,8 +34,8 @@ class Identity:
     """Seed of its draw."""
     split: str
     """One of `SPLITS`."""
-    shape: Composition | Person
-    """Its parameters: a composition for `ict` and `compose`, a person for `anny`."""
+    shape: Shape
+    """Its parameters."""
 
 
 def identity_tensors(identities: Sequence[Identity]) -> dict[str, np.ndarray]:
@@ -48,14 +54,18 @@ def identity_tensors(identities: Sequence[Identity]) -> dict[str, np.ndarray]:
     )
     tensors["mirrored"] = np.concatenate([np.zeros(0, bool)] + [shape.mirrored for shape in made]).astype(np.uint8)
     tensors["choice"] = np.array([shape.choice for shape in made], dtype=np.uint8).reshape(len(made), _GROUPS)
+    scanned = [identity.shape for identity in identities if isinstance(identity.shape, ScannedPerson)]
+    if scanned:  # by the place of each key among the sorted ones
+        keys = sorted({person.key for person in scanned})
+        tensors["scanned"] = np.array([keys.index(person.key) for person in scanned], dtype=np.uint32)
     locals_ = len(people[0].local) if people else 0
     tensors["phenotype"] = np.array([k.phenotype for k in people], np.float32).reshape(len(people), len(PHENOTYPES))
     tensors["local"] = np.array([k.local for k in people], np.float32).reshape(len(people), locals_)
     return tensors
 
 
-def read_identities(tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple[Identity, ...]:
-    """The identities of the tensors of `identities.safetensors`.
+def read_identities(tensors: dict[str, np.ndarray], manifest: Manifest, folder: Path) -> tuple[Identity, ...]:
+    """The identities of the tensors of `identities.safetensors` of the data set in `folder`.
 
     Raises:
         ValueError, KeyError: the tensors are damaged, or do not match the manifest.
@@ -74,17 +84,32 @@ def read_identities(tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple
         raise ValueError("the sizes of the splits differ")
     if len(np.unique(tensors["seed"])) != count:
         raise ValueError("two identities have the same seed")
-    people = int((source == SOURCES.index("anny")).sum())
-    shapes = {True: iter(_people(tensors, people)), False: iter(_compositions(tensors, count - people))}
+    people, scanned = (int((source == SOURCES.index(name)).sum()) for name in ("anny", "scans"))
+    of_scans = iter(_scanned(tensors, scanned, manifest, folder))
+    drawn = iter(_compositions(tensors, count - people - scanned))
+    shapes = {"anny": iter(_people(tensors, people)), "scans": of_scans}
     return tuple(
         Identity(
-            k, SOURCES[source[k]], int(tensors["seed"][k]), SPLITS[split[k]], next(shapes[SOURCES[source[k]] == "anny"])
+            k, SOURCES[source[k]], int(tensors["seed"][k]), SPLITS[split[k]],
+            next(shapes.get(SOURCES[source[k]], drawn)),
         )
         for k in range(count)
-    )
+    )  # fmt: skip
 
 
-def _compositions(tensors: dict[str, np.ndarray], count: int) -> list[Composition | Person]:
+def _scanned(tensors: dict[str, np.ndarray], count: int, manifest: Manifest, folder: Path) -> list[Shape]:
+    if not count:
+        return []
+    keys = sorted(manifest.source("scans").people or {})
+    rows = tensors["scanned"]
+    check_array(rows, np.uint32, (count,), "scanned")
+    if not keys or int(rows.max()) >= len(keys):
+        raise ValueError("an identity is a person whom the manifest does not name")
+    people = [ScannedPerson(folder / PEOPLE / f"{key}.safetensors") for key in keys]
+    return [people[row] for row in rows]
+
+
+def _compositions(tensors: dict[str, np.ndarray], count: int) -> list[Shape]:
     parents, choice = tensors["parents"], tensors["choice"]
     check_array(parents, np.uint8, (count,), "parents")
     total = int(parents.sum())
@@ -101,7 +126,7 @@ def _compositions(tensors: dict[str, np.ndarray], count: int) -> list[Compositio
     ]
 
 
-def _people(tensors: dict[str, np.ndarray], count: int) -> list[Composition | Person]:
+def _people(tensors: dict[str, np.ndarray], count: int) -> list[Shape]:
     check_array(tensors["phenotype"], np.float32, (count, len(PHENOTYPES)), "phenotype")
     check_array(tensors["local"], np.float32, (count, tensors["local"].shape[-1]), "local")
     return [Person(*pair) for pair in zip(tensors["phenotype"], tensors["local"])]

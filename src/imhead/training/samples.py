@@ -21,11 +21,13 @@ from imhead.datasets.heads import HeadSource, SourceHead
 from imhead.model.fusion import coverage
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.sources.ict import boundary_loops
+from imhead.sources.scans import Measured
 from imhead.surfaces.eyeballs import eyes_distance, fitted_eyes, near_eyes, on_eyeball
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.sampling import draw_rows, folded
 from imhead.surfaces.solid import Solid
+from imhead.surfaces.transforms import carried_with_faces
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
 _IN_EYE_MM = 0.4  # samples deeper inside an eyeball are dropped
@@ -58,6 +60,9 @@ _LID_DENSITY = 2.0  # factor of the sampling density within
 _LID_REACH_MM = 4.0  # this distance from an eyeball
 _RIM = 6.0  # added sampling density at the cut of the bust, falling to 0 at
 _RIM_MM = 30.0  # this distance from it
+_UNSEEN_DENSITY = 0.5  # of surface samples where a scan shows nothing
+_SAME_PLACE_MM = 2.0  # a measured point this near to a sample stands for it
+_SAME_SIDE = 0.7  # least cosine between their normals
 _MOVED_MM = 3.0  # the pose moves lips apart where it moves them by more
 _MOUTH = [r.index for r in REGIONS if r.group == "mouth"]
 
@@ -111,19 +116,26 @@ def head_samples(
     count: int,
     rng: np.random.Generator,
     uncovered: int = 0,
+    measured: Measured | None = None,
 ) -> Samples:
     """Draw `count` samples of the skin of a posed head; the first half of them lies on the surface.
+
+    Where a scanner saw the head, surface samples are the points that it measured, with their normals; elsewhere there
+    are half as many.
 
     Args:
         head: the identity.
         density: `face_density(head.source)`.
         posed: (V, 3) its vertices in a pose, mm.
         uncovered: number of samples, at most, that no ball of the mean head covers.
+        measured: what a scanner saw of it in this pose; None of a head that is known everywhere.
     """
     posed, canonical, faces = posed.astype(np.float64), head.canonical, head.source.skin_faces
     skin = Solid(posed, faces)
     normals = igl.per_corner_normals(posed, faces, _SHARP_DEG).reshape(-1, 3, 3)
     surface = int(count * _SURFACE_SHARE)
+    if measured is not None:
+        density = density * np.where(measured.seen[faces].all(axis=1), 1.0, _UNSEEN_DENSITY)
     seeds, seed_face, seed_bary = _surface_points(posed, faces, density, int(surface * 1.3), rng)
     seed_normal = np.einsum("nkc,nk->nc", normals[seed_face], seed_bary)
     seed_normal /= np.maximum(np.linalg.norm(seed_normal, axis=1, keepdims=True), 1e-12)
@@ -137,6 +149,9 @@ def head_samples(
     kept = np.flatnonzero(~hidden & ~crevice)[:surface]
     seeds, seed_face, seed_normal = seeds[kept], seed_face[kept], seed_normal[kept]
     home = np.einsum("nkc,nk->nc", canonical[faces[seed_face]], seed_bary[kept])
+    nearest = seeds
+    if measured is not None:
+        seeds, seed_normal = _as_measured(seeds, seed_normal, measured)
     between = _between(skin, seeds, home, int(_BETWEEN_SHARE * count), rng)
     walls = _in_walls(Mesh(posed, faces), seeds, outward[seed_face], int(_WALL_SHARE * count), rng)
     eyes = _at_eyes(head.eyes, int(_EYE_SHARE * count), rng)
@@ -155,7 +170,7 @@ def head_samples(
     off_normal[bound] = 0.0
 
     points = np.concatenate([seeds, off])
-    nearest = np.concatenate([seeds, closest.point])
+    nearest = np.concatenate([nearest, closest.point])
     face = np.concatenate([seed_face, closest.face])
     return Samples(
         points=points,
@@ -166,32 +181,16 @@ def head_samples(
     )
 
 
-def carried_with_faces(
-    source: FloatArray, target: FloatArray, corners: IntArray, nearest: FloatArray, points: FloatArray
-) -> FloatArray:
-    """`points` (N, 3), moved with the triangles `corners` (N, 3) from vertices `source` to `target` (V, 3).
-
-    The `nearest` point (N, 3) on the triangle keeps its barycentric coordinates; the offset from it turns with the
-    triangle's frame.
-    """
-    a, b, c = (source[corners[:, k]] for k in range(3))
-    u, v, w = b - a, c - a, nearest - a
-    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
-    wu, wv = (w * u).sum(1), (w * v).sum(1)
-    det = np.maximum(uu * vv - uv * uv, 1e-12)
-    s, t = (vv * wu - uv * wv) / det, (uu * wv - uv * wu) / det
-    moved = sum(weight[:, None] * target[corners[:, k]] for k, weight in enumerate((1.0 - s - t, s, t)))
-    rotation = np.einsum("nij,nkj->nik", _frames(target[corners]), _frames(source[corners]))
-    result: FloatArray = moved + np.einsum("nij,nj->ni", rotation, points - nearest)
-    return result
-
-
-def _frames(corner: FloatArray) -> FloatArray:
-    x = corner[:, 1] - corner[:, 0]
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    z = np.cross(x, corner[:, 2] - corner[:, 0])
-    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
-    return np.stack([x, np.cross(z, x), z], axis=2)
+def _as_measured(points: FloatArray, normals: FloatArray, measured: Measured) -> tuple[FloatArray, FloatArray]:
+    """Surface points (N, 3) and their normals (N, 3), each replaced by the nearest measured point, if it is the same
+    place."""
+    if not len(measured.points):
+        return points, normals
+    away, row = cKDTree(measured.points).query(points, distance_upper_bound=_SAME_PLACE_MM)
+    row = np.where(np.isfinite(away), row, 0)
+    own = measured.normals[row].astype(np.float64)
+    same = np.isfinite(away) & (np.einsum("nc,nc->n", own, normals) > _SAME_SIDE)
+    return np.where(same[:, None], measured.points[row], points), np.where(same[:, None], own, normals)
 
 
 def _off_surface_points(

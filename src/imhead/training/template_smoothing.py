@@ -48,7 +48,7 @@ def with_smooth_margins(template: TemplateSurface) -> TemplateSurface:
 
 def _loose_share(template: TemplateSurface) -> FloatArray:
     """(V,) 1 for skin and mouth that no projection places, fading out over two rings of vertices."""
-    share = np.where(template.part < LEFT_EYE, 1.0 - template.placed_share, 0.0)
+    share = np.where(template.part < LEFT_EYE, 1.0 - template.posed_share, 0.0)
     edges = edges_of(template.faces)
     for _ in range(2):
         wider = share.copy()

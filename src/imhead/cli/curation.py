@@ -1,0 +1,60 @@
+"""A folder of raw scans, curated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imhead.cli.console import DeviceOption, JsonOption, OutFolder, print_json, progress_bar, say
+from imhead.errors import InputError
+from imhead.io.atomic import check_folder
+
+
+def curate(
+    scans: Annotated[Path, typer.Argument(help="Folder of scans: person/expression.ply, or plain files.")],
+    out: OutFolder,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Scans at a time; with 2 or more, each on one core.")] = 1,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            "--people",
+            help="CSV with a column file, and any of person, expression, age, sex, consent, licence, split, units, "
+            "mirrored.",
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Name of a shipped model, path of one, or the folder of a run.")
+    ] = "default",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Fit, register and audit every scan of a folder: what can be learnt from, and what is left out and why."""
+    check_folder(out)
+    from imhead import load
+    from imhead.api.curation import curate as curate_folder
+    from imhead.curation.page import PAGE
+
+    path = Path(model) / "model.safetensors"
+    opened = load(path if path.is_file() else model, device).model
+    if jobs > 1 and opened.device.type != "cpu":
+        raise InputError(f"--jobs {jobs}: a GPU fits one scan at a time; leave it out, or add --device cpu")
+    with progress_bar() as bar:
+        tasks = {name: bar.add_task(name, total=None, visible=False) for name in ("scans", "people")}
+
+        def show(what: str, done: int, total: int) -> None:
+            description = f"{what}: {done} of {total}"
+            bar.update(tasks[what], total=total, completed=done, visible=True, description=description)
+
+        found = curate_folder(scans, out, opened, people=people, jobs=jobs, progress=show)
+    for entry in found.entries:
+        if not entry.verdict.accepted:
+            say.warn(f"{entry.raw.file}: {entry.verdict.reason}")
+    report = found.report()
+    say.print(
+        f"{report['accepted']} of {report['scans']} scans are accepted, of {report['people']} people; "
+        f"what was left out and why: {out / PAGE}"
+    )
+    if as_json:
+        print_json({"out": str(out)} | report)

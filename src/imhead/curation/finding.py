@@ -1,0 +1,210 @@
+"""Each scan alone: cleaned, its head found and found again from other poses, and a first fit.
+
+Shape legend: S samples of a scan, K points of the mean face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from imhead.checkpoint import Model
+from imhead.conventions import UNIT_MM
+from imhead.curation.cleaning import cleaned
+from imhead.curation.config import CurationConfig
+from imhead.curation.inputs import RawScan
+from imhead.curation.problems import Problem
+from imhead.curation.store import Record
+from imhead.errors import InputError
+from imhead.fitting.config import FitConfig
+from imhead.fitting.fit import head_of
+from imhead.fitting.hair import Hair
+from imhead.fitting.mirror import mirror_signs, reflected
+from imhead.fitting.objective import Codes
+from imhead.fitting.person_scans import OwnFit, own_fit, samples_on_head
+from imhead.fitting.points import scan_samples
+from imhead.fitting.pose import PoseResult, find_pose
+from imhead.fitting.pose.evidence import PoseEvidence
+from imhead.fitting.pose.finder import TWO_HEADS
+from imhead.fitting.pose_scan import scan_of_person
+from imhead.fitting.result import unit_length_mm
+from imhead.fitting.stages import with_hair
+from imhead.fitting.start import nose_tip_mm, pose_template, state_at
+from imhead.io.limited import read_scan_limited
+from imhead.isosurface.field import HeadField
+from imhead.isosurface.meshing import extract_mesh
+from imhead.surfaces.transforms import matrix_of, transform_directions, transform_points
+from imhead.types import FloatArray, Scan
+
+_COARSE = 64  # cells of the mesh on which the nose tip is found
+_SIGNS = 4000  # samples that are asked whether the scan is mirrored
+_TURN_UNITS = ("mm", "cm", "m")
+
+
+def open_scan(raw: RawScan, config: CurationConfig) -> tuple[Scan, dict[str, int]]:
+    """A raw scan as it is fitted: cleaned, and put right if it is known to be mirrored; and what was masked.
+
+    Raises:
+        InputError: it cannot be read, or nothing is left of it.
+    """
+    scan, dirt = cleaned(read_scan_limited(raw.path), config.cleaning)
+    return (reflected(scan) if raw.mirrored else scan), dirt.report()
+
+
+def found_alone(raw: RawScan, model: Model, config: CurationConfig) -> Record:
+    """The record of a scan's own fit; one with a `problem` where there is none.
+
+    Raises:
+        InputError: the file cannot be read, or nothing is left of it.
+    """
+    scan, dirt = open_scan(raw, config)
+    torch.manual_seed(config.fit.seed)
+    try:
+        fit = own_fit(scan, 0, model, config.fit, raw.units, None)
+    except InputError as error:
+        problem = _no_head(scan, raw, model, config.fit, str(error))
+        return Record({}, {"cleaning": dirt, "problem": asdict(problem)})
+    figures = {"cleaning": dirt, "problem": None, **_figures(scan, fit, model, config)}
+    return Record(_arrays(fit), figures | {"fit": _fit_figures(fit)})
+
+
+def _no_head(scan: Scan, raw: RawScan, model: Model, config: FitConfig, reason: str) -> Problem:
+    if reason.startswith(TWO_HEADS):
+        return Problem("two_heads", reason)
+    if raw.units != "auto":
+        try:
+            pose = find_pose(*scan_samples(scan, config), pose_template(model), seed=config.seed)
+        except InputError:
+            return Problem("no_head", reason)
+        return Problem("unit", f"no head was found in {raw.units}, as its unit is named, but one in {pose.units}")
+    return Problem("no_head", reason)
+
+
+def _figures(scan: Scan, fit: OwnFit, model: Model, config: CurationConfig) -> dict[str, Any]:
+    """What the audit asks of a scan alone."""
+    head = head_of(model, fit.state.codes, scan.name)
+    samples, normals = samples_on_head(scan, fit.pose, config.fit)
+    placed = scan_of_person(model, head, scan.name, samples, normals, fit.state, fit.pose.scan_to_head)
+    field = HeadField(model, head)
+    coarse = extract_mesh(field.sdf, _COARSE)
+    rows = slice(0, _SIGNS)
+    # samples of a mesh stand for it: the signs ask for no face
+    empty = None if scan.faces is None else np.zeros((0, 3), dtype=np.int64)
+    light = Scan(scan.name, samples[rows], None if normals is None else _unit(normals[rows]), empty)
+    distance = np.abs(field.sdf(transform_points(placed.scan_to_head, light.points)))
+    signs = mirror_signs(light, placed.scan_to_head, distance, field, coarse, nose_tip_mm(coarse, field))
+    figures = placed.figures
+    face = figures.explained[figures.face]
+    z_id = fit.state.codes.z_id.double()
+    return {
+        "units": fit.pose.units,
+        "unit_source": fit.pose.unit_source,
+        "scale_assumed": fit.pose.scale_assumed,
+        "head_scale": round(fit.pose.head_scale, 4),
+        "pose_probability": round(fit.pose.probability, 4),
+        "agreement_mm": agreement_mm(scan, fit.pose, model, config),
+        "face_mm": round(fit.distance_mm, 4),
+        "face_unexplained": round(1.0 - float(face.mean()), 4) if len(face) else 1.0,
+        "code_sigma": round(float(z_id.square().mean().sqrt()), 4),
+        "noise_mm": round(placed.noise_mm, 4),
+        "inside_out": signs.inside_out,
+        "normals_crossed": signs.crossed,
+        "sides_differ_mm": signs.sides_differ_mm,
+    }
+
+
+def agreement_mm(scan: Scan, pose: PoseResult, model: Model, config: CurationConfig) -> list[float | None]:
+    """How far the face lies from its place when it is searched for again, each time from a random pose, unit and start.
+
+    Args:
+        pose: what the first search found.
+
+    Returns:
+        Root mean square over points of the mean face, mm, of each search; None where it found no face.
+    """
+    template = pose_template(model)
+    face = template.points[template.face]
+    samples, normals = scan_samples(scan, config.fit)
+    in_scan = transform_points(np.linalg.inv(pose.scan_to_head), face)
+    found: list[float | None] = []
+    for turn in range(config.turns):
+        rng = np.random.default_rng([0xA97EE, turn])
+        moved, unit = _random_move(pose, rng)
+        turned = None if normals is None else transform_directions(moved, normals)
+        try:
+            again = find_pose(
+                transform_points(moved, samples), turned, template, seed=config.fit.seed + 1 + turn,
+                mm_per_unit=unit if pose.unit_source == "named" else None,
+            )  # fmt: skip
+        except InputError:
+            found.append(None)
+            continue
+        away = transform_points(again.scan_to_head @ moved, in_scan) - face
+        found.append(round(float(np.sqrt(np.square(away).sum(axis=1).mean())), 3))
+    return found
+
+
+def _random_move(pose: PoseResult, rng: np.random.Generator) -> tuple[FloatArray, float]:
+    """A random similarity (4, 4) of the scan's frame, and the millimetres of its new unit."""
+    own = UNIT_MM.get(pose.units, unit_length_mm(pose.scan_to_head))
+    unit = UNIT_MM[str(rng.choice(_TURN_UNITS))] if pose.units in UNIT_MM else own
+    rotation = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix()
+    return matrix_of(rotation * own / unit, rng.normal(0.0, 300.0, 3) / unit), unit
+
+
+def _unit(directions: FloatArray) -> FloatArray:
+    unit: FloatArray = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-30)
+    return unit
+
+
+def _arrays(fit: OwnFit) -> dict[str, np.ndarray]:
+    codes = fit.state.codes
+    return {
+        "z_id": codes.z_id.cpu().numpy(),
+        "weights": codes.weights.cpu().numpy(),
+        "motion": np.asarray(fit.state.motion, dtype=np.float64),
+        "scan_to_head": np.asarray(fit.pose.scan_to_head, dtype=np.float64),
+        "hair_samples": np.asarray(fit.hair.samples, dtype=np.float64),
+        "hair_patch": np.asarray(fit.hair.patch, dtype=np.int64),
+        "hair_region": np.asarray(fit.hair.region, dtype=np.int64),
+        "hair_area": np.asarray(fit.hair.area_cm2, dtype=np.float64),
+    }
+
+
+_POSE_FIGURES = (
+    "units", "unit_source", "scale_assumed", "score", "runner_up", "face_coverage", "head_scale", "probability",
+)  # fmt: skip
+
+
+def _fit_figures(fit: OwnFit) -> dict[str, Any]:
+    """What the arrays leave out, exactly, so that the fit can be opened again."""
+    pose = {name: getattr(fit.pose, name) for name in _POSE_FIGURES}
+    return {
+        "pose": pose | {"warnings": list(fit.pose.warnings), "evidence": asdict(fit.pose.evidence)},
+        "distance_mm": fit.distance_mm,
+        "iterations": fit.iterations,
+    }
+
+
+def reopened(record: Record, scan: Scan, row: int, model: Model, config: FitConfig) -> OwnFit:
+    """The fit of a record, for its scan as `open_scan` gives it."""
+    arrays, kept = record.arrays, record.figures["fit"]
+    known: Mapping[str, Any] = kept["pose"]
+    pose = PoseResult(
+        scan_to_head=arrays["scan_to_head"], **{name: known[name] for name in _POSE_FIGURES},
+        warnings=tuple(known["warnings"]), evidence=PoseEvidence(**known["evidence"]),
+    )  # fmt: skip
+    hair = Hair(arrays["hair_samples"], arrays["hair_patch"], arrays["hair_region"], arrays["hair_area"])
+    samples, normals = samples_on_head(scan, pose, config)
+    z_id, weights = (torch.from_numpy(arrays[name]).float().to(model.device) for name in ("z_id", "weights"))
+    offsets = torch.zeros(len(model.net.radius), model.net.config.region_code_size, device=model.device)
+    codes = Codes(z_id, weights, offsets)
+    state = state_at(
+        model, samples, normals, pose.scan_to_head, pose.scale_assumed, codes, arrays["motion"], config
+    )  # fmt: skip
+    return OwnFit(row, pose, with_hair(state, hair), hair, kept["distance_mm"], kept["iterations"])

@@ -1,0 +1,211 @@
+"""Folders of virtual raw scans of people, some of them spoilt in a known way, and how a curation of them did.
+
+    python tools/virtual_people.py make PEOPLE --people 12 --scans 3 --spoilt 0.12 [--ict ICT]
+    imhead curate PEOPLE --out CURATED --people PEOPLE/people.csv
+    python tools/virtual_people.py rate PEOPLE CURATED
+
+Heads are held-out heads of ICT-FaceKit or, without --ict, drawn from the default model, which then knows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from imhead.datasets.recipe import HELD_OUT_SEED
+from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, ScannerConfig, virtual_scan
+from imhead.io.mesh_file import write_mesh
+from imhead.sources.expressions import draw_expressions
+from imhead.surfaces.mending import without_unused_points
+from imhead.types import FloatArray, Mesh, Scan
+
+PHONE = replace(FRONTAL_PHONE, arc_deg=110.0, target_points=9000, outlier_fraction=0.002)
+REASONS = {
+    "no_head": ("no_head",), "two_heads": ("two_heads",), "mirrored": ("mirrored",), "mirrored_turned": ("mirrored",),
+    "wrong_unit": ("unit",), "half": ("partial",), "smeared": ("surface",), "wrong_person": ("stranger",),
+    "duplicate": ("duplicate",),
+}  # fmt: skip
+"""Kind of spoilt scan → kinds of problem that name it."""
+KINDS = tuple(REASONS)
+HeadOf = Callable[[int, int], Mesh]
+"""Number of a person and of an expression, 0 neutral → the head, head frame, mm."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    made = commands.add_parser("make")
+    made.add_argument("out", type=Path)
+    made.add_argument("--people", type=int, default=12)
+    made.add_argument("--scans", type=int, default=3)
+    made.add_argument("--spoilt", type=float, default=0.12)
+    made.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
+    made.add_argument("--ict", type=Path)
+    made.add_argument("--seed", type=int, default=0)
+    made.set_defaults(run=lambda a: make(a.out, a.people, a.scans, a.spoilt, a.kinds, a.ict, a.seed))
+    rated = commands.add_parser("rate")
+    rated.add_argument("scans", type=Path)
+    rated.add_argument("curated", type=Path)
+    rated.set_defaults(run=lambda a: print(json.dumps(rates(a.scans, a.curated), indent=1)))
+    asked = parser.parse_args()
+    asked.run(asked)
+
+
+def make(out: Path, people: int, scans: int, spoilt: float, kinds: Sequence[str], ict: Path | None, seed: int) -> None:
+    """Write `person/expression.ply`, `people.csv` and `truth.csv`; each kind is spoilt about as often."""
+    head_of = _drawn_heads(seed) if ict is None else _ict_heads(ict, seed)
+    rng = np.random.default_rng([0x5B01, seed])
+    count = people * scans
+    bad = rng.permutation(count)[: round(spoilt * count)]
+    spoil = {int(place): kinds[k % len(kinds)] for k, place in enumerate(bad)}
+    rows, truth = [], []
+    previous: Scan | None = None
+    for place in range(count):
+        person, expression = divmod(place, scans)
+        kind = spoil.get(place, "good")
+        name = f"person_{person:02d}/{'neutral' if expression == 0 else f'expression_{expression}'}.ply"
+        scan = _scan(head_of, person, expression, kind, previous, rng)
+        previous = scan if kind == "good" else previous
+        assert scan.faces is not None
+        write_mesh(Mesh(scan.points, scan.faces), out / name)
+        rows.append((name, f"person_{person:02d}", "drawn head, no person", "CC0"))
+        truth.append((name, kind))
+    _write(out / "people.csv", ("file", "person", "consent", "licence"), rows)
+    _write(out / "truth.csv", ("file", "kind"), truth)
+
+
+def _scan(
+    head_of: HeadOf, person: int, expression: int, kind: str, previous: Scan | None, rng: np.random.Generator
+) -> Scan:
+    head = head_of(person + 500 if kind == "wrong_person" else person, expression)
+    if kind == "no_head":
+        head = _terrain(rng)
+    if kind == "two_heads":
+        beside = head_of(person + 700, 0)
+        moved = beside.vertices + [260.0, 0.0, 0.0]
+        head = Mesh(
+            np.concatenate([head.vertices, moved]), np.concatenate([head.faces, beside.faces + len(head.vertices)])
+        )
+    if kind == "half":
+        points, faces = without_unused_points(
+            head.vertices, head.faces[(head.vertices[head.faces][:, :, 0] > -2.0).all(axis=1)]
+        )
+        head = Mesh(points, faces)
+    if kind == "smeared":
+        head = Mesh(_smeared(head.vertices, rng), head.faces)
+    if kind == "duplicate" and previous is not None:
+        from scipy.spatial.transform import Rotation
+
+        turn = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix()
+        return replace(previous, points=previous.points @ turn.T * 10.0 + 3.0, normals=None)
+    scanner: ScannerConfig = (
+        PHONE if kind != "two_heads" else replace(PHONE, field_deg=60.0, aim_mm=(130.0, -10.0, 30.0))
+    )
+    scan = virtual_scan(head, scanner, rng, f"{person}_{expression}").scan
+    assert scan.faces is not None
+    if kind == "mirrored":
+        scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, scan.faces)
+    if kind == "mirrored_turned":
+        scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, scan.faces[:, ::-1])
+    if kind == "wrong_unit":
+        scan = Scan(scan.name, scan.points * float(rng.choice([0.55, 0.62, 1.5, 1.65])), None, scan.faces)
+    return scan
+
+
+def _smeared(points: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A head that moved while it was scanned from its chin to its brow: by 15 to 25 mm within a third of the time."""
+    way = rng.normal(size=3) * [1.0, 0.3, 1.0]
+    way *= rng.uniform(15.0, 25.0) / np.linalg.norm(way)
+    share = np.clip((points[:, 1] - rng.uniform(-45.0, -10.0)) / 25.0, 0.0, 1.0)
+    return points + (share * share * (3.0 - 2.0 * share))[:, None] * way
+
+
+def _terrain(rng: np.random.Generator) -> Mesh:
+    """A cushion: a sheet of waves of a head's size."""
+    steps = np.linspace(-110.0, 110.0, 90)
+    x, y = np.meshgrid(steps, steps)
+    z = sum(
+        rng.normal() * 12.0 * np.cos(x * rng.normal(0, 0.03) + y * rng.normal(0, 0.03) + rng.uniform(0, 6))
+        for _ in range(8)
+    )
+    index = np.arange(x.size).reshape(x.shape)
+    a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([b, d, c], axis=1)])
+    return Mesh(np.stack([x, y - 10.0, z + 40.0], axis=-1).reshape(-1, 3), faces)
+
+
+def _drawn_heads(seed: int) -> HeadOf:
+    import imhead
+    from imhead.conventions import ARKIT_NAMES
+
+    model = imhead.load()
+
+    def head_of(person: int, expression: int) -> Mesh:
+        head = model.sample(1, seed=1000 * seed + person, spread=0.8)[0]
+        weights = draw_expressions(person, 12)[expression]
+        return head.mesh(dict(zip(ARKIT_NAMES, weights.tolist())), surface="template")
+
+    return head_of
+
+
+def _ict_heads(path: Path, seed: int) -> HeadOf:
+    from imhead.datasets.heads import OpenSources, posed_mesh
+    from imhead.sources.compose import ComposeConfig, draw_composition
+    from imhead.sources.ict import read_ict
+
+    sources = OpenSources(read_ict(path))
+
+    def head_of(person: int, expression: int) -> Mesh:
+        own = HELD_OUT_SEED + 1000 * seed + person
+        head = sources.head(draw_composition(own, ComposeConfig(composed_fraction=0.5)))
+        return posed_mesh(head, draw_expressions(own, 12)[expression])
+
+    return head_of
+
+
+def rates(scans: Path, curated: Path) -> dict[str, object]:
+    """Shares of spoilt scans that are refused, and for the right reason; share of good ones that are refused."""
+    truth = {row["file"]: row["kind"] for row in _read(scans / "truth.csv")}
+    found = {row["file"]: row for row in _read(curated / "summary.csv")}
+    kinds: dict[str, list[int]] = {}
+    wrong = []
+    for file, kind in truth.items():
+        refused, reason = found[file]["status"] == "refused", found[file]["reason"].partition(":")[0]
+        right = refused and reason in REASONS.get(kind, ())
+        tally = kinds.setdefault(kind, [0, 0, 0])
+        tally[0] += 1
+        tally[1] += refused
+        tally[2] += right
+        if refused if kind == "good" else not right:
+            wrong.append(f"{file}: {kind}, {found[file]['status']} {found[file]['reason']} {found[file]['notes']}")
+    spoilt = [tally for kind, tally in kinds.items() if kind != "good"]
+    total = max(sum(tally[0] for tally in spoilt), 1)
+    return {
+        "kinds": {
+            kind: dict(zip(("scans", "refused", "right_reason"), tally)) for kind, tally in sorted(kinds.items())
+        },
+        "spoilt_refused": round(sum(tally[1] for tally in spoilt) / total, 4),
+        "spoilt_right_reason": round(sum(tally[2] for tally in spoilt) / total, 4),
+        "good_refused": round(kinds["good"][1] / kinds["good"][0], 4) if "good" in kinds else None,
+        "wrong": wrong,
+    }
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _write(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines, lineterminator="\n").writerows([head, *rows])
+
+
+if __name__ == "__main__":
+    main()
