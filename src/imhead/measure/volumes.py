@@ -56,10 +56,14 @@ def volume_changes(template: TemplateSurface, model: Model, before: FloatArray, 
     Regions share each vertex by the blend weights of the model.
     """
     skin = template.faces[(template.part[template.faces] == SKIN).all(axis=1)]
+    total = swept_volumes(before, after, skin) @ region_shares(template, model)
+    return {region.name: float(total[region.index]) for region in REGIONS}
+
+
+def region_shares(template: TemplateSurface, model: Model) -> FloatArray:
+    """(V, 39) how much each vertex of the template belongs to each region, by the blend weights of the model."""
     centers = model.net.keypoint_net.mean.cpu().numpy() * MODEL_UNIT_MM
     radius = model.net.radius.cpu().numpy() * MODEL_UNIT_MM
     distance = np.linalg.norm(template.mean[:, None] - centers, axis=2) / radius
-    weight = wendland(torch.from_numpy(distance)).numpy()
-    weight /= np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-    total = swept_volumes(before, after, skin) @ weight
-    return {region.name: float(total[region.index]) for region in REGIONS}
+    weight: FloatArray = wendland(torch.from_numpy(distance)).numpy()
+    return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)

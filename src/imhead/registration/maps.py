@@ -25,6 +25,7 @@ from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import TemplateSurface
+from imhead.template.texels import flat_barycentric, texel_faces
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan
 
 DISPLACEMENT_FILE, NORMAL_FILE = "displacement.png", "normal_map.png"
@@ -102,7 +103,7 @@ def relief_of(registration: Registration, scan: Scan, scan_to_head: FloatArray, 
     if scan.faces is None or not len(scan.faces):
         return None
     mesh, template = registration.mesh, registration.template
-    face = _texel_faces(template, size)
+    face = texel_faces(template.uv_map, size)
     wanted = shown_faces(template) & registration.measured[template.faces].all(axis=1)
     asked = np.flatnonzero((face >= 0) & wanted[face])
     height = np.zeros(size * size, dtype=np.float32)
@@ -124,15 +125,6 @@ def relief_of(registration: Registration, scan: Scan, scan_to_head: FloatArray, 
     return Relief(np.where(inside, smooth, 0.0), normal, seen)
 
 
-def _texel_faces(template: TemplateSurface, size: int) -> IntArray:
-    """(S²,) the face whose UV triangle holds the middle of each texel, row by row from v = 1; -1 for none."""
-    flat = Mesh(np.column_stack([template.uv, np.zeros(len(template.uv))]), template.uv_faces)
-    middle = (np.arange(size) + 0.5) / size
-    across, down = np.meshgrid(middle, 1.0 - middle)
-    origins = np.column_stack([across.ravel(), down.ravel(), np.ones(size * size)])
-    return first_hit(ray_caster(flat), origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))
-
-
 def _heights(
     mesh: Mesh, template: TemplateSurface, face: IntArray, texel: IntArray, size: int, points: FloatArray,
     scan_faces: IntArray,
@@ -140,7 +132,7 @@ def _heights(
     """Whether a ray from each texel (T,) meets the scan, and its height there (T,), mm."""
     row, column = np.divmod(texel, size)
     middle = np.column_stack([(column + 0.5) / size, 1.0 - (row + 0.5) / size])
-    shares = _flat_barycentric(middle, template.uv[template.uv_faces[face]])
+    shares = flat_barycentric(middle, template.uv[template.uv_faces[face]])
     corners = template.faces[face]
     normals, _ = vertex_normals(mesh.vertices, mesh.faces)
     place = np.einsum("tk,tkc->tc", shares, mesh.vertices[corners])
@@ -158,17 +150,6 @@ def _heights(
     height = _REACH_MM - away / np.where(np.abs(facing) > 1e-6, facing, 1.0)
     found = (hit >= 0) & (np.abs(facing) > _LEAST_COSINE) & (np.abs(height) < _REACH_MM)
     return found, np.where(found, height, 0.0).astype(np.float32)
-
-
-def _flat_barycentric(points: FloatArray, triangles: FloatArray) -> FloatArray:
-    """(T, 3) barycentric weights of points (T, 2) in triangles (T, 3, 2)."""
-    a, b, c = (triangles[:, k] for k in range(3))
-    one, other, along = b - a, c - a, points - a
-    size = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
-    size = np.where(np.abs(size) > 1e-30, size, 1.0)
-    second = (along[:, 0] * other[:, 1] - along[:, 1] * other[:, 0]) / size
-    third = (one[:, 0] * along[:, 1] - one[:, 1] * along[:, 0]) / size
-    return np.stack([1.0 - second - third, second, third], axis=1)
 
 
 def _slopes(mesh: Mesh, template: TemplateSurface, face: IntArray, height: FloatArray) -> FloatArray:

@@ -16,8 +16,10 @@ from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.figures import seen_from_outside
-from imhead.fitting.fit import FitResult
+from imhead.fitting.hair import Hair
 from imhead.fitting.points import independent_noise_mm, samples_near_head, scan_samples
+from imhead.fitting.pose import PoseResult
+from imhead.fitting.result import FitResult
 from imhead.surfaces.normals import plane_normals
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.transforms import transform_directions, transform_points
@@ -52,9 +54,25 @@ def registration_points(result: FitResult, scan: Scan) -> ScanPoints:
     Raises:
         InputError: there are fewer than 100.
     """
-    samples, given = samples_near_head(scan, *scan_samples(scan, FitConfig()), result.scan_to_head, FitConfig())
-    kept = ~result.hair.covers(transform_points(result.pose.scan_to_head, samples))
-    points = transform_points(result.scan_to_head, samples)
+    return skin_points(scan, result.pose, result.hair, result.scan_to_head, measured_noise_mm(result))
+
+
+def skin_points(scan: Scan, pose: PoseResult, hair: Hair, scan_to_head: FloatArray, noise_mm: float) -> ScanPoints:
+    """The points of a scan that show the skin of the head on which it lies.
+
+    Args:
+        scan: in its own frame and unit.
+        pose: in whose frame the hair was found.
+        hair: left out.
+        scan_to_head: (4, 4) scan frame and unit → head frame, mm.
+        noise_mm: standard deviation of the scan's independent noise.
+
+    Raises:
+        InputError: there are fewer than 100.
+    """
+    samples, given = samples_near_head(scan, *scan_samples(scan, FitConfig()), scan_to_head, FitConfig())
+    kept = ~hair.covers(transform_points(pose.scan_to_head, samples))
+    points = transform_points(scan_to_head, samples)
     kept &= ((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1)
     rows = np.flatnonzero(kept)
     if scan.faces is not None:
@@ -65,26 +83,32 @@ def registration_points(result: FitResult, scan: Scan) -> ScanPoints:
     if given is None:
         normals = plane_normals(points)
     else:
-        normals = transform_directions(result.scan_to_head, given[rows])
+        normals = transform_directions(scan_to_head, given[rows])
         normals = normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-30)
     spacing = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
     share = min(1.0, len(scan.points) / len(samples))
-    return ScanPoints(points, normals, given is not None, share, measured_noise_mm(result), spacing)
+    return ScanPoints(points, normals, given is not None, share, noise_mm, spacing)
 
 
 def measured_noise_mm(result: FitResult) -> float:
-    """Standard deviation of the independent noise in the distances of a scan's own points to the fitted surface.
+    """Standard deviation of the independent noise in the distances of a scan's own points to the fitted surface."""
+    near = result.explained & (result.distance_mm < _NEAR_MM)
+    return noise_over(result.points_mm[near], result.mesh)
+
+
+def noise_over(points: FloatArray, surface: Mesh) -> float:
+    """Standard deviation of the independent noise in the heights of a scan's own points (N, 3) over a surface near by.
 
     Not of samples drawn on triangles: two of them on one triangle share its corners' noise.
     """
-    near = np.unique(result.points_mm[result.explained & (result.distance_mm < _NEAR_MM)], axis=0)
+    near = np.unique(points, axis=0)
     if len(near) < 2:
         return 0.0
     chosen = np.random.default_rng(0).permutation(len(near))[:_PAIRS]
     other = cKDTree(near).query(near[chosen], k=2)[1][:, 1]
     both = np.concatenate([near[chosen], near[other]])
-    _, face, closest = igl.point_mesh_squared_distance(both, result.mesh.vertices, result.mesh.faces)
-    normal = face_cross(result.mesh.vertices, result.mesh.faces[face])
+    _, face, closest = igl.point_mesh_squared_distance(both, surface.vertices, surface.faces)
+    normal = face_cross(surface.vertices, surface.faces[face])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-30)
     height = torch.from_numpy(np.einsum("nc,nc->n", both - closest, normal))
     # the first half are the chosen points, the second half their neighbours

@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 
 from imhead.checkpoint import Model
 from imhead.fitting.figures import distance_summary
-from imhead.fitting.fit import FitResult
+from imhead.fitting.result import FitResult
 from imhead.isosurface.field import eyes_of
 from imhead.registration.config import RegistrationConfig
 from imhead.registration.frames import offsets_of

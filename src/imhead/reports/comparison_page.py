@@ -33,31 +33,32 @@ def comparison_page(
     regions = ", ".join(html.escape(k.replace("_", " ")) for k in result["regions"])
     captions = (first, second, f"{second}, coloured by how far its surface moved from {first}")
     figures = "".join(
-        f'<figure><img src="{_data_uri(_strip(row))}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        f'<figure><img src="{data_uri(strip(row))}" alt="{text}"><figcaption>{text}</figcaption></figure>'
         for row, text in zip(rows, captions, strict=True)
     )
     warnings = "".join(f'<p class="warn">{html.escape(k)}</p>' for k in result["warnings"])
     edited = f"Edited: {regions}." if regions else "The whole head."
     # the page carries its style and script inside; the template's indentation is for its reader alone
-    template = Template("".join(line.strip() for line in _asset("comparison.html").splitlines()))
+    template = Template("".join(line.strip() for line in asset("comparison.html").splitlines()))
     page = template.substitute(
         before=first,
         after=second,
-        style="\n" + _asset("comparison.css"),
-        script="\n" + _asset("comparison.js"),
+        style="\n" + asset("comparison.css"),
+        script="\n" + asset("comparison.js"),
         summary=f"{edited} {_share_inside(result)} {_largest_outside(result)}",
         warnings=warnings,
         movement=_movement_table(result) + _volumes(result),
         statement=html.escape(result["statement"]),
         turntable=_turntable(turning, (first, second)),
         figures=figures,
-        bar=_data_uri(bar),
+        bar=data_uri(bar),
         measurements=_measurements(result),
     )
     return page + "\n"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file beside the reports."""
     return (resources.files("imhead.reports") / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -86,7 +87,7 @@ def _measurements(result: Mapping[str, Any]) -> str:
     body = ""
     for row in rows:
         cells = "".join(
-            f"<td>{_number(row[key], signed=key == 'change', digits=2)}</td>" for key in ("before", "after", "change")
+            f"<td>{number(row[key], signed=key == 'change', digits=2)}</td>" for key in ("before", "after", "change")
         )
         name = html.escape(row["name"].replace("_", " "))
         strong = ' class="changed"' if abs(row["change"]) >= 0.05 else ""
@@ -100,7 +101,7 @@ def _measurements(result: Mapping[str, Any]) -> str:
 
 def _turntable(turning: Sequence[Image.Image], names: tuple[str, str]) -> str:
     steps = turning[0].width // turning[0].height - 1
-    views = "".join(f"<div style=\"background-image:url('{_data_uri(strip, 'JPEG')}')\"></div>" for strip in turning)
+    views = "".join(f"<div style=\"background-image:url('{data_uri(strip, 'JPEG')}')\"></div>" for strip in turning)
     labels = "".join(f"<span>{name}</span>" for name in (*names, "movement"))
     return (
         f'<div class="screen"><h2>Turn all three together</h2><div class="turn">{views}{labels}</div>'
@@ -120,7 +121,7 @@ def _movement_table(result: Mapping[str, Any]) -> str:
     for key, name in (*parts, ("all", "whole surface")):
         row = result["movement_mm"][key]
         numbers = (
-            "none" if row is None else _number(row[k], signed=k in signed, digits=1 if k == "area_cm2" else 3)
+            "none" if row is None else number(row[k], signed=k in signed, digits=1 if k == "area_cm2" else 3)
             for k, _ in columns
         )
         cells = "".join(f"<td>{text}</td>" for text in numbers)
@@ -138,32 +139,33 @@ def _volumes(result: Mapping[str, Any]) -> str:
     if volume["change"] is not None:
         text = (
             f"<p>Volume: {volume['before']:,.1f} ml before, {volume['after']:,.1f} ml after, a change of "
-            f"<b>{_number(volume['change'], signed=True, digits=2)} ml</b>.</p>"
+            f"<b>{number(volume['change'], signed=True, digits=2)} ml</b>.</p>"
         )
     changed = {name: ml for name, ml in (regions or {}).items() if abs(ml) >= 0.005}
     if changed:
         parts = ", ".join(
-            f"{html.escape(name.replace('_', ' '))} {_number(ml, signed=True, digits=2)}"
+            f"{html.escape(name.replace('_', ' '))} {number(ml, signed=True, digits=2)}"
             for name, ml in sorted(changed.items(), key=lambda item: -abs(item[1]))
         )
         text += f"<p>By region, ml of skin moved outwards (+) or inwards (&minus;): {parts}.</p>"
     return text
 
 
-def _number(value: float, *, signed: bool, digits: int) -> str:
+def number(value: float, *, signed: bool, digits: int) -> str:
+    """A number for HTML; a rounded zero has no sign."""
     text = f"{value:{'+' if signed else ''},.{digits}f}"
-    # a rounded zero carries no sign
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", "&minus;")
 
 
-def _strip(row: Sequence[NDArray[np.uint8]]) -> Image.Image:
+def strip(row: Sequence[NDArray[np.uint8]]) -> Image.Image:
     """Pictures side by side on white."""
     gap = np.full((row[0].shape[0], 8, 3), 255, dtype=np.uint8)
     parts = [part for picture in row for part in (gap, picture)][1:]
     return Image.fromarray(np.concatenate(parts, axis=1))
 
 
-def _data_uri(picture: Image.Image, kind: str = "PNG") -> str:
+def data_uri(picture: Image.Image, kind: str = "PNG") -> str:
+    """A picture as it stands inside a page."""
     buffer = io.BytesIO()
     picture.save(buffer, format=kind)
     return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

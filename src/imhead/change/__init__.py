@@ -1,0 +1,1 @@
+"""What changed between scans of one person, and whether it is more than the noise; asymmetry of one head."""

@@ -1,0 +1,210 @@
+"""Visits of one person compared: each later one with the first.
+
+Scans are fitted together, so that they share one head; a head file is a visit as it stands.
+
+Shape legend: V vertices of the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from imhead.change.amounts import Amount, Place, by_region, places_beyond, whole
+from imhead.change.change import Change, change_between, stable_regions
+from imhead.change.config import ChangeConfig
+from imhead.change.measured import MeasuredDifference, differences, neutral_vertices, usual_noise_mm
+from imhead.change.visits import Visit, head_visit, on_stable, scanned_visit
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES, ASSUMED_SCALE
+from imhead.errors import InputError
+from imhead.fitting.person import fit_person
+from imhead.fitting.pose import Units
+from imhead.template.surface import template_of
+from imhead.types import Head, Scan
+
+Progress = Callable[[str, float], None]
+_SAID = 0.1  # ARKit weights that differ by less are not said
+_MOVES_MM = 0.5  # an expression that moves 5 % of the compared skin by less is not warned of
+_POOR_MM = 1.0  # stable regions that agree no better show another person, or are not stable
+_FIT_SHARE = 0.7  # of the progress
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionDifference:
+    """How the expressions of two visits differ, by the model."""
+
+    weights: dict[str, float]
+    """ARKit weight after less before, of those that differ by at least 0.1."""
+    moves_mm: float
+    """95th percentile of how far the model says that this moves the compared skin along its normal."""
+    taken_out: bool
+    """Whether the later visit was taken to the expression of the first."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedVisit:
+    """A later visit beside the first."""
+
+    visit: Visit
+    """The later one."""
+    change: Change
+    """At each vertex."""
+    whole: Amount | None
+    """Of all that both show."""
+    regions: dict[str, Amount]
+    """By region."""
+    places: list[Place]
+    """Connected places beyond the noise."""
+    measurements: list[MeasuredDifference]
+    """On the neutral faces."""
+    expression: ExpressionDifference
+    """How the expressions differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Visits of one person compared with the first."""
+
+    first: Visit
+    """The first visit."""
+    later: tuple[ComparedVisit, ...]
+    """The others, in order."""
+    warnings: tuple[str, ...]
+    """Doubts, in sentences."""
+
+
+def compare_visits(
+    model: Model,
+    sources: Sequence[Scan | Head],
+    names: Sequence[str],
+    config: ChangeConfig,
+    *,
+    scanner_mm: float | None = None,
+    same_expression: bool = False,
+    units: Units = "auto",
+    mm_per_unit: float | None = None,
+    progress: Progress = lambda stage, part: None,
+) -> Comparison:
+    """Compare visits of one person with the first.
+
+    Args:
+        model: of the heads.
+        sources: scans in their own frames and units, or heads of the model; at least two, in order of time.
+        names: what each is called.
+        config: settings.
+        scanner_mm: repeatability of the scanner, standard deviation of a distance between two scans; None measures it
+            on the stable regions.
+        same_expression: whether the model takes later visits to the expression of the first.
+        units: unit of all scans, if known.
+        mm_per_unit: scale of all scans, if known; goes before `units`.
+        progress: is called with the stage and the part done, 0 to 1.
+
+    Raises:
+        InputError: fewer than two visits, a scan without a face, or hardly a stable place shown in both.
+    """
+    template_of(model)
+    stable_regions(config.stable)  # refused before the work
+    if len(sources) < 2 or len(names) != len(sources):
+        raise InputError("a comparison needs two visits or more, each with a name; give BEFORE and AFTER")
+    visits, warnings = _visits(model, sources, names, config, units, mm_per_unit, progress)
+    first = visits[0]
+    later = []
+    for number, visit in enumerate(visits[1:], 1):
+        progress("change", 1.0 - (1.0 - _FIT_SHARE) * 0.5 * (1.0 - number / len(visits)))
+        later.append(compared_visit(model, first, visit, config, scanner_mm, same_expression))
+    doubts = [*warnings, *_doubts(first, later)]
+    return Comparison(first, tuple(later), tuple(doubts))
+
+
+def compared_visit(
+    model: Model, first: Visit, visit: Visit, config: ChangeConfig, scanner_mm: float | None, same_expression: bool
+) -> ComparedVisit:
+    """One later visit beside the first, about in its frame; arguments as for `compare_visits`."""
+    change = change_between(model, first, visit, config, scanner_mm, same_expression)
+    # both neutral faces by one step, so that an expression that both have cancels
+    neutral = neutral_vertices(model, first.head)
+    measured = differences(
+        neutral, neutral + change.alike - first.vertices, first.measured & visit.measured,
+        change.noise.total_mm / usual_noise_mm(),
+    )  # fmt: skip
+    return ComparedVisit(
+        visit, change, whole(model, change, config), by_region(model, change, config),
+        places_beyond(model, change, config), measured, _expression(change, same_expression),
+    )  # fmt: skip
+
+
+def _visits(
+    model: Model, sources: Sequence[Scan | Head], names: Sequence[str], config: ChangeConfig, units: Units,
+    mm_per_unit: float | None, progress: Progress,
+) -> tuple[list[Visit], tuple[str, ...]]:  # fmt: skip
+    """A visit for each source, about in the frame of the first, and the warnings of the fit."""
+    scans = [(row, source) for row, source in enumerate(sources) if isinstance(source, Scan)]
+    found: dict[int, Visit] = {}
+    warnings: tuple[str, ...] = ()
+    if scans:
+        # the fit's messages name scans as the report does
+        given = [replace(scan, name=names[row]) for row, scan in scans]
+        person = fit_person(
+            given, model, config.fit, units=units, mm_per_unit=mm_per_unit,
+            progress=lambda stage, part: progress(stage, _FIT_SHARE * part),
+        )  # fmt: skip
+        if person.lost:
+            raise InputError(f"{given[person.lost[0][0]].name}: {person.lost[0][1]}; it cannot be compared")
+        warnings = tuple(warning for warning in person.warnings if "shows somebody else" not in warning)
+        for place, placed in zip(person.rows, person.scans):
+            row, scan = scans[place][0], given[place]
+            progress(f"registration of {scan.name}", _FIT_SHARE + 0.15 * place / len(given))
+            found[row] = scanned_visit(model, person.head, scan, placed, names[row], config)
+    for row, source in enumerate(sources):
+        if isinstance(source, Head):
+            found[row] = head_visit(model, source, names[row])
+    visits = [found[row] for row in range(len(sources))]
+    if scans and len(scans) == len(visits):
+        return visits, warnings
+    return [visits[0], *(on_stable(model, visits[0], visit, config) for visit in visits[1:])], warnings
+
+
+def _expression(change: Change, taken_out: bool) -> ExpressionDifference:
+    gap = change.weights
+    said = {name: round(float(w), 2) for name, w in zip(ARKIT_NAMES, gap.tolist()) if abs(w) >= _SAID}
+    moved = np.abs(change.expression_mm[change.compared])
+    return ExpressionDifference(said, float(np.percentile(moved, 95)) if len(moved) else 0.0, taken_out)
+
+
+def _doubts(first: Visit, later: Sequence[ComparedVisit]) -> list[str]:
+    said = []
+    for other in later:
+        visit, change = other.visit, other.change
+        pair = f"{first.name} and {visit.name}"
+        evidence = visit.evidence or first.evidence
+        if not (visit.same_person and first.same_person):
+            figures = "" if evidence is None else f" (excess {evidence.excess_mm:.2f} mm)"
+            said.append(f"{pair}: seem to show two different people{figures}; the change then means nothing")
+        elif float(np.median(np.abs(change.alignment.height_mm))) > _POOR_MM:
+            said.append(
+                f"{pair}: the stable regions agree to {np.median(np.abs(change.alignment.height_mm)):.1f} mm only; "
+                "they are no stable regions, or show two people"
+            )
+        if other.expression.moves_mm > _MOVES_MM and not other.expression.taken_out:
+            names = ", ".join(f"{k} {v:+.2f}" for k, v in sorted(other.expression.weights.items(), key=_by_size)[:4])
+            said.append(
+                f"{pair}: the expressions differ ({names}), which moves 5 % of the skin by "
+                f"{other.expression.moves_mm:.1f} mm or more and counts as change; --same-expression takes it out"
+            )
+        if first.scale_assumed or visit.scale_assumed:
+            said.append(f"{pair}: {ASSUMED_SCALE}; the size was fitted on the stable regions")
+        wide = sorted(
+            (row for row in other.measurements if row.unit == "mm" and (row.error or 0.0) > np.sqrt(2.0)),
+            key=lambda row: -(row.error or 0.0),
+        )
+        if wide:
+            names = ", ".join(f"{row.name} {(row.error or 0.0) / np.sqrt(2.0):.1f} mm" for row in wide[:5])
+            said.append(f"{pair}: {len(wide)} measurements repeat no better than 1 mm ({names})")
+    return said
+
+
+def _by_size(item: tuple[str, float]) -> float:
+    return -abs(item[1])

@@ -1,0 +1,133 @@
+"""Measurements of registered heads: on what the scan shows, with ± of their changes.
+
+Shape legend: V vertices of the template, L landmarks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from imhead.checkpoint import Model
+from imhead.isosurface.field import expression_weights
+from imhead.measure.landmarks import landmark_names, landmark_places, patch_faces
+from imhead.measure.table import MEASUREMENTS, VOLUMES, landmark_rows, measurement, values
+from imhead.measure.volumes import cone_volume
+from imhead.registration.frames import registered_vertices
+from imhead.template.surface import template_of
+from imhead.types import BoolArray, FloatArray, Head
+
+REPEATS_FILE = "repeats.json"
+_FACTOR_95 = 1.96
+_NEAR_MM = 5.0
+_PATCH_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class MeasuredDifference:
+    """One measurement of two visits."""
+
+    name: str
+    """What it is called."""
+    unit: str
+    """`mm`, `degrees` or `ml`."""
+    before: float
+    """Its value on the first visit."""
+    after: float
+    """Its value on the later one."""
+    error: float | None
+    """± of the change, half of the 68 % interval: √2 times the technical error of measurement; None where it is not
+    known, and where a scan does not show the landmarks."""
+    shown: bool
+    """Whether both visits show the landmarks."""
+
+    @property
+    def change(self) -> float:
+        """How much it grew."""
+        return self.after - self.before
+
+    @property
+    def beyond_noise(self) -> bool | None:
+        """Whether the 95 % interval of the change does not hold 0; None where its error is not known."""
+        return None if self.error is None else abs(self.change) > _FACTOR_95 * self.error
+
+
+def neutral_vertices(model: Model, head: Head) -> FloatArray:
+    """(V, 3) the template of a head's neutral face with its registration, mm."""
+    return registered_vertices(template_of(model), model, head, expression_weights({}))
+
+
+def landmarks_on(vertices: FloatArray) -> dict[str, FloatArray]:
+    """Landmarks by name on template vertices (V, 3)."""
+    return dict(zip(landmark_names(), landmark_places().of(vertices)))
+
+
+def values_on(vertices: FloatArray) -> dict[str, float]:
+    """Every measurement by name on template vertices (V, 3) in mm."""
+    found = values(landmark_places().of(vertices))
+    for kind in VOLUMES:
+        used, faces = np.unique(patch_faces(kind.landmarks[0]), return_inverse=True)
+        found[kind.name] = cone_volume(vertices[used], faces.reshape(-1, 3))
+    return found
+
+
+def differences(before: FloatArray, after: FloatArray, measured: BoolArray, growth: float) -> list[MeasuredDifference]:
+    """Every measurement of two neutral faces (V, 3) with its change.
+
+    Args:
+        before: template vertices, mm.
+        after: of the later visit.
+        measured: (V,) vertices that both visits show.
+        growth: the comparison's noise over the usual one; above 1 the errors grow with it.
+    """
+    first, second, repeats = values_on(before), values_on(after), technical_errors()
+    factor = float(np.sqrt(2.0) * max(1.0, growth))
+    shown = _shown(before, measured)
+    return [
+        MeasuredDifference(
+            name, measurement(name).unit, first[name], second[name],
+            factor * repeats[name] if shown[name] and name in repeats else None, shown[name],
+        )
+        for name in first
+    ]  # fmt: skip
+
+
+def _shown(vertices: FloatArray, measured: BoolArray) -> dict[str, bool]:
+    """Whether the scans show the places of each measurement; a landmark on a rim of a lid or lip counts with its
+    surroundings."""
+    if not measured.any():
+        return dict.fromkeys((kind.name for kind in (*MEASUREMENTS, *VOLUMES)), False)
+    tree = cKDTree(vertices[measured])
+    near = tree.query(landmark_places().of(vertices))[0] < _NEAR_MM
+    shown = {kind.name: bool(near[landmark_rows(kind)].all()) for kind in MEASUREMENTS}
+    for kind in VOLUMES:
+        rows = np.unique(patch_faces(kind.landmarks[0]))
+        shown[kind.name] = bool((tree.query(vertices[rows])[0] < _NEAR_MM).mean() > _PATCH_SHARE)
+    return shown
+
+
+def technical_errors() -> dict[str, float]:
+    """The technical error of each measurement by name, in its unit: the standard deviation of one value when a person
+    is scanned again, learnt from virtual patients."""
+    return dict(_table().errors)
+
+
+def usual_noise_mm() -> float:
+    """Noise of the comparisons from which the technical errors were learnt."""
+    return _table().noise_mm
+
+
+@dataclass(frozen=True)
+class _Repeats:
+    noise_mm: float
+    errors: dict[str, float]
+
+
+@lru_cache(maxsize=1)
+def _table() -> _Repeats:
+    return _Repeats(**json.loads((resources.files("imhead.change") / REPEATS_FILE).read_text()))

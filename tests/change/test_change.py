@@ -1,0 +1,106 @@
+"""What changed between two visits is found where it is, and nothing where nothing changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.change.conftest import CHIN_MM, bumped, scanned_again
+
+from imhead.api import MorphableModel
+from imhead.change.change import change_between, stable_regions
+from imhead.change.comparison import ComparedVisit, compare_visits
+from imhead.change.config import ChangeConfig
+from imhead.change.measured import differences, values_on
+from imhead.change.scanners import SCANNERS, scanner_noise_mm
+from imhead.change.visits import Visit
+from imhead.errors import InputError
+
+
+def test_nothing_is_said_to_have_changed_where_nothing_did(still: ComparedVisit) -> None:
+    change = still.change
+    share = change.area[change.beyond].sum() / change.area[change.compared].sum()
+    assert share < 0.08 and not still.places
+    assert still.whole is not None and not still.whole.beyond_noise
+    assert still.expression.moves_mm < 0.2
+
+
+def test_the_alignment_undoes_the_motion_and_says_how_well(still: ComparedVisit, visit: Visit) -> None:
+    moved = np.linalg.norm(still.change.after - visit.vertices, axis=1)[still.change.compared]
+    assert np.median(moved) < 0.15  # the noise
+    figures = still.change.alignment.report()
+    assert figures["median_mm"] < 0.15 and figures["trusted_share"] > 0.9 and figures["area_cm2"] > 50.0
+    assert still.change.noise.source == "stable regions" and 0.02 < still.change.noise.total_mm < 0.15
+
+
+def test_a_lump_is_found_with_its_height_and_volume(chin: ComparedVisit, visit: Visit, shipped: MorphableModel) -> None:
+    change = chin.change
+    truth = np.einsum("vc,vc->v", bumped(visit, shipped, CHIN_MM, 2.5) - visit.vertices, change.normals)
+    shown = change.compared
+    assert np.abs(change.moved_mm - truth)[shown].mean() < 0.1
+    place = chin.places[0]
+    assert place.region == "chin" and place.amount.beyond_noise and len(chin.places) == 1
+    volume = float((truth * change.area)[shown].sum() / 1000.0)
+    assert abs(place.amount.volume_ml - volume) < 0.15 * volume
+    assert chin.regions["chin"].beyond_noise and not chin.regions["forehead"].beyond_noise
+
+
+def test_a_smile_is_found_and_taken_out(chin: ComparedVisit) -> None:
+    weights = chin.expression.weights
+    assert chin.expression.taken_out and chin.expression.moves_mm > 0.5
+    assert all(abs(weights[name] - 0.4) < 0.15 for name in ("mouthSmileLeft", "mouthSmileRight"))
+    mouth = chin.regions["left_mouth_corner"]
+    assert abs(mouth.mean_mm) < 0.3
+
+
+def test_measurements_of_an_unchanged_face_stay(still: ComparedVisit, visit: Visit) -> None:
+    lengths = [row for row in still.measurements if row.unit == "mm"]
+    assert max(abs(row.change) for row in lengths) < 0.6
+    assert all(row.shown and row.error is not None and row.error > 0.0 for row in lengths)
+    assert values_on(visit.vertices)["nasal_height"] == pytest.approx(
+        next(row.before for row in lengths if row.name == "nasal_height"), abs=0.5
+    )
+
+
+def test_a_scanner_that_repeats_badly_hides_a_small_change(shipped: MorphableModel, visit: Visit) -> None:
+    later = scanned_again(visit, shipped, bumped(visit, shipped, CHIN_MM, 0.6))
+    found = change_between(shipped.model, visit, later, ChangeConfig(), None, False)
+    hidden = change_between(shipped.model, visit, later, ChangeConfig(), scanner_noise_mm("phone"), False)
+    assert found.beyond.sum() > 50 and hidden.beyond.sum() == 0
+
+
+def test_a_place_that_one_scan_does_not_show_is_not_compared(shipped: MorphableModel, visit: Visit) -> None:
+    later = scanned_again(visit, shipped, visit.vertices)
+    right = visit.vertices[:, 0] < -30.0
+    later = replace(later, measured=later.measured & ~right)
+    change = change_between(shipped.model, visit, later, ChangeConfig(), None, False)
+    assert not change.compared[right].any() and change.compared[visit.vertices[:, 0] > 30.0].any()
+    assert np.isnan(change.moved_mm[~change.compared]).all()
+    rows = differences(visit.vertices, visit.vertices, visit.measured & later.measured, 1.0)
+    shown = {row.name: row.shown for row in rows}
+    assert shown["nasal_height"] and not shown["bizygomatic_width"]
+    assert all(row.beyond_noise is None for row in rows if not row.shown)
+
+
+def test_stable_regions_that_are_not_shown_are_refused(shipped: MorphableModel, visit: Visit) -> None:
+    hidden = replace(visit, measured=np.zeros(len(visit.measured), dtype=bool))
+    with pytest.raises(InputError, match="name others with --stable"):
+        change_between(shipped.model, hidden, visit, ChangeConfig(), None, False)
+
+
+def test_a_comparison_needs_two_visits_and_a_stable_region(shipped: MorphableModel) -> None:
+    head = shipped.neutral().codes
+    with pytest.raises(InputError, match="two visits"):
+        compare_visits(shipped.model, [head], ["one"], ChangeConfig())
+    with pytest.raises(InputError, match="forehead"):
+        stable_regions(())
+    with pytest.raises(InputError, match="did you mean"):
+        compare_visits(shipped.model, [head, head], ["a", "b"], ChangeConfig(stable=("forehed",)))
+
+
+def test_a_scanner_is_a_name_or_a_number() -> None:
+    assert scanner_noise_mm("vectra_h1") == SCANNERS["vectra_h1"] and scanner_noise_mm("0.3mm") == 0.3
+    for wrong in ("vectra", "nan", "-1", "1e9"):
+        with pytest.raises(InputError, match="--scanner"):
+            scanner_noise_mm(wrong)
