@@ -1,0 +1,1 @@
+"""Statistics over many people: aligned shapes, principal components, two groups, repeated measurements."""

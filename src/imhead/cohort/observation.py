@@ -1,0 +1,142 @@
+"""What a study knows of one sitting: corresponding vertices, landmarks and measurements of the neutral head, with ±.
+
+Shape legend: V vertices, F faces, L landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from imhead.checkpoint import Model
+from imhead.isosurface.field import expression_weights
+from imhead.measure.carrier import landmark_points
+from imhead.measure.landmarks import landmark_places, patch_faces
+from imhead.measure.table import MEASUREMENTS, VOLUMES, errors, landmark_rows, values
+from imhead.measure.volumes import cone_volume, volumes
+from imhead.regions import CENTERS_MM, RADII_MM
+from imhead.registration.frames import pointers, registered_vertices, vertex_frames
+from imhead.registration.matching import shown_faces
+from imhead.template.surface import TemplateSurface, template_of
+from imhead.types import BoolArray, FloatArray, Head, IntArray
+
+POPULATION_HEADS = 200
+"""Heads that are drawn to know the spread of the model's own population."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The topology that all heads of a study share."""
+
+    faces: IntArray
+    """(F, 3)."""
+    region: IntArray
+    """(V,) row of `regions.REGIONS` that each vertex of the visible skin belongs to; -1 for the others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One sitting of one person."""
+
+    vertices: FloatArray
+    """(V, 3) of the neutral head, with its registration, head frame, mm."""
+    measured: BoolArray
+    """(V,) whether the scan shows the place; all true for a head that was not fitted."""
+    sigma_mm: FloatArray
+    """(V,) the person's surface lies within, with 68 % probability; NaN for a head that was not fitted."""
+    landmarks: FloatArray
+    """(L, 3) of the neutral head, mm."""
+    landmark_sigma_mm: FloatArray
+    """(L,) standard deviation along an axis; NaN for a head that was not fitted."""
+    landmark_measured: BoolArray
+    """(L,) whether the scan shows the landmark."""
+    measurements: dict[str, float]
+    """Name → value, in the unit of `measure.table`."""
+    errors: dict[str, float]
+    """Name → ±, half of the 68 % interval; empty for a head that was not fitted, and without volumes."""
+    seen: dict[str, bool]
+    """Name → whether the scan shows what the measurement depends on."""
+    scale_assumed: bool
+    """Whether the unit of the scan was not known."""
+
+
+def template_regions(template: TemplateSurface) -> IntArray:
+    """(V,) the region nearest to each vertex of the visible skin, by its distance over the region's radius; else -1."""
+    away = np.linalg.norm(template.mean[:, None] - CENTERS_MM, axis=2) / RADII_MM
+    nearest = away.argmin(axis=1)
+    shown = np.zeros(len(nearest), dtype=bool)
+    shown[template.faces[shown_faces(template)]] = True
+    return np.where(shown, nearest, -1)
+
+
+def observe(model: Model, head: Head) -> Observation:
+    """The neutral head of a sitting.
+
+    Raises:
+        InputError: the model has no template, or the head belongs to another model.
+    """
+    template, places = template_of(model), landmark_places()
+    vertices = registered_vertices(template, model, head, expression_weights({}))
+    landmarks = landmark_points(model).on_head(model, head)
+    if head.registration is not None:
+        frames = vertex_frames(vertices, template.faces, _pointers(template))
+        landmarks = landmarks + places.of(np.einsum("vk,vkc->vc", head.registration.astype(np.float64), frames))
+    measurements = values(landmarks) | volumes(model, head)
+    patches = {kind.name: patch_faces(kind.landmarks[0]) for kind in VOLUMES}
+    if head.registration is not None:
+        measurements |= {name: _patch_volume(vertices, faces) for name, faces in patches.items()}
+    count, certainty = len(vertices), head.certainty
+    if certainty is None or len(certainty.sigma_mm) != count or len(certainty.landmark_mm) != len(landmarks):
+        everywhere, unknown = np.ones(count, dtype=bool), np.full(count, np.nan)
+        return Observation(
+            vertices, everywhere, unknown, landmarks, np.full(len(landmarks), np.nan),
+            np.ones(len(landmarks), dtype=bool), measurements, {}, dict.fromkeys(measurements, True),
+            head.scale_assumed,
+        )  # fmt: skip
+    measured: BoolArray = certainty.measured
+    shown: BoolArray = np.asarray(measured[places.corners].any(axis=1))
+    seen = {kind.name: bool(shown[landmark_rows(kind)].all()) for kind in MEASUREMENTS}
+    seen |= {name: bool(measured[faces].mean() > 0.5) for name, faces in patches.items()}
+    by_axis = (certainty.landmarks.astype(np.float64) ** 2).sum(axis=1).reshape(-1, 3).mean(axis=1)
+    return Observation(
+        vertices, measured, certainty.sigma_mm.astype(np.float64), landmarks,
+        np.sqrt(by_axis + certainty.landmark_mm.astype(np.float64) ** 2),
+        shown, measurements, errors(landmarks, certainty), seen, head.scale_assumed,
+    )  # fmt: skip
+
+
+def _patch_volume(vertices: FloatArray, faces: IntArray) -> float:
+    used, local = np.unique(faces, return_inverse=True)
+    return cone_volume(vertices[used], local.reshape(-1, 3))
+
+
+@lru_cache(maxsize=4)
+def _pointers(template: TemplateSurface) -> IntArray:
+    return pointers(template.mean, template.faces)
+
+
+@lru_cache(maxsize=4)
+def population(model: Model, seed: int = 0, heads: int = POPULATION_HEADS) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of every measurement over heads that the model draws from its prior, by name.
+
+    That is the model's own population: what it learnt heads are like. It is no norm of people, of any age, sex or
+    ancestry.
+
+    Raises:
+        InputError: the model has no template.
+    """
+    drawn = np.random.default_rng(seed).normal(size=(heads, model.net.config.identity_size))
+    mean = model.neutral()
+    rows = []
+    for code in drawn:
+        head = Head(mean.model_id, mean.model_hash, code, mean.z_exp, mean.offsets)
+        rows.append(values(landmark_points(model).on_head(model, head)) | volumes(model, head))
+    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {name: (float(column.mean()), float(column.std(ddof=1))) for name, column in table.items()}
+
+
+def z_scores(measurements: dict[str, float], among: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """Name → standard deviations above the mean of a `population`."""
+    return {name: (value - among[name][0]) / among[name][1] for name, value in measurements.items() if name in among}
