@@ -17,15 +17,17 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
 import imhead
-from imhead.avatar.avatar import Look, PosedTemplate, avatar_scene
+from imhead.avatar.avatar import PosedTemplate, avatar_scene
+from imhead.avatar.look import Look
 from imhead.avatar.parts import load_parts
+from imhead.avatar.skin_image import jpeg_bytes
 from imhead.conventions import ARKIT_NAMES
 from imhead.io.glb_scene_writer import Part
 from imhead.surfaces.crossings import edges_of
 from imhead.surfaces.eyeballs import eye_centers
 from imhead.surfaces.normals import vertex_normals
 from imhead.template.topology import MOUTH, load_topology
-from imhead.types import FloatArray, IntArray
+from imhead.types import FloatArray, IntArray, SkinImage
 
 _OUTER_COSINE = 0.5
 _LEAST_REACH = 1e-3
@@ -79,10 +81,10 @@ def main(heads: int) -> None:
     of_skin = (topology.part[topology.faces] < 2).all(axis=1)
     total: dict[str, dict[str, int]] = {}
     clean = 0
+    blank = SkinImage(jpeg_bytes(np.zeros((64, 64, 3), dtype=np.uint8)), b"", "light")
     for head in imhead.load(device="cpu").sample(heads, seed=31):
         neutral, _, morphs = head.animated({})
         template = PosedTemplate.of_vertices(topology, neutral.vertices, morphs.offsets)
-        blank = np.zeros((64, 64, 3), dtype=np.uint8)
         scene = avatar_scene(template, topology, shapes_of, Look(), skin=blank)
         parts = {part.name: part for part in scene.parts}
         inner = (topology.part[topology.faces[of_skin]] == MOUTH).any(axis=1)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from imhead.avatar import rig as bones
-from imhead.avatar.avatar import Look, PosedTemplate, avatar_scene
+from imhead.avatar.avatar import PosedTemplate, avatar_scene
 from imhead.avatar.eyes import rotation
+from imhead.avatar.look import Look
 from imhead.avatar.palette import EYES, SKINS, skin_named
 from imhead.avatar.parts import Parts
+from imhead.avatar.skin_image import jpeg_bytes
 from imhead.avatar.skin_paint import skin_picture
 from imhead.avatar.writing import write_avatar
 from imhead.conventions import ARKIT_NAMES
@@ -22,9 +24,9 @@ from imhead.errors import InputError
 from imhead.io.glb_scene_writer import Scene, scene_bytes
 from imhead.io.live_link import Take
 from imhead.template.topology import Topology
-from imhead.types import Mesh, MorphTargets
+from imhead.types import Mesh, MorphTargets, SkinImage
 
-BLANK = np.full((64, 64, 3), 200, dtype=np.uint8)
+BLANK = SkinImage(jpeg_bytes(np.full((64, 64, 3), 200, dtype=np.uint8)), b"", "light")
 
 
 def take(frames: int = 40) -> Take:

@@ -15,9 +15,9 @@ import pytest
 from tests.io.files import ball_ply, ball_stl, saved
 
 from imhead.errors import InputError
-from imhead.io import limited
+from imhead.io import limited, limits
 from imhead.io.limited import read_scan_limited
-from imhead.io.limits import Limits, can_limit, limits_for, size_with_files_beside
+from imhead.io.limits import NO_MEMORY_LIMIT, Limits, can_limit, limits_for, size_with_files_beside
 from imhead.io.packed_scan import receive_scan, send_scan
 from imhead.io.scan_file import read_scan
 from imhead.types import Scan
@@ -130,21 +130,54 @@ def test_what_the_reader_prints_does_not_reach_the_screen(
     assert capfd.readouterr() == ("", "")
 
 
-def test_where_a_system_has_no_limits_the_scan_is_read_with_a_warning(
+def without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows and macOS."""
+    monkeypatch.setattr(limited, "can_limit", lambda: False)
+
+
+def test_where_a_system_cannot_fork_a_started_process_reads_and_the_scan_says_what_was_not_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_fork(monkeypatch)
+    path = saved(tmp_path, "a.ply", ball_ply())
+    plain = read_scan(path)
+    assert same(read_scan_limited(path), replace(plain, warnings=(*plain.warnings, NO_MEMORY_LIMIT)))
+    bad = saved(tmp_path, "half.ply", ball_ply()[:-100])
+    with pytest.raises(InputError) as here:
+        read_scan(bad)
+    with pytest.raises(InputError) as apart:
+        read_scan_limited(bad)
+    assert str(apart.value) == str(here.value)
+
+
+def test_a_started_process_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_fork(monkeypatch)
+    monkeypatch.setattr(limited, "limits_for", lambda size: Limits(1 << 30, 10, 0.01))  # less than Python's start
+    with pytest.raises(InputError, match=r"a\.ply: takes longer than 0 s to read; thin"):
+        read_scan_limited(saved(tmp_path, "a.ply", ball_ply()))
+
+
+def test_where_no_process_can_be_started_the_scan_is_read_here_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = saved(tmp_path, "a.ply", ball_ply())
     plain = read_scan(path)
     warned = replace(plain, warnings=(*plain.warnings, limited._UNLIMITED))
-    with monkeypatch.context() as patch:
-        patch.setattr(limited, "can_limit", lambda: False)
-        assert same(read_scan_limited(path), warned)
 
-    def none_left() -> int:
+    def none_left(*_: object, **__: object) -> int:
         raise BlockingIOError(11, "no more processes")
 
     monkeypatch.setattr(limited.os, "fork", none_left)
     assert same(read_scan_limited(path), warned)
+    without_fork(monkeypatch)
+    monkeypatch.setattr("subprocess.Popen", none_left)
+    assert same(read_scan_limited(path), warned)
+
+
+def test_without_the_resource_module_nothing_is_limited_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "resource", None)
+    assert not can_limit()
+    limits.limit_this_process(SMALL)
 
 
 def test_limits_grow_with_the_file_and_the_files_beside_it(tmp_path: Path) -> None:

@@ -5,23 +5,22 @@ Shape legend: V template vertices, T frames of a take.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from imhead.avatar import eyes as eye_sheets
 from imhead.avatar import rig as bones
 from imhead.avatar.clearance import clear_of_teeth
-from imhead.avatar.eye_paint import eye_picture
+from imhead.avatar.eye_paint import eye_jpeg
+from imhead.avatar.kept import Kept
+from imhead.avatar.levels import simplified
 from imhead.avatar.lid_shapes import lid_shapes
 from imhead.avatar.lips import lips_shut
-from imhead.avatar.names import Names, joint_name, shape_name
-from imhead.avatar.palette import eyes_named, skin_named
+from imhead.avatar.look import Look
+from imhead.avatar.names import joint_name, shape_name
 from imhead.avatar.parts import (
     CARUNCLES,
     LASHES,
@@ -34,51 +33,20 @@ from imhead.avatar.parts import (
     load_parts,
 )
 from imhead.avatar.placing import lids_of, mouth_on, mouth_shapes, with_lids
-from imhead.avatar.skin_paint import skin_picture
+from imhead.avatar.skin_image import skin_jpeg
 from imhead.avatar.take import clip_of
 from imhead.conventions import ARKIT_NAMES
-from imhead.errors import InputError
 from imhead.io.glb_scene_writer import Image, Joint, Material, Part, Scene
 from imhead.io.live_link import Take
-from imhead.surfaces.eyeballs import fitted_eyes
+from imhead.surfaces.eyeballs import eye_centers, fitted_eyes
 from imhead.template.topology import LEFT_EYE, RIGHT_EYE, Topology
-from imhead.types import FloatArray, IntArray, MorphTargets, UvMap
+from imhead.types import FloatArray, IntArray, MorphTargets, SkinImage, UvMap
 
-TEXTURE_SIZES = (512, 1024, 2048, 4096)
 _EYE_PICTURE = 1024
 _STILL_MM = 0.04
+_CARUNCLE_BACK_MM = 1.1
 _TEETH, _GUM, _TONGUE_COLOR = (240.0, 232.0, 216.0), (196.0, 112.0, 108.0), (196.0, 104.0, 104.0)
 _DARK_MM = (98.0, 40.0)  # from front to throat the mouth gets darker
-Drive = Literal["morphs", "joints"]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a person chooses of an avatar."""
-
-    skin: str = "light"
-    """Name of a skin (`palette.SKINS`)."""
-    eyes: str = "brown"
-    """Name of a colour of eyes (`palette.EYES`)."""
-    seed: int = 0
-    """Draws blotches, brows and the fibres of the iris."""
-    texture: int = 2048
-    """Side of the skin's picture, pixels."""
-    names: Names = "arkit"
-    """How shapes and joints are called."""
-    drive: Drive = "morphs"
-    """What opens the jaw and turns the eyes: the shapes, or the joints. Never both."""
-
-    def __post_init__(self) -> None:
-        skin_named(self.skin)
-        eyes_named(self.eyes)
-        shape_name("jawOpen", self.names)
-        if self.texture not in TEXTURE_SIZES:
-            raise InputError(
-                f"a texture of {self.texture} pixels is not made; use {', '.join(map(str, TEXTURE_SIZES))}"
-            )
-        if self.drive not in ("morphs", "joints"):
-            raise InputError(f"drive {self.drive!r} is not known; use morphs or joints")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,22 +76,26 @@ def avatar_scene(
     parts: Parts,
     look: Look,
     *,
-    skin: NDArray[np.uint8] | None = None,
+    skin: SkinImage | None = None,
+    kept: Sequence[Kept] = (),
     take: Take | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> Scene:
     """The whole avatar.
 
     Args:
-        skin: (n, n, 3) sRGB picture of the skin on the template's UVs; None for a painted one.
+        skin: the head's own colours; None for painted ones. A look that names a skin is painted.
+        kept: pieces of a scan that go with the head.
         take: a recorded take, played by the scene.
         notes: short texts for the file.
     """
-    painted = skin_picture(topology, parts, skin_named(look.skin), look.seed, look.texture) if skin is None else skin
-    eye = eye_picture(eyes_named(look.eyes), look.seed, _EYE_PICTURE)
-    images = (Image("skin", _jpeg(painted), "image/jpeg"), Image("eye", _jpeg(eye), "image/jpeg"))
-    brows = tuple(0.6 * value / 255.0 for value in skin_named(look.skin).brows)
-    materials = (
+    own = None if look.skin is not None else skin
+    images: tuple[Image, ...] = (
+        Image("skin", skin_jpeg(topology, parts, look, own), "image/jpeg"),
+        Image("eye", eye_jpeg(look.eye_color(own), look.seed, _EYE_PICTURE), "image/jpeg"),
+    )
+    brows = tuple(0.6 * value / 255.0 for value in look.tone(own).brows)
+    materials: tuple[Material, ...] = (
         Material("skin", (1.0, 1.0, 1.0, 1.0), 0.62, image=0),
         Material("eye", (1.0, 1.0, 1.0, 1.0), 0.28, image=1),
         Material("cornea", (0.04, 0.04, 0.05, 0.16), 0.04, see_through=True),
@@ -139,12 +111,24 @@ def avatar_scene(
     clear, shapes = clear_of_teeth(parts, template.skin, shapes, mouth, mouth_moves, topology.part)
     template = replace(template, skin=clear, shapes=shapes)
     rig = bones.rig_of(parts, template.skin, template.eyes, template.shapes[ARKIT_NAMES.index("jawOpen")])
-    built = [
-        *_skin(template, topology, rig, look),
-        *_eyes(template, look),
+    whole = [
+        *_skin(template, topology, parts, rig, look),
+        *_eyes(template, parts, look),
         *_mouth(template, parts, mouth, mouth_moves, rig, look),
         *_lids(template, topology, parts, look),
     ]
+    fine = np.concatenate([eye_centers(parts.eyes), parts.marks[[62]]])
+    built = [simplified(part, rest, look.lod, fine if part.name == "skin" else None) for part, rest in whole]
+    for number, piece in enumerate(kept):
+        name = f"kept_{number}" if number else "kept"
+        image = None
+        if piece.picture is not None:
+            image = len(images)
+            images += (Image(name, piece.picture, "image/jpeg"),)
+        materials += (Material(name, (1.0, 1.0, 1.0, 1.0), 0.8, image=image, two_sided=True),)
+        carried = bones.whole_weights(len(piece.vertices), bones.HEAD)
+        row = len(materials) - 1
+        built.append(Part(name, piece.vertices, piece.faces, row, piece.uv, piece.colors, None, *carried))
     joints = tuple(
         Joint(joint_name(name, look.names), place, parent)
         for name, place, parent in zip(bones.JOINTS, rig.places, bones.PARENTS)
@@ -167,7 +151,10 @@ def _part(
     return Part(name, vertices, faces, material, uv, colors, morphs, *weights)
 
 
-def _skin(template: PosedTemplate, topology: Topology, rig: bones.Rig, look: Look) -> list[Part]:
+def _skin(
+    template: PosedTemplate, topology: Topology, parts: Parts, rig: bones.Rig, look: Look
+) -> list[tuple[Part, FloatArray]]:
+    """The skin, and its vertices at rest, as of the other parts below."""
     kept = np.flatnonzero(topology.part < LEFT_EYE)
     number = np.full(len(topology.part), -1)
     number[kept] = np.arange(len(kept))
@@ -179,23 +166,12 @@ def _skin(template: PosedTemplate, topology: Topology, rig: bones.Rig, look: Loo
         row = ARKIT_NAMES.index("jawOpen")
         shapes[row] = bones.residual_open(rig, template.skin, shapes[row], weights[:, bones.JAW])
     moved = shapes[:, kept]
-    return [
-        _part(
-            "skin",
-            template.skin[kept],
-            faces,
-            0,
-            moved,
-            template,
-            look,
-            (joints[kept], weights[kept]),
-            uv=uv,
-            every=True,
-        )
-    ]
+    carried = (joints[kept], weights[kept])
+    skin = _part("skin", template.skin[kept], faces, 0, moved, template, look, carried, uv=uv, every=True)
+    return [(skin, parts.skin[kept])]
 
 
-def _eyes(template: PosedTemplate, look: Look) -> list[Part]:
+def _eyes(template: PosedTemplate, parts: Parts, look: Look) -> list[tuple[Part, FloatArray]]:
     found = []
     for kind, material in (("ball", 1), ("cornea", 2)):
         for side, word in enumerate(("left", "right")):
@@ -204,25 +180,17 @@ def _eyes(template: PosedTemplate, look: Look) -> list[Part]:
             shapes = eye_sheets.eye_shapes(vertices, template.eyes, side, turning=turning)
             joint = bones.HEAD if turning else (bones.LEFT_EYE, bones.RIGHT_EYE)[side]
             name = f"{'eye' if kind == 'ball' else 'cornea'}_{word}"
-            found.append(
-                _part(
-                    name,
-                    vertices,
-                    eye_sheets.eye_faces(kind, side),
-                    material,
-                    shapes,
-                    template,
-                    look,
-                    bones.whole_weights(len(vertices), joint),
-                    uv=eye_sheets.eye_uv(kind, side) if kind == "ball" else None,
-                )
-            )
+            uv = eye_sheets.eye_uv(kind, side) if kind == "ball" else None
+            carried = bones.whole_weights(len(vertices), joint)
+            faces = eye_sheets.eye_faces(kind, side)
+            part = _part(name, vertices, faces, material, shapes, template, look, carried, uv=uv)
+            found.append((part, eye_sheets.eye_vertices(kind, parts.eyes, side)))
     return found
 
 
 def _mouth(
     template: PosedTemplate, parts: Parts, mouth: FloatArray, shapes: FloatArray, rig: bones.Rig, look: Look
-) -> list[Part]:
+) -> list[tuple[Part, FloatArray]]:
     lower = in_lower_jaw(parts.mouth_piece)
     joint = np.full(len(mouth), bones.HEAD)
     if look.drive == "joints":
@@ -244,19 +212,11 @@ def _mouth(
         rows, faces = np.unique(parts.mouth_faces[touched], return_inverse=True)
         weights = np.tile([1.0, 0.0, 0.0, 0.0], (len(rows), 1))
         joints = np.column_stack([joint[rows], np.zeros((len(rows), 3), dtype=np.int64)])
-        found.append(
-            _part(
-                name,
-                mouth[rows],
-                faces.reshape(-1, 3),
-                material,
-                shapes[:, rows],
-                template,
-                look,
-                (joints, weights),
-                colors=colors[rows],
-            )
+        faces = faces.reshape(-1, 3)
+        part = _part(
+            name, mouth[rows], faces, material, shapes[:, rows], template, look, (joints, weights), colors=colors[rows]
         )
+        found.append((part, parts.mouth[rows]))
     return found
 
 
@@ -279,14 +239,17 @@ def _mouth_colors(parts: Parts) -> NDArray[np.uint8]:
     return np.clip(np.round(color * light), 0, 255).astype(np.uint8)
 
 
-def _lids(template: PosedTemplate, topology: Topology, parts: Parts, look: Look) -> list[Part]:
+def _lids(template: PosedTemplate, topology: Topology, parts: Parts, look: Look) -> list[tuple[Part, FloatArray]]:
     shapes = template.shapes
     carried = with_lids(parts, template.skin, topology.part, parts.lids)
+    # lids that are drawn to a scan may leave the corner of the eye behind: its flesh lies a little deeper
+    unmoved = carried.copy()
+    carried[parts.lid_piece == CARUNCLES] -= [0.0, 0.0, _CARUNCLE_BACK_MM]
     moved = np.zeros((len(ARKIT_NAMES), len(carried), 3))
     lids = lids_of(parts).vertices
     for k in range(len(ARKIT_NAMES)):
         if np.abs(shapes[k, lids]).max() > _STILL_MM:
-            moved[k] = with_lids(parts, template.skin + shapes[k], topology.part, parts.lids) - carried
+            moved[k] = with_lids(parts, template.skin + shapes[k], topology.part, parts.lids) - unmoved
     found = []
     for name, material, rows in (
         ("lashes", 5, np.flatnonzero(parts.lid_piece == LASHES)),
@@ -296,22 +259,8 @@ def _lids(template: PosedTemplate, topology: Topology, parts: Parts, look: Look)
         number = np.full(len(parts.lid_piece), -1)
         number[rows] = np.arange(len(rows))
         faces = number[parts.lid_faces]
-        found.append(
-            _part(
-                name,
-                carried[rows],
-                faces[(faces >= 0).all(axis=1)],
-                material,
-                moved[:, rows],
-                template,
-                look,
-                bones.whole_weights(len(rows), bones.HEAD),
-            )
-        )
+        faces = faces[(faces >= 0).all(axis=1)]
+        held = bones.whole_weights(len(rows), bones.HEAD)
+        part = _part(name, carried[rows], faces, material, moved[:, rows], template, look, held)
+        found.append((part, parts.lids[rows]))
     return found
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Picture.fromarray(picture).save(buffer, "JPEG", quality=90, subsampling=0)
-    return buffer.getvalue()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from imhead.avatar.eyes import LIMBUS, angle_at
 from imhead.avatar.palette import EyeColor
+from imhead.avatar.skin_image import jpeg_bytes
 from imhead.types import FloatArray
 
 _WHITE, _PINK, _VEIN = np.array([236.0, 229.0, 222.0]), np.array([205.0, 150.0, 138.0]), np.array([178.0, 84.0, 78.0])
@@ -14,6 +17,12 @@ _PUPIL = 0.40  # over the iris's radius
 _SOFT_RIM = 0.10
 _STREAKS = 160
 _VEINS = 26
+
+
+@lru_cache(maxsize=4)
+def eye_jpeg(color: EyeColor, seed: int, size: int) -> bytes:
+    """`eye_picture` as a JPEG; the same again is not painted again."""
+    return jpeg_bytes(eye_picture(color, seed, size))
 
 
 def eye_picture(color: EyeColor, seed: int, size: int) -> NDArray[np.uint8]:

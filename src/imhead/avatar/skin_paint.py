@@ -19,9 +19,9 @@ from scipy.spatial import cKDTree
 from imhead.avatar.palette import SkinTone
 from imhead.avatar.parts import LASHES, Parts
 from imhead.regions import CENTERS_MM, REGIONS
-from imhead.rendering.raycast import Camera, scene_of
+from imhead.template.texels import texels_of
 from imhead.template.topology import MOUTH, SKIN, Topology
-from imhead.types import FloatArray, Mesh
+from imhead.types import FloatArray, IntArray, UvMap
 
 _SMOOTH = 1024  # the colours without brows and grain are painted at this size
 _LIP_SOFT_MM = 0.9
@@ -41,7 +41,7 @@ class _Canvas:
     """What lies under each painted pixel of a picture."""
 
     size: int
-    pixel: NDArray[np.int64]
+    pixel: IntArray
     """(P,) flat indices."""
     place: FloatArray
     """(P, 3) on the mean head, mm."""
@@ -219,13 +219,10 @@ def _to_uv(topology: Topology, parts: Parts, points: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=2)
 def _canvas_of(size: int, key: int, topology: Topology, parts: Parts) -> _Canvas:
-    flat = Mesh(np.column_stack([topology.uv, np.zeros(len(topology.uv))]), topology.uv_faces)
-    hits = scene_of(flat).hits(Camera((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0.0), 0.5), size)
-    vertex = np.zeros(len(topology.uv), dtype=np.int64)
-    vertex[topology.uv_faces] = topology.faces
-    table = np.column_stack([parts.skin, parts.shade, topology.part == MOUTH])[vertex]
-    values = hits.mean @ table
-    return _Canvas(size, hits.pixel, values[:, :3], values[:, 3], values[:, 4])
+    texels = texels_of(UvMap(topology.uv, topology.uv_faces), size)
+    table = np.column_stack([parts.skin, parts.shade, topology.part == MOUTH])
+    values = texels.between(topology.faces, table)
+    return _Canvas(size, texels.texel, values[:, :3], values[:, 3], values[:, 4])
 
 
 def _canvas(topology: Topology, parts: Parts, size: int) -> _Canvas:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imhead.avatar.avatar import Look, PosedTemplate, avatar_scene
+from imhead.avatar.avatar import PosedTemplate, avatar_scene
+from imhead.avatar.kept import Kept
+from imhead.avatar.look import Look
 from imhead.avatar.parts import load_parts
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
 from imhead.io.glb_scene_writer import scene_bytes
-from imhead.io.live_link import Take, read_take
+from imhead.io.live_link import Take
+from imhead.io.mediapipe import read_any_take
 from imhead.io.scan_file import one_line
+from imhead.io.usd_scene_writer import write_usd_scene
 from imhead.template.topology import load_topology
-from imhead.types import Mesh, MorphTargets
+from imhead.types import Mesh, MorphTargets, SkinImage
 
-AVATAR_EXTENSIONS = (".glb",)
+AVATAR_EXTENSIONS = (".glb", ".usda", ".usdz")
 
 
 def write_avatar(
@@ -28,17 +32,22 @@ def write_avatar(
     look: Look,
     take: Path | Take | None = None,
     notes: Mapping[str, str] | None = None,
+    skin: SkinImage | None = None,
+    kept: Sequence[Kept] = (),
 ) -> dict[str, Any]:
     """Write the avatar of a head whose template is `neutral`, replacing the file in one step.
 
     Args:
         neutral: the template's vertices and faces, mm.
         shapes: its 52 ARKit shapes.
-        take: a recorded take, or the path of its CSV, which the file then plays.
+        take: a recorded take, or the path of its CSV or JSON, which the file then plays.
         notes: short texts for the file.
+        skin: the head's own colours; None for painted ones.
+        kept: pieces of a scan that go with the head.
 
     Returns:
-        `out`, `bytes`, `parts` (name → vertices), `joints`, `seconds` of the take or None, and `warnings` about it.
+        `out`, `bytes`, `parts` (name → vertices), `joints`, `skin`, `seconds` of the take or None, and
+        `warnings` about it.
 
     Raises:
         InputError: an unknown extension, another topology than the shipped one, or a take that cannot be read.
@@ -47,17 +56,25 @@ def write_avatar(
     topology, parts = load_topology(), load_parts()
     if not np.array_equal(neutral.faces, topology.faces):
         raise InputError("an avatar needs the template that ships with imhead; this model's template is another one")
-    played = take if take is None or isinstance(take, Take) else read_take(take)
+    played = take if take is None or isinstance(take, Take) else read_any_take(take)
     template = PosedTemplate.of_vertices(topology, neutral.vertices, shapes.offsets)
-    about = dict(notes or {}) | {"look": f"skin {look.skin}, eyes {look.eyes}, seed {look.seed}", "unit": "m"}
-    scene = avatar_scene(template, topology, parts, look, take=played, notes=about)
-    data = scene_bytes(scene)
-    write_atomically(path, data)
+    worn = look.skin or ("light" if skin is None else "of the scan")
+    unit = "m" if path.suffix.lower() == ".glb" else "cm"
+    worn_look = f"skin {worn}, eyes {look.eyes or 'as given'}, seed {look.seed}"
+    about = dict(notes or {}) | {"look": worn_look, "unit": unit}
+    scene = avatar_scene(template, topology, parts, look, skin=skin, kept=kept, take=played, notes=about)
+    if path.suffix.lower() == ".glb":
+        data = scene_bytes(scene)
+        write_atomically(path, data)
+        size = len(data)
+    else:
+        size = write_usd_scene(scene, path)
     return {
         "out": str(path),
-        "bytes": len(data),
+        "bytes": size,
         "parts": {part.name: len(part.vertices) for part in scene.parts},
         "joints": [joint.name for joint in scene.joints],
+        "skin": worn,
         "seconds": None if played is None else float(played.seconds[-1]),
         "warnings": [] if played is None else list(played.warnings),
     }

@@ -187,9 +187,7 @@ def _mesh(buffer: _Buffer, part: Part) -> dict[str, Any]:
     if part.shapes is not None:
         targets = []
         for row in part.shapes.offsets:
-            moved = row * (np.linalg.norm(row, axis=1, keepdims=True) > _STILL_MM)
-            turn = vertex_normals(part.vertices + moved, part.faces)[0] - normals
-            turn = np.clip(turn * (np.linalg.norm(turn, axis=1, keepdims=True) > _LEAST_TURN), -1.0, 1.0)
+            moved, turn = moves_of(part, row, normals)
             targets.append(
                 {
                     "POSITION": buffer.add_sparse((moved[vertex] / GLTF_UNIT_MM).astype("<f4"), normalized=False),
@@ -199,6 +197,20 @@ def _mesh(buffer: _Buffer, part: Part) -> dict[str, Any]:
         primitive["targets"] = targets
         body |= {"weights": part.shapes.weights.tolist(), "extras": {"targetNames": list(part.shapes.names)}}
     return body
+
+
+def moves_of(part: Part, offsets: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Movements (V, 3) of a shape, mm, and changes of the normals (V, 3), without those that nobody sees.
+
+    Args:
+        part: the mesh.
+        offsets: (V, 3) of the shape.
+        normals: (V, 3) of the mesh.
+    """
+    moved = offsets * (np.linalg.norm(offsets, axis=1, keepdims=True) > _STILL_MM)
+    turn = vertex_normals(part.vertices + moved, part.faces)[0] - normals
+    turn = np.clip(turn * (np.linalg.norm(turn, axis=1, keepdims=True) > _LEAST_TURN), -1.0, 1.0)
+    return moved, turn
 
 
 def _material(material: Material) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from imhead.errors import InputError
 from imhead.io.gltf_data import Damaged, GltfData
-from imhead.io.gltf_scene import scene_parts
+from imhead.io.gltf_scene import Part, scene_parts
+from imhead.io.pictures import Pictures
 from imhead.io.raw_geometry import RawGeometry, checked_geometry
 from imhead.io.siblings import Beside
 from imhead.io.triangles import check_indices
+from imhead.types import ScanTexture
 
 _HEADER_BYTES = 12
 _JSON, _BIN = b"JSON", b"BIN\0"
@@ -28,7 +30,7 @@ def read_glb(data: bytes, label: str, beside: Beside) -> RawGeometry:
     """Points and faces of all meshes of a GLB's scene; points alone if none has faces.
 
     Skins are applied in the pose of the file, morph targets with the weights of the file. Quantized, Draco- and
-    meshopt-compressed meshes are unpacked.
+    meshopt-compressed meshes are unpacked. Colours of points and base colour pictures come along.
 
     Raises:
         InputError: not a GLB, truncated, larger than its bytes, NaN in a face, or an index out of range; one line.
@@ -101,27 +103,42 @@ def _brief(error: BaseException) -> str:
 def _geometry(tree: Mapping[str, Any], chunk: bytes | None, size: int, label: str, beside: Beside) -> RawGeometry:
     data = GltfData(tree, chunk, label, beside, size)
     try:
-        parts, warnings = scene_parts(data)
+        parts, looks, warnings = scene_parts(data)
     except InputError:
         raise
     except _MALFORMED as error:
         raise InputError(f"{label}: its glTF description is damaged ({_brief(error)}); export it again") from None
-    meshes = [part for part in parts if part[1] is not None]
-    clouds = sum(len(points) for points, faces in parts if faces is None)
+    meshes = [part for part in parts if part.faces is not None]
+    clouds = sum(len(part.points) for part in parts if part.faces is None)
     if meshes and clouds:
         warnings += (f"{clouds} loose points beside the mesh were left out.",)
     used = meshes or parts
     if not used:
         raise InputError(f"{label}: holds no mesh and no points in its scene; export the scan again")
     triangles, first = [], 0
-    for part_points, faces in meshes:
-        assert faces is not None
+    for part in meshes:
+        assert part.faces is not None
         # checked per mesh: an index past its end must not fall into the next mesh
-        check_indices(faces, len(part_points), label)
-        triangles.append(faces + first if first else faces)
-        first += len(part_points)
-    points = _joined([points for points, _ in used])
-    return checked_geometry(points, label, faces=_joined(triangles) if meshes else None, warnings=warnings)
+        check_indices(part.faces, len(part.points), label)
+        triangles.append(part.faces + first if first else part.faces)
+        first += len(part.points)
+    points = _joined([part.points for part in used])
+    faces = _joined(triangles) if meshes else None
+    colors = [part.colors for part in used if part.colors is not None]
+    lit = _joined(colors) if len(colors) == len(used) else None
+    texture = _texture(meshes, looks.pictures)
+    return checked_geometry(points, label, faces=faces, warnings=warnings, colors=lit, texture=texture)
+
+
+def _texture(meshes: list[Part], pictures: Pictures) -> ScanTexture | None:
+    if all(part.uv is None for part in meshes):
+        return None
+    uv, rows = [], []
+    for part in meshes:
+        count = 0 if part.faces is None else len(part.faces)
+        uv.append(np.zeros((count, 3, 2), dtype=np.float32) if part.uv is None else part.uv)
+        rows.append(np.full(count, -1) if part.picture is None else part.picture)
+    return ScanTexture(_joined(uv), _joined(rows), tuple(pictures.found))
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:

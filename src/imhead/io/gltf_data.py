@@ -69,6 +69,16 @@ def objects(tree: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
     return entries
 
 
+def width_of(tree: Mapping[str, Any], accessor: Any) -> int:
+    """Columns of an accessor.
+
+    Raises:
+        Damaged: there is none.
+        LookupError: of an unknown type.
+    """
+    return _WIDTHS[item(tree, "accessors", accessor)["type"]]
+
+
 @dataclass
 class GltfData:
     """The data of one file, with a budget: what accessors share or repeat must stay in proportion to the bytes."""

@@ -6,19 +6,59 @@ Shape legend: N points, F faces, J joints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imhead.errors import InputError
 from imhead.io.draco import decode_draco
-from imhead.io.gltf_data import Damaged, GltfData, item, natural, objects
+from imhead.io.gltf_colors import SceneColors
+from imhead.io.gltf_data import Damaged, GltfData, item, natural, objects, width_of
 from imhead.io.triangles import fan_triangles, strip_triangles
 from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray, IntArray
 
-Part = tuple[FloatArray, IntArray | None]
-"""Points (N, 3) in the frame of the scene, and faces (F, 3) that index them; None for points alone."""
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Points of a scene, and the faces on them."""
+
+    points: FloatArray
+    """(N, 3) in the frame of the scene."""
+    faces: IntArray | None
+    """(F, 3); None for points alone."""
+    colors: NDArray[np.uint8] | None
+    """(N, 3) sRGB, or None."""
+    uv: FloatArray | None
+    """(F, 3, 2) of the corners; None where no face has a picture."""
+    picture: IntArray | None
+    """(F,) row of the picture, -1 for none."""
+
+
+@dataclass(eq=False)
+class _Group:
+    """Primitives on the same points."""
+
+    points: FloatArray
+    mirrored: bool
+    colors: NDArray[np.uint8] | None
+    faces: list[IntArray] = field(default_factory=list)
+    looks: list[tuple[FloatArray, int] | None] = field(default_factory=list)
+
+    def part(self) -> Part:
+        """All faces in one."""
+        if not self.faces:
+            return Part(self.points, None, self.colors, None, None)
+        faces = np.concatenate(self.faces) if len(self.faces) > 1 else self.faces[0]
+        if not any(self.looks):
+            return Part(self.points, faces, self.colors, None, None)
+        blank = [np.zeros((len(own), 3, 2), dtype=np.float32) for own in self.faces]
+        uv = np.concatenate([none if look is None else look[0] for none, look in zip(blank, self.looks)])
+        rows = [np.full(len(own), -1 if look is None else look[1]) for own, look in zip(self.faces, self.looks)]
+        return Part(self.points, faces, self.colors, uv, np.concatenate(rows))
+
 
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6
 _DRACO = "KHR_draco_mesh_compression"
@@ -29,8 +69,8 @@ _OF_LOOKS = ("KHR_materials_", "KHR_texture_", "EXT_texture_", "MSFT_texture_", 
 _SKINNED_AT_ONCE = 1 << 14
 
 
-def scene_parts(data: GltfData) -> tuple[list[Part], tuple[str, ...]]:
-    """The meshes and points of the scene, each transformed by its node or skin, and what was left out.
+def scene_parts(data: GltfData) -> tuple[list[Part], SceneColors, tuple[str, ...]]:
+    """The meshes and points of the scene, each transformed by its node or skin, their pictures, and what was left out.
 
     Raises:
         Damaged: the description contradicts itself.
@@ -40,7 +80,8 @@ def scene_parts(data: GltfData) -> tuple[list[Part], tuple[str, ...]]:
     nodes = objects(tree, "nodes")
     worlds, roots = _world_matrices(nodes)
     warnings = _unknown_extensions(tree)
-    placed = _Placed(data)
+    colors = SceneColors(data)
+    placed = _Placed(data, colors)
     lines = 0
     for node in _visible(tree, nodes, roots):
         mesh_index = nodes[node].get("mesh")
@@ -62,7 +103,7 @@ def scene_parts(data: GltfData) -> tuple[list[Part], tuple[str, ...]]:
         warnings += ("No node of the file places a mesh, so every mesh was read as it is.",)
     if lines:
         warnings += (f"{lines} lines in the file were left out.",)
-    return placed.parts(), warnings
+    return placed.parts(), colors, (*warnings, *colors.warnings())
 
 
 def _unknown_extensions(tree: Mapping[str, Any]) -> tuple[str, ...]:
@@ -151,16 +192,13 @@ def _visible(tree: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], roots:
 class _Placed:
     """Primitives in the frame of the scene. Those that share their points, as parts of one mesh do, share them here."""
 
-    def __init__(self, data: GltfData) -> None:
-        self._data = data
-        self._found: dict[Any, tuple[FloatArray, bool, list[IntArray]]] = {}
+    def __init__(self, data: GltfData, colors: SceneColors) -> None:
+        self._data, self._colors = data, colors
+        self._found: dict[Any, _Group] = {}
 
     def parts(self) -> list[Part]:
         """Points with all faces on them."""
-        return [
-            (points, np.concatenate(faces) if len(faces) > 1 else faces[0] if faces else None)
-            for points, _, faces in self._found.values()
-        ]
+        return [group.part() for group in self._found.values()]
 
     def add(
         self,
@@ -178,12 +216,14 @@ class _Placed:
         if key not in self._found:
             points, mirrored = _moved(data, source, primitive, weights, worlds, node, skin)
             data.place(len(points))
-            self._found[key] = (points, mirrored, [])
-        points, mirrored, found = self._found[key]
+            self._found[key] = _Group(points, mirrored, self._colors.of_points(source, len(points)))
+        group = self._found[key]
         if mode != _POINTS:
-            faces = _faces(source, mode, len(points), data.label)
+            faces = _faces(source, mode, len(group.points), data.label)
             data.place(len(faces))
-            found.append(faces[:, ::-1] if mirrored else faces)
+            faces = faces[:, ::-1] if group.mirrored else faces
+            group.faces.append(faces)
+            group.looks.append(self._colors.of_faces(source, primitive.get("material"), faces))
 
 
 def _moved(
@@ -234,6 +274,9 @@ class _Plain:
 
     def floats(self, name: str, width: int) -> FloatArray:
         return self._data.floats(self._primitive["attributes"][name], width)
+
+    def width(self, name: str) -> int:
+        return width_of(self._data.tree, self._primitive["attributes"][name])
 
     def joints(self, name: str) -> IntArray:
         return self._data.accessor(self._primitive["attributes"][name]).astype(np.int64)

@@ -15,27 +15,38 @@ from pathlib import Path
 from typing import NoReturn
 
 from imhead.errors import InputError, one_line
-from imhead.io.limits import Limits, can_limit, limit_this_process, limits_for, size_with_files_beside
+from imhead.io.limits import (
+    NO_MEMORY_LIMIT,
+    Limits,
+    can_limit,
+    limit_this_process,
+    limits_for,
+    size_with_files_beside,
+)
 from imhead.io.packed_scan import receive_scan, send_scan
+from imhead.io.reading_process import FAILED, REFUSED, SCAN, read_in_new_process, refused
 from imhead.io.scan_file import read_scan
 from imhead.types import Scan
 
-_SCAN, _REFUSED, _FAILED = b"S", b"R", b"F"
-_UNLIMITED = "It was read without limits of memory and time, which this system does not have."
+_UNLIMITED = "It was read without limits of memory and time: no process can be started for it."
 
 
 def read_scan_limited(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
     """`read_scan` in a forked process with limits in proportion to the file: whatever is in it, this process goes on.
 
-    Where a system has no such limits, the scan is read in this process, with a warning in `Scan.warnings`.
+    Where a system cannot fork, or cannot limit memory, a process is started that has limits of time only; where no
+    process can be started, the scan is read in this one. A warning in `Scan.warnings` says so.
 
     Raises:
         InputError: as `read_scan`, or reading takes too much time or memory, or ends the process; one line.
     """
     path = Path(path)
-    if not can_limit():
-        return _in_this_process(path, max_bytes)
     limits = limits_for(min(size_with_files_beside(path), max_bytes))
+    if not can_limit():
+        try:
+            return _warned(read_in_new_process(path, max_bytes, limits), NO_MEMORY_LIMIT)
+        except OSError:  # no process can be started
+            return _in_this_process(path, max_bytes)
     ours, theirs = os.pipe()
     try:
         process = os.fork()
@@ -61,8 +72,11 @@ def read_scan_limited(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
 
 
 def _in_this_process(path: Path, max_bytes: int) -> Scan:
-    scan = read_scan(path, max_bytes=max_bytes)
-    return replace(scan, warnings=(*scan.warnings, _UNLIMITED))
+    return _warned(read_scan(path, max_bytes=max_bytes), _UNLIMITED)
+
+
+def _warned(scan: Scan, warning: str) -> Scan:
+    return replace(scan, warnings=(*scan.warnings, warning))
 
 
 def _serve(read: Callable[[], Scan], pipe: int, limits: Limits) -> NoReturn:
@@ -79,14 +93,14 @@ def _serve(read: Callable[[], Scan], pipe: int, limits: Limits) -> NoReturn:
         limit_this_process(limits)
         try:
             scan = read()
-            _write(pipe, memoryview(_SCAN))
+            _write(pipe, memoryview(SCAN))
             send_scan(scan, lambda piece: _write(pipe, piece))
         except InputError as error:
-            _write(pipe, memoryview(_REFUSED + str(error).encode("utf-8", errors="replace")))
+            _write(pipe, memoryview(REFUSED + str(error).encode("utf-8", errors="replace")))
         except (MemoryError, RecursionError):
-            _write(pipe, memoryview(_REFUSED))
+            _write(pipe, memoryview(REFUSED))
         except Exception:
-            _write(pipe, memoryview(_FAILED + traceback.format_exc().encode("utf-8", errors="replace")))
+            _write(pipe, memoryview(FAILED + traceback.format_exc().encode("utf-8", errors="replace")))
         os._exit(0)
     finally:
         os._exit(1)
@@ -114,14 +128,12 @@ def _answer(pipe: int, path: Path, limits: Limits) -> Scan:
             space = space[count:]
 
     kind = some(1)
-    if kind == _SCAN:
+    if kind == SCAN:
         return receive_scan(fill, limits.memory_bytes)
     if not kind:
         raise EOFError
     text = b"".join(iter(lambda: some(1 << 16), b"")).decode(errors="replace")
-    if kind == _FAILED:
-        raise RuntimeError(f"{one_line(path)}: its reader failed\n{text}")
-    raise InputError(text or f"{one_line(path)}: needs too much memory to read; thin the scan out")
+    raise refused(kind, text, path)
 
 
 def _await(pipe: int, deadline: float, path: Path, limits: Limits) -> None:

@@ -23,6 +23,9 @@ _WALL = 6.0
 _MOST_ENTRIES = 10_000
 _STATUS = Path("/proc/self/statm")
 
+NO_MEMORY_LIMIT = "It was read without a limit of memory, which this system does not have."
+"""Warning of a scan that a process without such a limit read."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -60,15 +63,19 @@ def can_limit() -> bool:
 
 
 def limit_this_process(limits: Limits) -> None:
-    """From now on, an allocation beyond the limit fails, and processor time beyond it ends this process."""
-    in_use = int(_STATUS.read_text().split()[0]) * resource.getpagesize()
+    """From now on, an allocation beyond the limit fails, and processor time beyond it ends this process.
+
+    Memory is limited on Linux only, and without `resource`, as on Windows, nothing is.
+    """
+    if resource is None:
+        return
     used_s = math.ceil(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
     # at the soft limit of processor time the system says why it ends the process, at the hard one it only kills
-    for what, limit, more in (
-        (resource.RLIMIT_AS, in_use + limits.memory_bytes, 0),
-        (resource.RLIMIT_CPU, used_s + limits.cpu_s, 1),
-        (resource.RLIMIT_CORE, 0, 0),
-    ):
+    wanted = [(resource.RLIMIT_CPU, used_s + limits.cpu_s, 1), (resource.RLIMIT_CORE, 0, 0)]
+    if _STATUS.exists():
+        in_use = int(_STATUS.read_text().split()[0]) * resource.getpagesize()
+        wanted.append((resource.RLIMIT_AS, in_use + limits.memory_bytes, 0))
+    for what, limit, more in wanted:
         hard = resource.getrlimit(what)[1]
         soft, top = (n if hard == resource.RLIM_INFINITY else min(n, hard) for n in (limit, limit + more))
         resource.setrlimit(what, (soft, top))

@@ -13,9 +13,10 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,10 @@ _MAX_BYTES = 128 << 20
 _MAX_FRAMES = 200_000
 _MAX_LINE = 1 << 16
 _MAX_COLUMNS = 1000
+_CLOCKS: dict[str, float | None] = {
+    "timestampms": 1e-3, "timems": 1e-3, "ms": 1e-3, "seconds": 1.0, "times": 1.0, "timestamp": None, "time": None,
+}  # fmt: skip
+"""Columns with the time where there is no timecode → seconds of one step, None where the numbers tell."""
 _LARGEST_ANGLE = 4.0 * math.pi
 _TIMECODE = re.compile(r"\s*(\d{1,3})[:;](\d{1,2})[:;](\d{1,2})[:;.](\d{1,3})(?:\.(\d{1,6}))?\s*")
 
@@ -114,7 +119,24 @@ def read_take(path: Path, *, frames_per_second: float | None = None) -> Take:
     missing = [_pascal(name) for name in ARKIT_NAMES if name.lower() not in places]
     if missing:
         warnings.append(f"{len(missing)} weights are not in the file and were taken as 0: {', '.join(missing)}.")
-    seconds, start, rate = _seconds(stamps, frames_per_second)
+    if "timecode" in places or not places.keys() & _CLOCKS.keys():
+        seconds, start, rate = _seconds(stamps, frames_per_second)
+    else:  # a plain clock, as programs around MediaPipe write it
+        seconds, rate = clock_seconds(stamps, next(_CLOCKS[name] for name in _CLOCKS if name in places))
+        start = "00:00:00:00"
+    return assembled(numbers, seconds, rate, start, warnings)
+
+
+def assembled(numbers: FloatArray, seconds: FloatArray, rate: float, start: str, warnings: list[str]) -> Take:
+    """A take of rows as a file has them: those that go back in time are left out, and weights are clipped.
+
+    Args:
+        numbers: (T, 61) weights and angles.
+        seconds: (T,).
+        rate: frames a second.
+        start: timecode of the first.
+        warnings: what the reader has left out so far.
+    """
     onward = np.concatenate([[True], seconds[1:] > np.maximum.accumulate(seconds)[:-1]])
     if not onward.all():
         warnings.append(f"{int((~onward).sum())} rows go back in time and were left out.")
@@ -160,10 +182,10 @@ def _places(header: list[str], label: str) -> dict[str, int]:
     """Column of each name, lower case: weights, angles and `timecode`."""
     if len(header) > _MAX_COLUMNS:
         raise InputError(f"{label}: has {len(header)} columns; give a take of Live Link Face, which has 63")
-    known = {name.lower() for name in (*ARKIT_NAMES, *ANGLE_NAMES, "timecode")}
+    known = {name.lower() for name in (*ARKIT_NAMES, *ANGLE_NAMES, "timecode", *_CLOCKS)}
     places: dict[str, int] = {}
     for column, cell in enumerate(header):
-        name = re.sub("[ _]", "", re.sub("_r$", "right", re.sub("_l$", "left", cell.strip().lower())))
+        name = re.sub("[ _()]", "", re.sub("_r$", "right", re.sub("_l$", "left", cell.strip().lower())))
         if name in known and name not in places:
             places[name] = column
     if not any(name.lower() in places for name in ARKIT_NAMES):
@@ -176,7 +198,7 @@ def _places(header: list[str], label: str) -> dict[str, int]:
 def _numbers(rows: Iterator[list[str]], places: dict[str, int], label: str) -> tuple[FloatArray, list[str], int]:
     """Weights and angles (T, 61) of the rows that can be read, their timecodes, and how many cannot be."""
     columns = [places.get(name.lower()) for name in (*ARKIT_NAMES, *ANGLE_NAMES)]
-    stamp = places.get("timecode")
+    stamp = next((places[name] for name in ("timecode", *_CLOCKS) if name in places), None)
     last = max(places.values())
     blocks: list[FloatArray] = []
     stamps: list[str] = []
@@ -222,6 +244,26 @@ def _seconds(stamps: list[str], rate: float | None) -> tuple[FloatArray, str, fl
     # midnight: the clock begins again
     seconds = seconds + day * np.concatenate([[0.0], np.cumsum(np.diff(seconds) < -0.5 * day)])
     return seconds, stamps[0].strip(), rate
+
+
+def clock_seconds(stamps: Sequence[Any], unit: float | None) -> tuple[FloatArray, float]:
+    """Times (T,) in seconds of a clock, and frames a second; 30 frames a second where a stamp is no number.
+
+    Args:
+        stamps: numbers, or text with numbers.
+        unit: seconds of one step; None tells seconds, milliseconds and microseconds apart by the usual step.
+    """
+    try:
+        times = np.array([float(stamp) for stamp in stamps])
+    except (ValueError, TypeError):
+        times = np.array([np.nan])
+    steps = np.diff(times)
+    usual = float(np.median(steps[steps > 0.0])) if (steps > 0.0).any() else 0.0
+    if not np.isfinite(times).all() or usual <= 0.0:
+        return np.arange(len(stamps)) / 30.0, 30.0
+    if unit is None:
+        unit = 1.0 if usual < 1.5 else 1e-3 if usual < 1500.0 else 1e-6
+    return times * unit, 1.0 / (usual * unit)
 
 
 def _timecode(second: float, rate: float) -> str:

@@ -94,6 +94,25 @@ def write_mesh(
     write_atomically(path, data)
 
 
+def in_units(mesh: Mesh, unit: str = "mm", up: str = "y") -> Mesh:
+    """A mesh in mm with y up and the face towards +z, for a program with another unit or another axis up.
+
+    Args:
+        mesh: head frame, mm.
+        unit: of the result: mm, cm, m or in.
+        up: `y`, as it is, or `z`: the face then looks along -y, as in Blender and 3ds Max.
+
+    Raises:
+        InputError: an unknown unit or axis.
+    """
+    if unit not in UNIT_MM:
+        raise InputError(f"unit {unit!r} is not known; use one of {', '.join(UNIT_MM)}")
+    if up not in ("y", "z"):
+        raise InputError(f"axis {up!r} cannot point up; use y or z")
+    vertices = mesh.vertices / UNIT_MM[unit]
+    return Mesh(vertices if up == "y" else vertices[:, [0, 2, 1]] * [1.0, -1.0, 1.0], mesh.faces)
+
+
 def unit_name(unit: str | float) -> str:
     """What a unit is called: its name, or the millimetres of one that has none."""
     return unit if isinstance(unit, str) else f"unknown unit, {unit:.4g} mm each"

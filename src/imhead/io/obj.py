@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imhead.errors import InputError
+from imhead.io.obj_texture import read_texture
+from imhead.io.pictures import color_bytes
 from imhead.io.raw_geometry import RawGeometry, checked_geometry, whole_numbers
+from imhead.io.siblings import Beside
 from imhead.io.text_numbers import bad_row, first_columns, numbers, pieces, unix_text, word_counts
 from imhead.io.triangles import fan_triangles
 from imhead.types import FloatArray, IntArray, Mesh, UvMap
@@ -21,10 +24,11 @@ _POINT, _NORMAL, _FACE = (
 _BESIDE_POINT = re.compile(rb"/\S*")
 
 
-def read_obj(data: bytes, label: str) -> RawGeometry:
-    """Points and faces of a Wavefront OBJ; materials, texture coordinates, lines and groups are ignored.
+def read_obj(data: bytes, label: str, beside: Beside) -> RawGeometry:
+    """Points, faces and colours of a Wavefront OBJ; lines and groups are ignored.
 
-    The normals of the file are kept only if it has no faces and one normal per point.
+    The normals of the file are kept only if it has no faces and one normal per point. Colours are those behind the
+    coordinates of the points, and the pictures of its materials.
 
     Raises:
         InputError: no points, a row that cannot be read, a face with a NaN point or an index out of range; one line.
@@ -33,13 +37,16 @@ def read_obj(data: bytes, label: str) -> RawGeometry:
     if b"\\\n" in text:
         text = text.replace(b"\\\n", b" ")
     points: list[FloatArray] = []
+    colors: list[FloatArray | None] = []
     counts: list[IntArray] = []
     corners: list[IntArray] = []
     known = 0
     for start, piece in pieces(text):
         rows = _POINT.findall(piece)
         if rows:
-            points.append(_rows_of_three(text, start, piece, rows, label))
+            places, own = _point_rows(text, start, piece, rows, label)
+            points.append(places)
+            colors.append(own)
         faces = _FACE.findall(piece)
         if faces:
             sizes, indices = _face_rows(text, start, piece, faces, label)
@@ -51,14 +58,21 @@ def read_obj(data: bytes, label: str) -> RawGeometry:
             f"{label}: is not an OBJ with points (no line begins with 'v'); is it another format, renamed?"
         )
     array = np.concatenate(points)
+    known_colors = [own for own in colors if own is not None]
+    lit = color_bytes(np.concatenate(known_colors), whole=False) if len(known_colors) == len(points) else None
     if not counts:
         normals, warnings = _normals(text, len(array))
-        return checked_geometry(array, label, normals=normals, warnings=warnings)
+        return checked_geometry(array, label, normals=normals, warnings=warnings, colors=lit)
     triangles, warnings = fan_triangles(np.concatenate(counts), np.concatenate(corners), len(array), label)
-    return checked_geometry(array, label, faces=triangles, warnings=warnings)
+    del counts, corners
+    texture, more = read_texture(text, label, beside)
+    return checked_geometry(array, label, faces=triangles, warnings=(*warnings, *more), colors=lit, texture=texture)
 
 
-def _rows_of_three(text: bytes, start: int, piece: bytes, rows: list[bytes], label: str) -> FloatArray:
+def _point_rows(
+    text: bytes, start: int, piece: bytes, rows: list[bytes], label: str
+) -> tuple[FloatArray, FloatArray | None]:
+    """Coordinates (R, 3), and the colours (R, 3) behind them; None where not every row has six numbers."""
     joined = b"\n".join(rows)
     counts = word_counts(joined)[: len(rows)]
     try:
@@ -67,7 +81,8 @@ def _rows_of_three(text: bytes, start: int, piece: bytes, rows: list[bytes], lab
             raise ValueError
     except ValueError:
         raise _first_bad_row(text, start, piece, _POINT, 3, label) from None
-    return first_columns(values, counts, 3)
+    colors = values.reshape(-1, 6)[:, 3:].copy() if (counts == 6).all() else None
+    return first_columns(values, counts, 3), colors
 
 
 def _face_rows(text: bytes, start: int, piece: bytes, rows: list[bytes], label: str) -> tuple[IntArray, IntArray]:

@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from imhead.types import Scan
+from imhead.types import Scan, ScanTexture
 
 _LONGEST_HEADER = 1 << 24
+_PICTURE = "texture.pictures."
 
 
 def send_scan(scan: Scan, write: Callable[[memoryview], Any]) -> None:
     """Write a scan: `write` is called with one piece after the other, and takes all of each."""
-    values = {spec.name: getattr(scan, spec.name) for spec in fields(scan)}
+    values = {spec.name: getattr(scan, spec.name) for spec in fields(scan) if spec.name != "texture"}
+    if scan.texture is not None:
+        values |= {"texture.uv": scan.texture.uv, "texture.picture": scan.texture.picture}
+        values |= {f"{_PICTURE}{k}": picture for k, picture in enumerate(scan.texture.pictures)}
     arrays = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}
     values |= {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
     header = json.dumps({"arrays": list(arrays), "values": values}).encode()
@@ -56,4 +60,7 @@ def receive_scan(fill: Callable[[memoryview], Any], max_bytes: int) -> Scan:
         if values[name].size:
             fill(memoryview(values[name]).cast("B"))
     whole: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    if "texture.uv" in whole:
+        pictures = tuple(whole.pop(name) for name in list(whole) if name.startswith(_PICTURE))
+        whole["texture"] = ScanTexture(whole.pop("texture.uv"), whole.pop("texture.picture"), pictures)
     return Scan(**whole)

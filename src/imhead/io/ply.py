@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imhead.errors import InputError
+from imhead.io.pictures import color_bytes
 from imhead.io.ply_header import Element, parse_header
 from imhead.io.ply_rows import Table, read_rows
 from imhead.io.raw_geometry import RawGeometry, checked_geometry, whole_numbers
@@ -17,12 +19,13 @@ from imhead.types import FloatArray, IntArray, Mesh
 
 _PLACE = ("x", "y", "z")
 _NORMAL = ("nx", "ny", "nz")
+_COLOR_NAMES = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 _INDEX_NAMES = ("vertex_indices", "vertex_index")
 _FACES, _STRIPS = "face", "tristrips"
 
 
 def read_ply(data: bytes, label: str) -> RawGeometry:
-    """Points, normals and faces of a PLY: ascii or binary, either byte order, polygons of any size, triangle strips.
+    """Points, normals, colours and faces of a PLY: ascii or binary, either byte order, polygons of any size, strips.
 
     Elements and properties that say nothing about the surface are skipped; damage in them is left out with a warning.
 
@@ -65,7 +68,7 @@ def _wanted(element: Element) -> frozenset[str]:
     """The columns of an element that say something about the surface."""
     names = {prop.name for prop in element.properties if prop.count_dtype is None}
     if element.name == "vertex":
-        return frozenset(names & {*_PLACE, *_NORMAL})
+        return frozenset(names & {*_PLACE, *_NORMAL}) | frozenset(_color_names(element))
     if element.name not in (_FACES, _STRIPS):
         return frozenset()
     lists = [prop.name for prop in element.properties if prop.count_dtype]
@@ -73,6 +76,20 @@ def _wanted(element: Element) -> frozenset[str]:
     whole = [p.name for p in element.properties if p.count_dtype and p.whole]
     # any name will do where only one list can hold indices
     return frozenset(known[:1] or (whole if len(whole) == 1 else ()))
+
+
+def _color_names(element: Element) -> tuple[str, ...]:
+    """The columns of the colours of points; none where they are not there, each once."""
+    names = [prop.name for prop in element.properties if prop.count_dtype is None]
+    return next((found for found in _COLOR_NAMES if all(names.count(name) == 1 for name in found)), ())
+
+
+def _colors(element: Element, values: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
+    names = _color_names(element)
+    if not names:
+        return None
+    whole = all(prop.whole for prop in element.properties if prop.name in names)
+    return color_bytes(np.stack([values[name] for name in names], axis=1), whole=whole)
 
 
 def _geometry(
@@ -104,7 +121,8 @@ def _geometry(
             parts.append(fans)
             warnings += more
     faces = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else None
-    return checked_geometry(points, label, normals=normals, faces=faces, warnings=warnings)
+    colors = _colors(next(e for e in elements if e.name == "vertex"), vertex)
+    return checked_geometry(points, label, normals=normals, faces=faces, warnings=warnings, colors=colors)
 
 
 def ply_bytes(

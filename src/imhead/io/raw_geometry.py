@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imhead.errors import InputError
-from imhead.types import FloatArray, IntArray
+from imhead.types import FloatArray, IntArray, ScanTexture
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,10 @@ class RawGeometry:
     """(F, 3), polygons cut into fans; None for a point cloud."""
     warnings: tuple[str, ...] = ()
     """What the reader left out, one sentence each."""
+    colors: NDArray[np.uint8] | None = None
+    """(N, 3) sRGB of the points; None where the file has none."""
+    texture: ScanTexture | None = None
+    """Pictures on the faces; None where the file has none."""
 
 
 def checked_geometry(
@@ -33,6 +37,8 @@ def checked_geometry(
     normals: NDArray[Any] | None = None,
     faces: IntArray | None = None,
     warnings: tuple[str, ...] = (),
+    colors: NDArray[np.uint8] | None = None,
+    texture: ScanTexture | None = None,
 ) -> RawGeometry:
     """The geometry of a file, without the points that have no finite coordinates.
 
@@ -44,6 +50,8 @@ def checked_geometry(
         normals: (N, 3) or None.
         faces: (F, 3), indices in range; None or empty for a cloud.
         warnings: what the reader has left out so far.
+        colors: (N, 3) sRGB or None.
+        texture: pictures on the faces or None.
 
     Raises:
         InputError: no point, no finite point, or a face that uses a point that is not finite.
@@ -54,9 +62,10 @@ def checked_geometry(
     if len(values) == 0:
         raise InputError(f"{label}: holds no points; export the scan again")
     faces = faces if faces is not None and len(faces) else None
+    texture = texture if faces is not None else None
     fine: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
     if fine.all():
-        return RawGeometry(values, lit, faces, warnings)
+        return RawGeometry(values, lit, faces, warnings, colors, texture)
     bad = int((~fine).sum())
     if not fine.any():
         raise InputError(f"{label}: all {len(values)} points are NaN or infinite; export the scan again")
@@ -68,7 +77,8 @@ def checked_geometry(
             )
         faces = (np.cumsum(fine) - 1)[faces]
     warnings += (f"{bad} of {len(values)} points have no finite coordinates and were left out.",)
-    return RawGeometry(values[fine], None if lit is None else lit[fine], faces, warnings)
+    lit = None if lit is None else lit[fine]
+    return RawGeometry(values[fine], lit, faces, warnings, None if colors is None else colors[fine], texture)
 
 
 def whole_numbers(values: NDArray[Any], what: str, label: str) -> IntArray:

@@ -7,6 +7,7 @@ short rows, and because time and memory have to stay in proportion to the file.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
 
     In a mesh, bitwise equal points are merged; faces without area and points without a face are left out, with a
     warning in `Scan.warnings`; normals are area-weighted vertex normals. A cloud keeps the normals of the file, scaled
-    to length 1, or has None if one of them is zero or not finite.
+    to length 1, or has None if one of them is zero or not finite. Colours and pictures come along; a picture that
+    cannot be read is a warning.
 
     Args:
         path: a file with one of `SCAN_EXTENSIONS`.
@@ -52,26 +54,34 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
     raw = read_geometry(path, max_bytes=max_bytes)
     warnings = list(raw.warnings)
     if raw.faces is not None and len(raw.faces):
-        points, faces = raw.points, raw.faces
+        points, faces, colors, texture = raw.points, raw.faces, raw.colors, raw.texture
         del raw  # every step lets go of the arrays of the one before
         check_magnitude(points, label)
         used = np.zeros(len(points), dtype=bool)
         used[faces] = True
         unused = len(points) - int(used.sum())
+        before = faces
         points, faces = merge_equal_points(points, faces)
-        faces = _with_area(points, faces, warnings, label)
+        colors = _renumbered(colors, before, faces, len(points))
+        real = _with_area(points, faces, warnings, label)
+        if not real.all():
+            faces = faces[real]
+            texture = None if texture is None else replace(texture, uv=texture.uv[real], picture=texture.picture[real])
         if unused:
             warnings.append(f"{unused} points that belong to no face were left out.")
+        before = faces
         points, faces = without_unused_points(points, faces)
+        colors = _renumbered(colors, before, faces, len(points))
+        del before
         normals: FloatArray | None
         normals, doubled = vertex_normals(points, faces)
         if doubled:
             warnings.append(f"At {doubled} points the surface is doubled back on itself; their normals are uncertain.")
         check_extent(points, label)
-        return Scan(path.stem, points, normals, faces, tuple(warnings))
-    points, file_normals = _without_repeated_origin(raw, warnings)
-    check_extent(points, label)
-    return Scan(path.stem, points, _unit_normals(file_normals, warnings), None, tuple(warnings))
+        return Scan(path.stem, points, normals, faces, tuple(warnings), colors, texture)
+    raw = _without_repeated_origin(raw, warnings)
+    check_extent(raw.points, label)
+    return Scan(path.stem, raw.points, _unit_normals(raw.normals, warnings), None, tuple(warnings), raw.colors)
 
 
 def read_geometry(path: Path, *, max_bytes: int = 1 << 30) -> RawGeometry:
@@ -118,28 +128,43 @@ def one_line(path: Path) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
 
 
-def _with_area(points: FloatArray, faces: IntArray, warnings: list[str], label: str) -> IntArray:
-    """The faces that have area; a sentence says how many have none."""
+def _renumbered(
+    colors: NDArray[np.uint8] | None, before: IntArray, faces: IntArray, count: int
+) -> NDArray[np.uint8] | None:
+    """Colours (count, 3) of the points that `faces` (F, 3) name, of those (N, 3) that the same faces named `before`."""
+    if colors is None:
+        return None
+    found = np.zeros((count, 3), dtype=np.uint8)
+    found[faces[::-1].ravel()] = colors[before[::-1].ravel()]  # of equal points the first counts
+    return found
+
+
+def _with_area(points: FloatArray, faces: IntArray, warnings: list[str], label: str) -> NDArray[np.bool_]:
+    """(F,) whether a face has area; a sentence says how many have none."""
     # some faces at a time: their edges would need more memory than the whole file
     real = np.concatenate(
         [surface_faces(points, faces[k : k + _FACES_AT_ONCE]) for k in range(0, len(faces), _FACES_AT_ONCE)]
     )
     if not real.any():
         raise InputError(f"{label}: none of its {len(faces)} faces has any area; export the scan again")
-    if real.all():
-        return faces
-    warnings.append(f"{int((~real).sum())} faces without area were left out.")
-    return faces[real]
+    if not real.all():
+        warnings.append(f"{int((~real).sum())} faces without area were left out.")
+    return real
 
 
-def _without_repeated_origin(raw: RawGeometry, warnings: list[str]) -> tuple[FloatArray, FloatArray | None]:
-    """Points and normals of a cloud without those at (0, 0, 0), where a depth camera puts pixels without depth."""
+def _without_repeated_origin(raw: RawGeometry, warnings: list[str]) -> RawGeometry:
+    """A cloud without the points at (0, 0, 0), where a depth camera puts pixels without depth."""
     origin: NDArray[np.bool_] = np.asarray(~raw.points.any(axis=1))
     count = int(origin.sum())
     if count < _REPEATED_ORIGIN or count == len(origin):
-        return raw.points, raw.normals
+        return raw
     warnings.append(f"{count} points at exactly (0, 0, 0), pixels without depth, were left out.")
-    return raw.points[~origin], None if raw.normals is None else raw.normals[~origin]
+    return replace(
+        raw,
+        points=raw.points[~origin],
+        normals=None if raw.normals is None else raw.normals[~origin],
+        colors=None if raw.colors is None else raw.colors[~origin],
+    )
 
 
 def _unit_normals(normals: FloatArray | None, warnings: list[str]) -> FloatArray | None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from imhead.parallel import in_threads
+from imhead.surfaces.properties import face_cross
+from imhead.surfaces.ray_tree import Hits, ray_tree
 from imhead.surfaces.sampling import fibonacci_sphere
 from imhead.types import FloatArray, Mesh
 
@@ -27,7 +26,7 @@ from imhead.types import FloatArray, Mesh
 _RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
 _AMBIENT_DIRECTIONS, _KEY_DIRECTIONS = 28, 6
 _KEPT_SCENES, _KEPT_HITS = 4, 3
-_THREADS = min(4, os.cpu_count() or 1)  # Embree releases the interpreter lock while it casts rays
+_THREADS = min(4, os.cpu_count() or 1)  # casting rays releases the interpreter lock
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,19 @@ class RayHits:
     """(P,) flat indices of the pixels that show the mesh."""
     corner: NDArray[np.int64]
     """(P, 3) vertices of the face that is hit."""
+    face: NDArray[np.int64]
+    """(P,) the face that is hit."""
     facing: NDArray[np.float32]
     """(P,) +1 where the front of the face is hit, -1 where its back is."""
     mean: csr_array
     """(P, V) float32 barycentric weights: values at vertices → values at pixels."""
     depth_mm: FloatArray
     """(P,) distance towards the viewer from the plane through the middle of the picture."""
+
+    @property
+    def shares(self) -> NDArray[np.float32]:
+        """(P, 3) barycentric weights of the corners."""
+        return self.mean.data.reshape(-1, 3)
 
 
 class RayScene:
@@ -76,9 +82,7 @@ class RayScene:
 
     def __init__(self, mesh: Mesh) -> None:
         self._vertices, self._faces = mesh.vertices, mesh.faces
-        self._scene = EmbreeScene()
-        TriangleMesh(self._scene, mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32))
-        self._scene.run(*np.eye(3, dtype=np.float32)[:2, None])  # the first ray builds the tree, on one thread
+        self._tree = ray_tree(mesh.vertices, mesh.faces)
         self._hits: dict[tuple[Camera, int], RayHits] = {}
         self._normals: FloatArray = np.zeros((0, 3))
         self._ambient: dict[float, NDArray[np.float32]] = {}
@@ -99,22 +103,21 @@ class RayScene:
         step = (np.arange(size) + 0.5) / size * 2.0 - 1.0
         start = start + frame.half_mm * (step[None, columns, None] * right - step[rows, None, None] * up)
 
-        def cast(part: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-            hit: dict[str, NDArray[Any]] = self._scene.run(part, _along(-toward, len(part)), output=1)
-            return hit
+        def cast(part: NDArray[np.float32]) -> Hits:
+            return self._tree.first(part, _along(-toward, len(part)))
 
         origins = np.array_split(start.reshape(-1, 3).astype(np.float32), 4 * _THREADS)
         hits = list(in_threads(cast, origins, _THREADS))
-        face, u, v, normal = (np.concatenate([hit[name] for hit in hits]) for name in ("primID", "u", "v", "Ng"))
+        face, u, v = (np.concatenate([getattr(hit, name) for hit in hits]) for name in ("face", "u", "v"))
         hit = np.flatnonzero(face >= 0)
         pixel = (np.arange(size)[rows, None] * size + np.arange(size)[None, columns]).reshape(-1)[hit]
         u, v = u[hit], v[hit]
-        facing = np.where(normal[hit] @ toward >= 0, 1.0, -1.0).astype(np.float32)
         corner = self._faces[face[hit]]
+        facing = np.where(face_cross(self._vertices, corner) @ toward >= 0, 1.0, -1.0).astype(np.float32)
         weight = np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
         ends = np.arange(len(pixel) + 1) * 3
         mean = csr_array((weight.reshape(-1), corner.reshape(-1), ends), shape=(len(pixel), len(self._vertices)))
-        return RayHits(pixel, corner, facing, mean, mean @ local)
+        return RayHits(pixel, corner, face[hit].astype(np.int64), facing, mean, mean @ local)
 
     def ambient_occlusion(
         self, hits: RayHits, normals: FloatArray, key: FloatArray
@@ -168,9 +171,7 @@ class RayScene:
 
     def _unoccluded(self, start: NDArray[np.float32], direction: FloatArray, reach_mm: float) -> NDArray[np.float32]:
         """(N,) 1 where nothing lies within reach of a start (N, 3) in a direction (3,), else 0."""
-        reach = np.full(len(start), reach_mm, dtype=np.float32)
-        blocked = self._scene.run(start, _along(direction, len(start)), dists=reach, query="OCCLUDED")
-        return np.asarray(blocked != 0, dtype=np.float32)
+        return np.asarray(~self._tree.blocked(start, _along(direction, len(start)), reach_mm), dtype=np.float32)
 
 
 def _pixels_of(places: FloatArray, size: int) -> slice:

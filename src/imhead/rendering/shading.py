@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from imhead.conventions import srgb_to_linear
+from imhead.conventions import srgb_bytes, srgb_to_linear
 from imhead.errors import InputError
 from imhead.rendering.raycast import Camera, scene_of
 from imhead.surfaces.normals import vertex_normals
-from imhead.types import FloatArray, Mesh
+from imhead.surfaces.textures import sampled
+from imhead.types import FloatArray, Mesh, ScanTexture
 
 ByteImage = NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -77,6 +78,7 @@ def shade(
     center_mm: Sequence[float] = HEAD_CENTER_MM,
     normals: FloatArray | None = None,
     occlusion: bool = True,
+    texture: ScanTexture | None = None,
 ) -> ByteImage:
     """A lit picture of a mesh.
 
@@ -90,6 +92,7 @@ def shade(
         center_mm: point in the middle of the picture, mm.
         normals: (V, 3) unit normals to shade with; None for smooth vertex normals.
         occlusion: ambient occlusion and soft shadows; off for surfels, which overlap.
+        texture: pictures on the faces; they go before `colors`, and the light is as flat.
 
     Returns:
         (size, size, 3) uint8.
@@ -121,9 +124,13 @@ def shade(
         # interpolation can leave a dark pixel a hair below zero
         ambient, key = np.maximum(seen[:, 3:5].T, 0.0) if occlusion else np.ones((2, len(seen)), dtype=np.float32)
         albedo = np.broadcast_to(_LINEAR[list(CLAY)], normal.shape) if colors is None else seen[:, -3:]
-        picture[hits.pixel] = _light(normal, albedo, ambient, key, plain=colors is not None)
+        if texture is not None:
+            own = sampled(texture, hits.face, hits.shares)
+            albedo = np.where(np.isnan(own), albedo, srgb_to_linear(own / 255.0))
+        plain = colors is not None or texture is not None
+        picture[hits.pixel] = _light(normal, albedo, ambient, key, plain=plain)
     rows = picture.reshape(fine, fine, 3)
-    return _encoded((rows[::2, ::2] + rows[::2, 1::2] + rows[1::2, ::2] + rows[1::2, 1::2]) / 4.0)
+    return srgb_bytes((rows[::2, ::2] + rows[::2, 1::2] + rows[1::2, ::2] + rows[1::2, 1::2]) / 4.0)
 
 
 def depth_map(mesh: Mesh, frame: Camera, size: int) -> FloatArray:
@@ -195,12 +202,6 @@ def _linear(color: NDArray[Any]) -> FloatArray:
 
 _LINEAR = _linear(np.arange(256)).astype(np.float32)
 """(256,) linear value of each sRGB value."""
-
-
-def _encoded(light: FloatArray) -> ByteImage:
-    value = np.clip(light, 0.0, 1.0)
-    value = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
-    return np.round(255.0 * value).astype(np.uint8)
 
 
 def _backdrop(fine: int) -> FloatArray:

@@ -37,7 +37,7 @@ from imhead.template.topology import LEFT_EYE, RIGHT_EYE, SKIN
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
 
 TEMPLATE_FORMAT = "imhead-template-1"
-_POSED = ProjectionConfig(least_cosine=0.4, sure_cosine=0.7)
+POSED_PROJECTION = ProjectionConfig(least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # distance from the part of a lid behind the eye, over which projection fades in
 _TOUCHING = ("mouth", "nose", "left_eye", "right_eye", "left_ear", "right_ear")  # groups of regions
@@ -109,7 +109,7 @@ class TemplateSurface:
         return [(self.pair_vertex[r], np.ascontiguousarray(block)) for r, block in zip(rows, blocks)]
 
     @cached_property
-    def _posed_share(self) -> FloatArray:
+    def posed_share(self) -> FloatArray:
         """(V,) `on_surface`, faded out at the rims of the lids: where they meet, the field shows only one of them."""
         skin = self.part == SKIN
         from_eye = cKDTree(self.mean[self.part >= LEFT_EYE]).query(self.mean)[0]
@@ -117,14 +117,8 @@ class TemplateSurface:
         distance = cKDTree(self.mean[behind]).query(self.mean)[0]
         return np.where(skin, smoothstep(*_LID_RIM_MM, distance), 1.0) * self.on_surface * (self.part < LEFT_EYE)
 
-    @property
-    def placed_share(self) -> FloatArray:
-        """(V,) by what share of the way projection places a vertex of a posed head; the regression alone does the
-        rest."""
-        return np.minimum(self._posed_share, self.on_surface)
-
     @cached_property
-    def _touching(self) -> IntArray:
+    def touching_faces(self) -> IntArray:
         """(G, 3) faces of skin and mouth that may intersect one another: lips, lids, nostrils and ears."""
         rows = [region.index for region in REGIONS if region.group in _TOUCHING]
         held = (np.linalg.norm(self.mean[:, None] - CENTERS_MM[rows], axis=2) < RADII_MM[rows]).any(axis=1)
@@ -156,9 +150,12 @@ class TemplateSurface:
             InputError: the head or the template belongs to another model.
         """
         code = head.z_exp if weights is None else code_of_weights(model, weights)
-        skin = untangled(self._posed_skin(model, head, weights), self._touching)
-        placed = self.with_eyes(model, skin, eyes_of(model, head, code))
-        return untangled(placed, self._touching)
+        return self.settled(model, self._posed_skin(model, head, weights), eyes_of(model, head, code))
+
+    def settled(self, model: Model, skin: FloatArray, eyes: FloatArray) -> FloatArray:
+        """Vertices (V, 3) of a projected skin with self-intersections taken apart and eyeballs (2, 5) in place, mm."""
+        placed = self.with_eyes(model, untangled(skin, self.touching_faces), eyes)
+        return untangled(placed, self.touching_faces)
 
     def lid_vertices(self, model: Model, head: Head) -> tuple[FloatArray, FloatArray]:
         """Vertices (n, 3) of the lids of the head with its expression, before they are moved out of its eyeballs, and
@@ -180,8 +177,8 @@ class TemplateSurface:
         start = self.neutral(field, chosen) + moved
         rest = self.mean - CANONICAL_JAW_OPEN * self.shapes[ARKIT_NAMES.index("jawOpen")] + moved
         normals = vertex_normals(rest, self.faces)[0]
-        share = self._posed_share if chosen is None else self._posed_share * chosen
-        return onto_zero_set(field.skin_sdf, start, normals, share, _POSED)
+        share = self.posed_share if chosen is None else self.posed_share * chosen
+        return onto_zero_set(field.skin_sdf, start, normals, share, POSED_PROJECTION)
 
     def mesh(self, model: Model, head: Head, weights: FloatArray | None = None) -> Mesh:
         """`posed` as a mesh; open at the rims of the lids, which lie behind the eyeballs, and below the shoulders."""
