@@ -40,28 +40,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 install: $(STAMP)
 
-demo: export SCAN := $(SCAN)
-demo: export OUT := $(OUT)
 demo: $(STAMP)
-	@set -eu; \
-	name=$$(basename "$$SCAN"); head="$$OUT/demo/$${name%.*}"; \
-	run() { echo; echo "\$$ imhead $$*"; "$(BIN)/imhead" "$$@"; }; \
-	run fit "$$SCAN" --out "$$OUT/demo" $(FIT_FLAGS); \
-	run edit "$$head/head.safetensors" --region nose --sample 7 --strength 1.5 --out "$$head/edited.safetensors"; \
-	for kind in ply glb stl; do \
-	  run mesh "$$head/head.safetensors" --out "$$head/before.$$kind"; \
-	  run mesh "$$head/edited.safetensors" --out "$$head/after.$$kind"; \
-	done; \
-	run compare "$$head/head.safetensors" "$$head/edited.safetensors" --region nose --out "$$head/compare"; \
-	echo; echo "Done. In $$head:"; \
-	echo "  head.safetensors          the fitted head: its codes"; \
-	echo "  head.ply                  its surface, head frame, mm"; \
-	echo "  overlay.ply               the same surface in the scan's own frame and units"; \
-	echo "  report.png, report.json   how well it explains the scan"; \
-	echo "  edited.safetensors        the same head with another nose"; \
-	echo "  before.{ply,glb,stl}      meshes before the edit"; \
-	echo "  after.{ply,glb,stl}       meshes after it"; \
-	echo "  compare/report.html       what the edit moved, in mm and ml (also heatmap.png, report.json)"
+	$(BIN)/imhead demo "$(SCAN)" --out "$(OUT)/demo" $(FIT_FLAGS)
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2

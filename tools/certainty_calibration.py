@@ -21,7 +21,7 @@ from imhead.evaluation.unseen import ict_heads, linear_competitor
 from imhead.fitting import certainty
 from imhead.fitting.certainty import CALIBRATION_FILE, calibration_json
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
+from imhead.fitting.start import pose_template
 from imhead.io.atomic import write_atomically
 from imhead.sources.ict import read_ict
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from trimesh.remesh import subdivide
 
 import imhead
 from imhead.api.heads import EditableHead
@@ -25,7 +26,9 @@ from imhead.rendering.raycast import Camera
 from imhead.rendering.shading import shade
 from imhead.sources.ict import read_ict
 from imhead.surfaces.transforms import transform_points
-from imhead.types import Mesh
+from imhead.template.surface import template_of
+from imhead.template.topology import LEFT_EYE
+from imhead.types import IntArray, Mesh
 
 Row = list[tuple[str, Mesh]]
 SECTIONS = ("scans", "frames", "heldout", "edits", "expressions")
@@ -66,10 +69,19 @@ WINDOWS = (
 
 def both_surfaces(name: str, head: EditableHead, expression: dict[str, float] | None = None) -> Row:
     """The volume's mesh and the template's of one head."""
-    return [
-        (f"{name}, volume", head.mesh(expression, resolution=320)),
-        (f"{name}, template", head.mesh(expression, surface="template")),
-    ]
+    template = with_fine_eyes(head.mesh(expression, surface="template"), template_of(head.model).part)
+    return [(f"{name}, volume", head.mesh(expression, resolution=320)), (f"{name}, template", template)]
+
+
+def with_fine_eyes(mesh: Mesh, part: IntArray) -> Mesh:
+    """The template with the faces of its eyeballs divided twice: shade is worked out at vertices, theirs are few."""
+    vertices, faces = mesh.vertices, mesh.faces
+    eyes = part >= LEFT_EYE
+    for _ in range(2):
+        count = len(vertices)
+        vertices, faces = subdivide(vertices, faces, face_index=np.flatnonzero(eyes[faces].all(axis=1)))
+        eyes = np.concatenate([eyes, np.ones(len(vertices) - count, dtype=bool)])
+    return Mesh(vertices, faces)
 
 
 def fits(model: MorphableModel, files: list[Path]) -> Iterator[Row]:

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 import imhead
 from imhead.checkpoint import Model, load_model
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import FitResult, fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import PoseTemplate
 from imhead.fitting.pose.candidates import initial_poses, nose_candidates
@@ -27,6 +27,8 @@ from imhead.fitting.pose.icp import refine_poses
 from imhead.fitting.pose.poses import Poses
 from imhead.fitting.pose.score import score_poses
 from imhead.fitting.pose.template import face_points
+from imhead.fitting.result import FitResult
+from imhead.fitting.start import pose_template
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import extract_mesh

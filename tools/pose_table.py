@@ -29,11 +29,11 @@ from imhead.errors import InputError
 from imhead.evaluation.cases import HeldOutSource
 from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import evidence, finder
 from imhead.fitting.pose.evidence import PoseEvidence, probability_of
 from imhead.fitting.pose.template import PoseTemplate
+from imhead.fitting.start import pose_template
 from imhead.sources.ict import read_ict
 from imhead.surfaces.properties import face_areas
 from imhead.surfaces.sampling import draw_points

@@ -19,9 +19,9 @@ from scipy.spatial.transform import Rotation
 
 from imhead import load
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import find_pose
+from imhead.fitting.start import pose_template
 from imhead.io.scan_file import read_scan
 from imhead.surfaces.transforms import matrix_of, transform_directions, transform_points
 from imhead.types import FloatArray

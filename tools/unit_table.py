@@ -27,9 +27,9 @@ from imhead.datasets.recipe import HELD_OUT_SEED
 from imhead.errors import InputError
 from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, ScannerConfig, virtual_scan
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import find_pose
+from imhead.fitting.start import pose_template
 from imhead.parallel import in_processes
 from imhead.sources.anny import cache_path, read_anny
 from imhead.sources.anny_people import draw_person

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from imhead.api import EditableHead, FittedHead, MorphableModel, fit, load
-    from imhead.avatar.avatar import Look
+    from imhead.api.export import ExportConfig
+    from imhead.avatar.look import Look
     from imhead.errors import InputError
     from imhead.fitting.config import FitConfig
     from imhead.types import Head, Mesh, Scan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "EditableHead",
+    "ExportConfig",
     "FitConfig",
     "FittedHead",
     "Head",
@@ -37,9 +39,10 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("EditableHead", "FittedHead", "MorphableModel", "fit", "load"), "imhead.api"),
     **dict.fromkeys(("Head", "Mesh", "Scan"), "imhead.types"),
+    "ExportConfig": "imhead.api.export",
     "FitConfig": "imhead.fitting.config",
     "InputError": "imhead.errors",
-    "Look": "imhead.avatar.avatar",
+    "Look": "imhead.avatar.look",
 }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from imhead.errors import InputError, one_line, system_refusal
 from imhead.io.atomic import write_atomically
+from imhead.io.skin_files import is_digest, load_skin, save_skin
 from imhead.io.tensor_file import with_metadata
 from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
 from imhead.model.head import HeadModel
@@ -140,7 +141,7 @@ def load_model(source: str | Path = "default", device: str | torch.device = "cpu
 
 
 def save_head(head: Head, path: Path) -> None:
-    """Write a head file: codes in single precision, and their provenance."""
+    """Write a head file: codes in single precision, and their provenance; the colours of its skin beside it."""
     tensors = {
         "z_id": torch.from_numpy(np.array(head.z_id)),
         "z_exp": torch.from_numpy(np.array(head.z_exp)),
@@ -159,6 +160,11 @@ def save_head(head: Head, path: Path) -> None:
         metadata["certainty"] = json.dumps({name: getattr(head.certainty, name) for name in _CERTAINTY_FIGURES})
     if head.registration is not None:
         tensors["registration"] = torch.from_numpy(np.array(head.registration))
+    if head.skin is not None or head.lost_skin:
+        metadata["skin"] = head.skin.digest if head.skin is not None else head.lost_skin
+    if head.skin is not None:
+        metadata |= {"skin_tone": head.skin.tone, "eye_color": head.skin.eyes}
+        save_skin(head.skin, path.parent)
     write_atomically(path, with_metadata(save(tensors), metadata))
 
 
@@ -214,8 +220,13 @@ def load_head(path: Path, model: Model) -> Head:
     codes = {key: value.float().numpy() for key, value in tensors.items()}
     assumed = metadata.get("scale") == "assumed"
     z_id, z_exp, offsets, eyes = (codes[name] for name in ("z_id", "z_exp", "offsets", "eyes"))
-    registration = codes.get("registration")
-    return Head(model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed, certainty, registration)
+    registration, digest = codes.get("registration"), metadata.get("skin", "")
+    named = (metadata.get(name, "") for name in ("skin_tone", "eye_color"))
+    skin = load_skin(path.parent, digest, *named) if digest else None
+    lost = digest if skin is None and is_digest(digest) else ""
+    return Head(
+        model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed, certainty, registration, skin, lost
+    )
 
 
 def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -53,3 +53,10 @@ CANONICAL_JAW_OPEN = 0.08
 def srgb_to_linear(srgb: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Linear light of sRGB values, both from 0 to 1 (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_bytes(linear: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """sRGB values, 0 to 255, of linear light from 0 to 1; what lies outside is clipped."""
+    value = np.clip(linear, 0.0, 1.0)
+    value = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1.0 / 2.4) - 0.055)
+    return np.round(255.0 * value).astype(np.uint8)

@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +74,16 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of its parent's threads
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of its parent's threads
+
+
+def can_fork() -> bool:
+    """Whether processes may be forked from one that has threads: on Linux, unless the program chose otherwise.
+
+    It chooses with `multiprocessing.set_start_method`.
+    """
+    return sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) in (None, "fork")
 
 
 def in_threads(work: Callable[[Part], Result], items: Iterable[Part], count: int) -> Iterator[Result]:
@@ -98,12 +108,12 @@ def in_processes(
 
     Args:
         work: any callable, also a closure; its result must be picklable.
-        processes: number of processes; 1 or fewer runs everything in this one.
+        processes: number of processes; 1 or fewer runs everything in this one, as does a system that cannot fork.
         ordered: yield results in order of their index; else as they finish.
         chunk: indices handed to a process at a time.
     """
     global _forked
-    if processes <= 1:
+    if processes <= 1 or not can_fork():
         yield from map(work, range(count))
         return
     _forked = work

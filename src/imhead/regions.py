@@ -10,6 +10,7 @@ import colorsys
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -119,6 +120,15 @@ def groups() -> dict[str, tuple[str, ...]]:
             if region.group.endswith(f"_{both}"):
                 table.setdefault(f"{both}s", []).append(region.name)
     return {name: tuple(members) for name, members in table.items()}
+
+
+def region_table() -> dict[str, Any]:
+    """As plain values: `regions`, a row for each in the order of the codes; `groups`, name → names of regions."""
+    rows = [
+        {"name": r.name, "index": r.index, "group": r.group, "mirror": REGIONS[r.mirror].name, "radius_mm": r.radius_mm}
+        for r in REGIONS
+    ]
+    return {"regions": rows, "groups": {name: list(members) for name, members in groups().items()}}
 
 
 def resolve(names: str | Sequence[str]) -> tuple[Region, ...]:

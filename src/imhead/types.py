@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,6 +122,34 @@ class Animation:
 
 
 @dataclass(frozen=True, eq=False)
+class ScanTexture:
+    """Pictures on the faces of a scan."""
+
+    uv: FloatArray
+    """(F, 3, 2) float32, one for each corner of each face, v upwards; beyond 0 to 1 the picture repeats."""
+    picture: IntArray
+    """(F,) int64 row of `pictures`; -1 for a face without one."""
+    pictures: tuple[NDArray[np.uint8], ...]
+    """(H, W, 3) sRGB each, row 0 at v = 1."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uv", _frozen(self.uv, np.float32, (None, 3, 2), "ScanTexture.uv"))
+        picture = _frozen(self.picture, np.int64, (len(self.uv),), "ScanTexture.picture")
+        object.__setattr__(self, "picture", picture)
+        # a picture that is read-only already is large, and shared
+        pictures = tuple(
+            picture if not picture.flags.writeable and picture.dtype == np.uint8 and picture.shape[2:] == (3,)
+            else _frozen(picture, np.uint8, (None, None, 3), "ScanTexture.pictures")
+            for picture in self.pictures
+        )  # fmt: skip
+        object.__setattr__(self, "pictures", pictures)
+        if len(picture) and not -1 <= picture.min() <= picture.max() < len(pictures):
+            raise InputError("ScanTexture.picture holds a row outside ScanTexture.pictures")
+        if any(not p.size for p in pictures):
+            raise InputError("ScanTexture.pictures holds an empty picture")
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """A raw scan in its own frame and units: points, with faces where the file had a mesh."""
 
@@ -133,6 +163,10 @@ class Scan:
     """(F, 3) int64 for a mesh, None for a point cloud."""
     warnings: tuple[str, ...] = ()
     """What the reader mended or left out, one sentence each."""
+    colors: NDArray[np.uint8] | None = None
+    """(N, 3) sRGB of the points, or None."""
+    texture: ScanTexture | None = None
+    """Pictures on the faces; they go before the colours of the points."""
 
     def __post_init__(self) -> None:
         points = _frozen(self.points, np.float64, (None, 3), "Scan.points")
@@ -145,10 +179,20 @@ class Scan:
             object.__setattr__(self, "faces", faces)
             if len(faces) and (faces.min() < 0 or faces.max() >= len(points)):
                 raise InputError("Scan.faces holds an index outside Scan.points")
+        if self.colors is not None:
+            object.__setattr__(self, "colors", _frozen(self.colors, np.uint8, (len(points), 3), "Scan.colors"))
+        if self.texture is not None and len(self.texture.uv) != (0 if self.faces is None else len(self.faces)):
+            raise InputError("Scan.texture has another number of faces than Scan.faces")
+
+    @property
+    def colored(self) -> bool:
+        """Whether the file had colours."""
+        return self.colors is not None or self.texture is not None
 
     def __repr__(self) -> str:
         parts = [repr(self.name), _counted(len(self.points), "points")]
         parts += [] if self.faces is None else [_counted(len(self.faces), "faces")]
+        parts += ["colours"] if self.colored else []
         parts += ["no normals"] if self.normals is None else []
         return f"Scan({', '.join([*parts, _extent(self.points)])})"
 
@@ -192,6 +236,25 @@ class Certainty:
 
 
 @dataclass(frozen=True, eq=False)
+class SkinImage:
+    """The colours of a head's skin on the template's UVs, as encoded files."""
+
+    picture: bytes
+    """JPEG, square, sRGB, row 0 at v = 1."""
+    mask: bytes
+    """PNG, grey, of the same size: 255 where a scan showed the skin, less where the picture is a guess."""
+    tone: str
+    """The nearest of the named skins."""
+    eyes: str = ""
+    """The nearest of the named colours of eyes; empty where the scan does not show them."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of both files, hexadecimal."""
+        return sha256(len(self.picture).to_bytes(8, "little") + self.picture + self.mask).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """One head: the codes from which its model draws it. Immutable; an edit makes a new one."""
 
@@ -216,6 +279,10 @@ class Head:
     registration: FloatArray | None = None
     """(V, 3) float32 offsets of the template's V vertices from the head's own surface, mm, each in a frame that moves
     with its vertex (registration/frames.py); None for a head that was not registered. Edits and expressions keep it."""
+    skin: SkinImage | None = None
+    """The colours of its scan; None for a head without. Edits and expressions keep them."""
+    lost_skin: str = ""
+    """Hash of the colours that its file names and that were not beside it; empty if there are none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))

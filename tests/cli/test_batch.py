@@ -29,6 +29,9 @@ class FakeFit:
     model: Model
     scan: str
 
+    def keeping_colors(self) -> FakeFit:
+        return self
+
     def write(self, folder: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         save_head(replace(self.model.neutral(), provenance=(self.scan,)), folder / "head.safetensors")

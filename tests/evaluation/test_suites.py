@@ -23,7 +23,7 @@ from imhead.evaluation.linear import LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.runner import CaseRunner
 from imhead.evaluation.unseen import ict_heads, split_points, unseen_suite, visible_points
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
+from imhead.fitting.start import pose_template
 from imhead.parallel import in_processes
 from imhead.regions import REGIONS
 from imhead.sources.anny import AnnyModel

@@ -12,10 +12,11 @@ import torch
 from imhead.checkpoint import Model, load_model
 from imhead.fitting.config import FitConfig
 from imhead.fitting.objective import Codes
-from imhead.fitting.result import _handles
+from imhead.fitting.result import _handle_warnings
 from imhead.fitting.walls import thin_places
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
+from imhead.surfaces.handle_mending import mended
 from imhead.template.sheets import opposite_sheets
 from imhead.template.surface import template_of
 from imhead.types import Mesh
@@ -91,11 +92,13 @@ def test_a_fit_says_how_many_handles_its_mesh_has(tmp_path: Path) -> None:
     report = fitted.report()
     assert report["handles"] == fitted.result.handles
     assert (report["handles"] > 0) == any("through" in warning for warning in report["warnings"])
+    assert report["mended_handles"]["count"] == len(fitted.result.mended)
 
 
 def test_a_mesh_that_touches_itself_is_reported_and_not_refused() -> None:
     one = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
     other = np.where(one == 0, 0, one + 3)
     places = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0], [0, -1, 0], [0, 0, -1]], dtype=float)
-    count, warnings = _handles(Mesh(places, np.concatenate([one, other])))
-    assert count is None and len(warnings) == 1 and "could not be counted" in warnings[0]
+    found = mended(Mesh(places, np.concatenate([one, other])))
+    warnings = _handle_warnings(found)
+    assert found.left is None and len(warnings) == 1 and "could not be counted" in warnings[0]

@@ -35,10 +35,10 @@ def test_neighbours_at_lids_and_lips_differ_less_and_the_skin_elsewhere_stays(te
     rng = np.random.default_rng(0)
     rough = template.basis + rng.normal(0.0, np.abs(template.basis).mean(), template.basis.shape).astype(np.float32)
     smooth = with_smooth_margins(replace(template, basis=rough)).basis
-    loose = (template.placed_share < 0.01) & (template.part < LEFT_EYE)
+    loose = (template.posed_share < 0.01) & (template.part < LEFT_EYE)
     assert roughness(template, smooth, loose) < 0.3 * roughness(template, rough, loose)
-    far = np.flatnonzero(template.placed_share == 1.0)
-    near = np.isin(edges_of(template.faces), np.flatnonzero(template.placed_share < 1.0)).any(axis=1)
+    far = np.flatnonzero(template.posed_share == 1.0)
+    near = np.isin(edges_of(template.faces), np.flatnonzero(template.posed_share < 1.0)).any(axis=1)
     touched = np.unique(edges_of(template.faces)[near])
     twice = np.unique(edges_of(template.faces)[np.isin(edges_of(template.faces), touched).any(axis=1)])
     still = np.isin(template.pair_vertex, np.setdiff1d(far, twice))

@@ -62,7 +62,8 @@ def fit_each(
     """Fit every scan and write its folder; outcomes as they are done.
 
     Args:
-        fit: reads and fits one scan; InputError refuses it.
+        fit: reads and fits one scan; InputError refuses it. Where a system cannot fork, only one that can be pickled
+            runs in several processes.
         scans: their files; one that is named twice is fitted once.
         out: folder for the results; that of each scan is named after it, and where two are called the same, after
             the folders that they lie in too.
@@ -81,12 +82,25 @@ def fit_each(
     if jobs == 1:
         yield from (_outcome(fit, scans[k], folders[k]) for k in waiting)
         return
-    for item, result in in_workers(lambda n: _outcome(fit, scans[waiting[n]], folders[waiting[n]]), len(waiting), jobs):
+    work = _FitOne(fit, tuple(scans[k] for k in waiting), tuple(folders[k] for k in waiting))
+    for item, result in in_workers(work, len(waiting), jobs):
         k = waiting[item]
         if isinstance(result, Lost):
             error = f"{scans[k]}: {result}; there may be too little memory for so many --jobs, so fit it again alone"
             result = Outcome(scans[k], folders[k], "failed", error=one_line(error))
         yield result
+
+
+@dataclass(frozen=True)
+class _FitOne:
+    """What a process does with its number; one that is started, and not forked, gets it pickled."""
+
+    fit: Callable[[Path], Written]
+    scans: tuple[Path, ...]
+    folders: tuple[Path, ...]
+
+    def __call__(self, number: int) -> Outcome:
+        return _outcome(self.fit, self.scans[number], self.folders[number])
 
 
 def _outcome(fit: Callable[[Path], Written], scan: Path, folder: Path) -> Outcome:

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +25,20 @@ from imhead.api.checks import (
     checked_weights,
     checked_whole,
 )
-from imhead.avatar.avatar import Look
+from imhead.api.export import ExportConfig, SurfaceKind, export_head
+from imhead.avatar.baking import skin_of
+from imhead.avatar.kept import Kept, unexplained
+from imhead.avatar.look import DEFAULT_TEXTURE, TEXTURE_SIZES, Look
 from imhead.avatar.writing import write_avatar
+from imhead.change.measured import landmarks_on, neutral_vertices, values_on
 from imhead.checkpoint import Model
 from imhead.editing import Move, Reached, Side
 from imhead.errors import InputError
 from imhead.fitting.certainty import certainty_at
-from imhead.fitting.fit import FitResult
+from imhead.fitting.result import FitResult
 from imhead.io.live_link import Take
-from imhead.io.mesh_file import head_notes
+from imhead.io.mesh_file import MESH_EXTENSIONS, head_notes
+from imhead.io.skin_files import lost_skin
 from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField, expression_code, expression_weights
 from imhead.measure.carrier import landmark_points
@@ -50,7 +55,6 @@ from imhead.reports.fit_report import write_fit
 from imhead.template.surface import arkit_weights, template_of
 from imhead.types import Ball, FloatArray, Head, Mesh, MorphTargets, Scan, UvMap
 
-SurfaceKind = Literal["volume", "template"]
 RegionNames = str | Sequence[str]
 """The name of a region or group, or several."""
 
@@ -284,14 +288,19 @@ class EditableHead:
         return neutral, template.uv_map, template.morph_targets(own)
 
     def avatar(
-        self, out: str | Path, look: Look | None = None, take: Take | str | Path | None = None
+        self,
+        out: str | Path,
+        look: Look | None = None,
+        take: Take | str | Path | None = None,
+        kept: Sequence[Kept] = (),
     ) -> dict[str, Any]:
-        """Write a GLB with painted skin, eyes, teeth, tongue, lashes, a skeleton and the 52 shapes.
+        """Write a GLB with skin, eyes, teeth, tongue, lashes, a skeleton and the 52 shapes.
 
         Args:
             out: the .glb to write.
-            look: skin, eyes, names and more; None for a light skin and brown eyes.
-            take: a recorded take that the file plays, or the path of its CSV.
+            look: skin, eyes, names and more; None for the head's own colours, or a light skin and brown eyes.
+            take: a recorded take that the file plays, or the path of its CSV or JSON.
+            kept: pieces of a scan that go with the head, from `FittedHead.unexplained`.
 
         Returns:
             `out`, `bytes`, `parts` (name → vertices), `joints`, `seconds` of the take or None, and `warnings` about it.
@@ -304,7 +313,12 @@ class EditableHead:
         """
         neutral, _, shapes = self.animated({})
         played = Path(take) if isinstance(take, str | Path) else take
-        return write_avatar(Path(out), neutral, shapes, look or Look(), played, head_notes(self.codes))
+        codes = self.codes
+        written = write_avatar(
+            Path(out), neutral, shapes, look or Look(), played, head_notes(codes), skin=codes.skin, kept=kept
+        )
+        written["warnings"] += [lost_skin(codes.lost_skin)] if codes.lost_skin else []
+        return written
 
     def field(self, expression: Mapping[str, float] | None = None) -> HeadField:
         """The signed distance field: points in mm in, signed distances in mm out.
@@ -317,7 +331,8 @@ class EditableHead:
         return HeadField(self.model, self.codes, code)
 
     def landmarks(self) -> dict[str, FloatArray]:
-        """Anthropometric landmarks of the neutral face: name → place (3,), head frame, mm.
+        """Anthropometric landmarks of the neutral face: name → place (3,), head frame, mm; of a registered head on its
+        scan.
 
         Raises:
             InputError: a model without a template.
@@ -325,11 +340,14 @@ class EditableHead:
         >>> head.landmarks()["pronasale"].shape
         (3,)
         """
+        if self.codes.registration is not None:
+            return landmarks_on(neutral_vertices(self.model, self.codes))
         points = landmark_points(self.model).on_head(self.model, self.codes)
         return dict(zip(landmark_names(), points))
 
     def measure(self) -> dict[str, float]:
-        """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` names.
+        """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` names; of a registered
+        head that of its scan.
 
         Where `codes.scale_assumed` is true, the head was fitted to a scan of unknown unit: its lengths may be off by
         10 %, a child's by more, its volumes by three times as much; its angles hold.
@@ -340,6 +358,8 @@ class EditableHead:
         >>> 25.0 < head.measure()["alar_width"] < 50.0
         True
         """
+        if self.codes.registration is not None:
+            return values_on(neutral_vertices(self.model, self.codes))
         landmarks = landmark_points(self.model).on_head(self.model, self.codes)
         return values(landmarks) | volumes(self.model, self.codes)
 
@@ -432,9 +452,31 @@ class EditableHead:
     def save(self, path: str | Path) -> None:
         """Write a head file, which `MorphableModel.open` reads.
 
+        Raises:
+            InputError: a name that does not end in .safetensors, or a folder that cannot be written to.
+
         >>> head.save(out / "head.safetensors")
         """
-        checkpoint.save_head(self.codes, Path(path))
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            remedy = "use export for a mesh" if path.suffix.lower() in MESH_EXTENSIONS else "rename it"
+            raise InputError(f"{path}: a head file ends in .safetensors; {remedy}")
+        checkpoint.save_head(self.codes, path)
+
+    def export(self, path: str | Path, config: ExportConfig = ExportConfig()) -> Mesh:
+        """Write a mesh file: .ply, .obj, .stl or .glb; the mesh, head frame, mm.
+
+        Args:
+            path: the file; its extension chooses the format.
+            config: expression, surface, resolution, units and the axis that points up.
+
+        Raises:
+            InputError: settings that do not go together, an unknown expression, or a folder that cannot be written to.
+
+        >>> head.export(out / "head.stl", imhead.ExportConfig(resolution=64, units="in", up="z"))
+        Mesh(... vertices, ... faces, extent ...)
+        """
+        return export_head(self, Path(path), config)
 
     def _with(self, codes: Head) -> EditableHead:
         return EditableHead(codes, self.model)
@@ -503,7 +545,47 @@ class FittedHead(EditableHead):
         True
         """
         found = register(self.result, self.scan, self.model, config)
-        return replace(self, codes=found.head, result=replace(self.result, head=found.head), registration=found)
+        return self._of_codes(replace(found.head, skin=self.codes.skin), registration=found)
+
+    def with_skin(self, texture: int = DEFAULT_TEXTURE) -> FittedHead:
+        """The same head with the colours of its scan on the template's UVs: an avatar shows them, the head file keeps
+        them beside itself, and edits carry them along. A scan that was not registered is registered for this.
+
+        Args:
+            texture: side of the picture, pixels.
+
+        Raises:
+            InputError: the scan has no colours, or hardly any on the skin, or cannot be registered.
+        """
+        if texture not in TEXTURE_SIZES:
+            raise InputError(f"a texture of {texture} pixels is not made; use {', '.join(map(str, TEXTURE_SIZES))}")
+        if not self.scan.colored:
+            raise InputError(f"{self.scan.name}: has no colours; scan it with a texture, or leave the skin painted")
+        found = self.registration or register(self.result, self.scan, self.model)
+        skin = skin_of(self.result, found, self.scan, self.model, texture)
+        return self._of_codes(replace(self.codes, skin=skin), registration=self.registration)
+
+    def keeping_colors(self, texture: int = DEFAULT_TEXTURE) -> FittedHead:
+        """`with_skin` if the scan has colours; where they cannot be kept, a warning says why."""
+        if not self.scan.colored:
+            return self
+        try:
+            return self.with_skin(texture)
+        except InputError as error:
+            warnings = (*self.result.warnings, f"its colours were left out: {error}")
+            return replace(self, result=replace(self.result, warnings=warnings))
+
+    def unexplained(self) -> tuple[Kept, ...]:
+        """Hair, beard, glasses and what else the fit does not explain over and behind the face, without clothes, as
+        parts for `avatar`; none where all is explained.
+
+        Raises:
+            InputError: the scan is a cloud of points, or the model has no template.
+        """
+        return unexplained(self.result, self.scan, self.mesh(surface="template").vertices)
+
+    def _of_codes(self, codes: Head, registration: Registration | None) -> FittedHead:
+        return replace(self, codes=codes, result=replace(self.result, head=codes), registration=registration)
 
     def write(self, folder: str | Path) -> dict[str, Any]:
         """Write what `imhead fit` writes: head file, mesh, overlay, report and pictures; returns the report.

@@ -18,6 +18,7 @@ from imhead.api.heads import EditableHead, FittedHead
 from imhead.api.people import FittedPerson
 from imhead.api.tracks import TrackedHead, checked_track
 from imhead.checkpoint import Model
+from imhead.editing.soundness import inverted_walls
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
@@ -29,10 +30,12 @@ from imhead.reports.track_report import write_track
 from imhead.template.surface import TemplateSurface, has_template, template_of
 from imhead.tracking.config import TrackConfig
 from imhead.tracking.track import track_folder
-from imhead.types import Scan
+from imhead.types import Head, Scan
 
 Progress = Callable[[str, float], None]
 """Called with the stage of a fit and the part done, 0 to 1."""
+_MOST_INVERTED = 20  # places of nose wings and ears; a drawn head with more has holes there
+_TOWARDS_MEAN = 0.9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +79,7 @@ class MorphableModel:
         return EditableHead(self.model.neutral(), self.model)
 
     def sample(self, count: int = 1, seed: int = 0, spread: float = 0.8) -> list[EditableHead]:
-        """New neutral heads.
+        """New neutral heads. One whose nose wings or ears would have holes moves towards the mean until they have none.
 
         Args:
             count: how many.
@@ -90,13 +93,17 @@ class MorphableModel:
         spread = checked_number("the spread", spread, 0.0, 10.0, "1 is that of the identities that the model knows")
         size = self.model.net.config.identity_size
         drawn = np.random.default_rng(seed).normal(0.0, spread, (count, size))
-        return [
-            EditableHead(
-                replace(self.model.neutral(), z_id=z, provenance=(f"sample {k} of seed {seed}, spread {spread:g}",)),
-                self.model,
-            )
+        neutral = self.model.neutral()
+        heads = [
+            replace(neutral, z_id=z, provenance=(f"sample {k} of seed {seed}, spread {spread:g}",))
             for k, z in enumerate(drawn)
         ]
+        return [EditableHead(self._with_whole_walls(head), self.model) for head in heads]
+
+    def _with_whole_walls(self, head: Head) -> Head:
+        while inverted_walls(self.model, head) > _MOST_INVERTED:
+            head = replace(head, z_id=_TOWARDS_MEAN * np.asarray(head.z_id))
+        return head
 
     def open(self, path: str | Path) -> EditableHead:
         """A head from its file.

@@ -1,8 +1,9 @@
-"""Work in forked processes that stay warm. A process that dies costs the item that it had, not the others."""
+"""Work in processes that stay warm. A process that dies costs the item that it had, not the others."""
 
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import sys
 from collections import deque
@@ -14,6 +15,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import torch
+
+from imhead.parallel import can_fork
 
 _LOOK_S = 1.0  # between looks at processes whose death no pipe tells, because a process of theirs still holds it
 _PATIENCE_S = 5.0  # for a process that was asked to end
@@ -44,14 +47,18 @@ class _Worker:
 
 
 def in_workers(work: Callable[[int], Result], count: int, processes: int) -> Iterator[tuple[int, Result | Lost]]:
-    """`work(0) … work(count - 1)` in forked processes of one thread each: (item, result) as they are done.
+    """`work(0) … work(count - 1)` in processes of one thread each: (item, result) as they are done.
 
-    Each process works on one item at a time. They end with the iterator, and when this process dies.
+    Each process works on one item at a time. They end with the iterator, and when this process dies. A system that
+    cannot fork starts them, and sends them the work; work that cannot be pickled is then done in this process.
 
     Args:
-        work: any callable, also a closure; its result must be picklable.
+        work: any callable; its result must be picklable.
         processes: how many at once.
     """
+    if not can_fork() and not _can_be_sent(work):
+        yield from ((item, work(item)) for item in range(count))
+        return
     items = deque(range(count))
     workers: list[_Worker] = []
     try:
@@ -75,10 +82,21 @@ def in_workers(work: Callable[[int], Result], count: int, processes: int) -> Ite
         _end(workers)
 
 
+def _can_be_sent(work: Callable[[int], Any]) -> bool:
+    try:
+        pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError, TypeError):  # a closure is refused by one of these
+        return False
+    return True
+
+
 def _started(work: Callable[[int], Any], item: int, others: list[Connection]) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("fork")
-    process = context.Process(target=_serve, args=(work, theirs, [*others, ours]))
+    process: BaseProcess
+    if can_fork():
+        process = multiprocessing.get_context("fork").Process(target=_serve, args=(work, theirs, [*others, ours]))
+    else:  # it inherits no pipes
+        process = multiprocessing.get_context("spawn").Process(target=_serve, args=(work, theirs, []))
     process.start()
     theirs.close()
     with suppress(OSError):  # it may have died at once

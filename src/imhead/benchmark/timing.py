@@ -121,7 +121,7 @@ def result_row(
 def conditions(device: torch.device) -> dict[str, Any]:
     """The machine and the settings that timings depend on."""
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
     return {
         "threads": torch.get_num_threads(), "torch": torch.__version__, "device": device.type, "chip": chip, **machine,
     }  # fmt: skip

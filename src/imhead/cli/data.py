@@ -22,7 +22,11 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Folder of the data set; must not hold one yet.")],
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="ict, compose or anny, or NAME=SHARE; may repeat. All three by default."),
+        typer.Option(
+            "--source",
+            help="ict, compose or anny, or NAME=SHARE; scans=FOLDER of imhead curate, or scans=FOLDER=SHARE; may "
+            "repeat. The first three by default.",
+        ),
     ] = None,
     identities: Annotated[int, typer.Option(min=1, max=500_000, help="Identities in all.")] = 4000,
     expressions: Annotated[int, typer.Option(min=1, max=1000, help="Expressions of each, neutral first.")] = 12,
@@ -32,13 +36,21 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """A data set: identities and expressions as parameters, with a manifest."""
+    from imhead.datasets.curated import CuratedPeople
     from imhead.datasets.dataset import build_dataset
     from imhead.datasets.heads import open_sources
-    from imhead.datasets.recipe import SHARES, Recipe
+    from imhead.datasets.recipe import SCANS_SHARE, SHARES, Recipe
 
-    recipe = Recipe(dict(_share(text, SHARES) for text in source or SHARES), identities, expressions, seed)
-    names = tuple(recipe.shares)
-    manifest = build_dataset(recipe, open_sources(names, ict, anny, say.print), out)
+    folders = [text for text in source or () if text.partition("=")[0] == "scans"]
+    if len(folders) > 1:
+        raise InputError("--source scans is given twice; curate all scans into one folder")
+    scans = None
+    shares = dict(_share(text, SHARES) for text in source or SHARES if text not in folders)
+    for text in folders:
+        folder, shares["scans"] = _scans(text, SCANS_SHARE)
+        scans = CuratedPeople(folder)
+    recipe = Recipe(shares, identities, expressions, seed)
+    manifest = build_dataset(recipe, open_sources(tuple(shares), ict, anny, say.print), out, scans)
     say.print(f"{manifest.identities} identities with {manifest.expressions} expressions each, in {out}")
     if as_json:
         print_json(json.loads(manifest.to_json()))
@@ -98,11 +110,23 @@ def _tell(manifest: Manifest) -> None:
 
 def _share(text: str, shares: dict[str, float]) -> tuple[str, float]:
     name, equals, value = text.partition("=")
-    if name == "scans":
-        raise InputError("--source scans is not available in this version; use ict, compose or anny")
     if name not in shares:
         raise InputError(f"--source {text!r} is not known; use {', '.join(shares)}, or NAME=SHARE")
     try:
         return name, float(value) if equals else shares[name]
     except ValueError:
         raise InputError(f"--source {text!r}: the share must be a number, for example anny=0.25") from None
+
+
+def _scans(text: str, share: float) -> tuple[Path, float]:
+    """The folder of `scans=FOLDER` or `scans=FOLDER=SHARE`, and the share."""
+    folder = text.partition("=")[2]
+    if not folder:
+        raise InputError("--source scans needs a curated folder: --source scans=FOLDER, made by imhead curate")
+    before, equals, after = folder.rpartition("=")
+    if equals and not Path(folder).is_dir():
+        try:
+            return Path(before), float(after)
+        except ValueError:
+            raise InputError(f"--source {text!r}: the share must be a number, for example scans=FOLDER=0.25") from None
+    return Path(folder), share

@@ -23,6 +23,8 @@ def exit_code(words: list[str]) -> int:
 
         from imhead.cli import commands
 
+        if "_IMHEAD_COMPLETE" in os.environ:  # a shell asks how a word goes on
+            commands.command.main(prog_name="imhead")
         try:
             # not typer's own `main`, which returns exit codes instead of raising, and turns Ctrl-C into one of them
             with commands.command.make_context("imhead", [word for word in words if word != "--debug"]) as context:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,7 +23,7 @@ from imhead.errors import InputError
 from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
-    from imhead.api.heads import EditableHead
+    from imhead.api.export import Expression, SurfaceKind
     from imhead.measure.table import MeasuredChange
 
 _UNITS = {"mm": "mm", "degrees": "degrees", "degree": "degrees", "deg": "degrees", "°": "degrees"}
@@ -65,16 +65,13 @@ def sample(
 
 def regions(as_json: JsonOption = False) -> None:
     """The 39 regions, their groups and mirror pairs."""
-    from imhead.regions import REGIONS, groups
+    from imhead.regions import region_table
 
-    rows = [
-        {"name": r.name, "index": r.index, "group": r.group, "mirror": REGIONS[r.mirror].name, "radius_mm": r.radius_mm}
-        for r in REGIONS
-    ]
+    table = region_table()
     if as_json:
-        print_json({"regions": rows, "groups": {name: list(members) for name, members in groups().items()}})
+        print_json(table)
         return
-    for name, members in groups().items():
+    for name, members in table["groups"].items():
         print_line(f"{name}: {', '.join(members)}")
 
 
@@ -99,6 +96,7 @@ def edit(
 ) -> None:
     """Change one region or group of a head, and nothing else."""
     from imhead import load
+    from imhead.api.tables import doubts as doubts_of
     from imhead.regions import resolve
 
     check_target(out)
@@ -126,7 +124,7 @@ def edit(
     after.save(out)
     say.print(f"{after.codes.provenance[-1]}, in {out}")
     result: dict[str, Any] = {"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)}
-    doubts = _doubts(after)
+    doubts = doubts_of(after.codes)
     _warn(doubts["warnings"])
     result |= doubts
     if reached is not None:
@@ -143,115 +141,99 @@ def edit(
 
 
 def measure(
-    head: Annotated[Path, typer.Argument(help="Head file.")],
+    head: Annotated[Path, typer.Argument(metavar="HEAD|SCAN", help="Head file; or a scan, which is registered first.")],
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(help="Landmarks picked on the scan (.fcsv, .mrk.json, .pp, .ljson, .json), to compare with ours."),
+    ] = None,
+    units: Annotated[str, typer.Option(help="Of the scan: auto, mm, cm, m or in.")] = "auto",
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Anthropometric distances, angles and volumes of a head's neutral face."""
+    """Anthropometric distances, angles and volumes of a head's neutral face, or of a scan's."""
     from imhead import load
-    from imhead.measure.table import measurement
+    from imhead.api.comparing import HEAD_FILE, landmark_table, registered_scan
+    from imhead.api.tables import measurement_table
 
-    opened = load(model, device).open(head)
-    errors = opened.measure_errors()
-    rows = {
-        name: {"value": value, "unit": measurement(name).unit, "error": errors.get(name)}
-        for name, value in opened.measure().items()
-    }
-    doubts = _doubts(opened)
+    is_head = head.suffix.lower() == HEAD_FILE
+    if is_head and (landmarks is not None or units != "auto"):
+        raise InputError(f"{head}: --landmarks and --units are of a scan; give the scan instead of the head file")
+    opened = load(model, device)
+    if is_head:
+        table = measurement_table(opened.open(head))
+    else:
+        fitted = registered_scan(opened, head, units)
+        table = measurement_table(fitted)
+        table["warnings"] = list(dict.fromkeys([*table["warnings"], *fitted.report()["warnings"]]))
+        if landmarks is not None:
+            table["picked"] = landmark_table(fitted, landmarks)
     if as_json:
-        places = {name: place.tolist() for name, place in opened.landmarks().items()}
-        print_json({"head": str(head), "measurements": rows, "landmarks_mm": places} | doubts)
+        print_json({"head": str(head)} | table)
         return
-    for doubt in doubts["warnings"]:
+    for doubt in table["warnings"]:
         print_line(f"warning: {doubt}")
-    for name, row in rows.items():
+    for name, row in table["measurements"].items():
         error = "" if row["error"] is None else f" ± {row['error']:.1f}"
         print_line(f"{name:<26}{row['value']:8.1f}{error} {row['unit']}")
+    for row in table.get("picked", ()):
+        print_line(f"picked {row['name']:<24}{row['distance_mm']:8.2f} mm from ours")
 
 
 def mesh(
     head: Annotated[Path, typer.Argument(help="Head file.")],
-    out: Annotated[Path, typer.Option("--out", help=".ply, .obj, .stl (mm) or .glb (metres).")],
-    expression: Annotated[list[str] | None, typer.Option("--expression", help="ARKit name=weight; may repeat.")] = None,
+    out: Annotated[Path, typer.Option("--out", help=".ply, .obj, .stl or .glb.")],
+    expression: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expression",
+            help="ARKit name=weight, may repeat; or own, the head's own. By default own, in a .glb neutral.",
+        ),
+    ] = None,
     surface: Annotated[str, typer.Option(help="volume (watertight), or template (one topology, UVs).")] = "volume",
     resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds, 16 to 1024.")] = 256,
+    units: Annotated[str | None, typer.Option(help="Of a .ply, .obj or .stl: mm, cm, m or in; mm by default.")] = None,
+    up: Annotated[str | None, typer.Option(help="Axis that points up in a .ply, .obj or .stl: y, or z.")] = None,
     quantized: Annotated[bool, typer.Option("--quantized", help="Half the size: a .glb with 16-bit places.")] = False,
+    topology: Annotated[
+        str | None, typer.Option(help="Name or path of a topology that was learnt, instead of a surface.")
+    ] = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """A mesh of a head, with its own expression or another. A GLB from template also carries the 52 ARKit shapes."""
     from imhead import load
-    from imhead.io.mesh_file import head_notes, write_mesh
+    from imhead.api.export import ExportConfig, export_head
+    from imhead.api.tables import doubts as doubts_of
     from imhead.registration.maps import normal_map_beside
 
     check_target(out, suffix=None)
-    if surface not in ("volume", "template"):
-        raise InputError(f"--surface {surface!r} is not known; use volume or template")
-    if surface == "template" and out.suffix.lower() == ".stl":
-        raise InputError(
-            f"{out}: the template is open behind the lids and below the shoulders, so it cannot be printed; "
-            "write an STL with --surface volume"
-        )
-    if quantized and out.suffix.lower() != ".glb":
-        raise InputError(f"{out}: only a .glb can be quantized; write one, or leave --quantized out")
-    weights = None if not expression else dict(_weight(text) for text in expression)
-    source = load(model, device)
-    opened = source.open(head)
-    notes = head_notes(opened.codes) | {"surface": surface}
-    uv = morphs = None
-    if surface == "volume":
-        drawn = opened.mesh(weights, resolution)
-    elif out.suffix.lower() == ".glb":
-        drawn, uv, morphs = opened.animated(weights)
+    weights = _weights(expression)
+    config = ExportConfig(weights, cast("SurfaceKind", surface), resolution, units, up, quantized)
+    config.check(out)
+    loaded = load(model, device)
+    opened = loaded.open(head)
+    if topology is not None:
+        from imhead.api.topologies import write_topology_mesh
+        from imhead.topology.store import open_topology
+
+        own = None if isinstance(weights, str) else weights
+        mine = open_topology(topology, loaded.template)
+        drawn = write_topology_mesh(opened, mine, out, own, config.units or "mm", config.up or "y", quantized)
     else:
-        drawn, uv = opened.mesh(weights, surface="template"), source.template.uv_map
-    certainty = opened.codes.certainty
-    sigma = certainty.sigma_mm if certainty is not None and surface == "template" else None
-    if surface == "volume":
-        sigma = opened.sigma_at(drawn.vertices, weights)
-    relief = normal_map_beside(head) if morphs is not None and opened.codes.registration is not None else None
-    write_mesh(drawn, out, metadata=notes, uv=uv, morphs=morphs, quantized=quantized, sigma_mm=sigma, normal_map=relief)
+        relief = normal_map_beside(head) if opened.codes.registration is not None else None
+        drawn = export_head(opened, out, config, relief)
     say.print(f"{len(drawn.vertices)} vertices, {len(drawn.faces)} faces, in {out}")
-    doubts = _doubts(opened)
+    doubts = doubts_of(opened.codes)
     _warn(doubts["warnings"])
     if as_json:
-        size = {"vertices": len(drawn.vertices), "faces": len(drawn.faces), "surface": surface}
+        size = {
+            "vertices": len(drawn.vertices),
+            "faces": len(drawn.faces),
+            "surface": surface if topology is None else topology,
+        }
         print_json({"out": str(out)} | size | doubts)
-
-
-def compare(
-    before: Annotated[Path, typer.Argument(metavar="A", help="Head file before.")],
-    after: Annotated[Path, typer.Argument(metavar="B", help="Head file after.")],
-    out: OutFolder,
-    region: Annotated[list[str] | None, typer.Option("--region", help="Region or group that was edited.")] = None,
-    resolution: Annotated[int, typer.Option(help="Cells along the longest side of the bounds.")] = 256,
-    model: ModelOption = "default",
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """What changed between two heads: movement in mm inside and outside a region, measurements, volumes."""
-    check_folder(out)
-    from imhead import load
-
-    opened = load(model, device)
-    if not opened.has_template:
-        say.print("this model has no template, so the report has no measurements and no volumes of regions")
-    labels = (before.stem, after.stem) if before.stem != after.stem else ("before", "after")
-    result = opened.open(before).compare(opened.open(after), out, region or (), labels, resolution)
-    say.print(f"report.html, heatmap.png and report.json in {out}")
-    _warn(result["warnings"])
-    if as_json:
-        print_json(result)
-
-
-def _doubts(head: EditableHead) -> dict[str, Any]:
-    """What every output in mm says of a head: whether its scale was assumed, as a figure and in a sentence."""
-    from imhead.conventions import ASSUMED_SCALE
-
-    assumed = head.codes.scale_assumed
-    return {"scale_assumed": assumed, "warnings": [ASSUMED_SCALE] if assumed else []}
 
 
 def _warn(warnings: Sequence[str]) -> None:
@@ -265,6 +247,13 @@ def _direction(text: str) -> int | str:
         return int(text)
     except ValueError:
         return text
+
+
+def _weights(texts: list[str] | None) -> Expression | None:
+    """ARKit weights by name, the head's own expression, or what the kind of file has by default."""
+    if not texts:
+        return None
+    return "own" if texts == ["own"] else dict(_weight(text) for text in texts)
 
 
 def _weight(text: str) -> tuple[str, float]:

@@ -97,7 +97,7 @@ def evaluate(
         typer.Option(
             "--suite",
             help="heldout, expressions, single_view, noise, correspondence, registration, identity, people, "
-            "specificity, track, real, real_unseen, hidden, certainty or locality.",
+            "surgery, specificity, track, real, real_unseen, hidden, certainty or locality.",
         ),
     ],
     data: Annotated[

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -16,6 +19,10 @@ from imhead.io.atomic import check_folder
 if TYPE_CHECKING:
     from imhead.api.batch import Outcome
     from imhead.api.heads import FittedHead
+    from imhead.api.models import MorphableModel
+    from imhead.fitting.config import FitConfig
+    from imhead.fitting.landmarks import Landmarks
+    from imhead.fitting.pose import Units
 
 _NAMED = 3  # refused scans that the last line names
 
@@ -53,6 +60,9 @@ def fit(
     register: Annotated[
         bool, typer.Option("--register", help="Draw the template's vertices to the scan itself: registered.ply.")
     ] = False,
+    color: Annotated[
+        bool, typer.Option("--color/--no-color", help="Keep the colours of a coloured scan beside the head file.")
+    ] = True,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: Annotated[
@@ -92,16 +102,11 @@ def fit(
         everything = bar.add_task("scans", total=len(scans), visible=several)
         one = bar.add_task("", total=1.0, visible=jobs == 1)
 
-        def fitted(path: Path) -> FittedHead:
-            def show(stage: str, part: float) -> None:
-                if jobs == 1:  # other processes have no bar
-                    bar.update(one, completed=part, description=one_line(f"{path.name}: {stage}", 100))
+        def show(path: Path, stage: str, part: float) -> None:
+            bar.update(one, completed=part, description=one_line(f"{path.name}: {stage}", 100))
 
-            found = opened.fit(
-                path, cast("Units", units), config, mm_per_unit=scale, landmarks=places, mirrored=mirrored,
-                progress=show,
-            )  # fmt: skip
-            return found.register() if register else found
+        shown = show if jobs == 1 else None  # other processes have no bar
+        fitted = _Fit(opened, cast("Units", units), config, scale, places, mirrored, register, color, shown)
 
         def whole(folder: Path) -> dict[str, Any] | None:
             report = whole_fit(folder, opened.model)
@@ -129,6 +134,33 @@ def fit(
         say.print(f"imhead: {message}; run again with --debug and report it")
         raise typer.Exit(1)
     raise InputError(message)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Reads and fits one scan. Without `show` it can be pickled, for a process that is started and not forked."""
+
+    model: MorphableModel
+    units: Units
+    config: FitConfig
+    mm_per_unit: float | None
+    landmarks: Landmarks | None
+    mirrored: bool
+    register: bool
+    color: bool
+    show: Callable[[Path, str, float], None] | None
+
+    def __call__(self, path: Path) -> FittedHead:
+        found = self.model.fit(
+            path, self.units, self.config, mm_per_unit=self.mm_per_unit, landmarks=self.landmarks,
+            mirrored=self.mirrored, progress=_silent if self.show is None else partial(self.show, path),
+        )  # fmt: skip
+        found = found.register() if self.register else found
+        return found.keeping_colors() if self.color else found
+
+
+def _silent(stage: str, part: float) -> None:
+    pass
 
 
 def _tell(outcome: Outcome, several: bool) -> None:

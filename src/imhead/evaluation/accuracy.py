@@ -16,8 +16,9 @@ from imhead.evaluation.cases import CaseKind, Fitted, HeldOut, HeldOutSource, he
 from imhead.evaluation.linear import LinearFit, LinearHeads, fit_linear, linear_heads
 from imhead.evaluation.runner import CaseRunner, Row, rounded
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
 from imhead.fitting.pose import PoseTemplate
+from imhead.fitting.start import pose_template
 from imhead.types import Scan
 
 SUITES: dict[str, tuple[CaseKind, ...]] = {

@@ -136,7 +136,10 @@ def _sized(calibration: Calibration, surfaces: Sequence[TrueSurface]) -> Calibra
     for _ in range(20):
         for seen, names in ((True, ("floor_mm", "noise_share", "misfit_share")), (False, ("codes_share",))):
             factor = _quantile(surfaces, calibration, _NARROW, seen)
-            calibration = replace(calibration, **{name: factor * getattr(calibration, name) for name in names})
+            scaled = {name: factor * getattr(calibration, name) for name in names}
+            if seen:  # what the codes leave where the scan shows the surface is a share of a variance
+                scaled["left_share"] = min(factor**2 * calibration.left_share, 1.0)
+            calibration = replace(calibration, **scaled)
     return calibration
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from imhead.conventions import FACE_RADIUS_MM, UNIT_MM
 from imhead.datasets.dataset import DataSet
 from imhead.datasets.heads import HeadSource, OpenSources, SourceHead, check_sources
+from imhead.datasets.identities import Shape
 from imhead.datasets.recipe import HELD_OUT_SEED
 from imhead.errors import InputError
 from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
-from imhead.sources.anny import Person
-from imhead.sources.compose import ComposeConfig, Composition, draw_composition
+from imhead.sources.compose import ComposeConfig, draw_composition
 from imhead.sources.deformations import Deformation
 from imhead.sources.expressions import draw_expressions
 from imhead.sources.ict import IctModel
@@ -75,7 +75,7 @@ class HeldOut:
     head_to_scan: FloatArray
     """(4, 4) head frame in mm → frame and unit of the scan."""
     source: str
-    """`anny`, or `ict` for plain and composed heads."""
+    """`ict` for plain and composed heads, else `anny`, also for scanned people."""
 
 
 class Fitted(Protocol):
@@ -96,7 +96,7 @@ class HeldOutSource:
 
     sources: OpenSources
     """The open sources; ICT is among them, since all heads are carried to its topology."""
-    identity: Callable[[int], tuple[Composition | Person, Deformation | None]]
+    identity: Callable[[int], tuple[Shape, Deformation | None]]
     """Parameters of held-out identity `index`, and its smooth deformation, if it has one."""
     visible: dict[int, BoolArray]
     """`id` of a source → (F,) bool: faces of its neutral mean head that a scanner can see."""
@@ -108,7 +108,7 @@ class HeldOutSource:
         """Any number of composed heads, one for each held-out seed."""
         sources = OpenSources(ict)
         composed = ComposeConfig(composed_fraction=1.0)
-        return cls(sources, lambda index: (draw_composition(HELD_OUT_SEED + index, composed), None), _visible(sources))
+        return cls(sources, lambda index: (draw_composition(HELD_OUT_SEED + index, composed), None), _visible([ict]))
 
     @classmethod
     def of_dataset(cls, data: DataSet, sources: OpenSources) -> HeldOutSource:
@@ -122,10 +122,12 @@ class HeldOutSource:
             raise InputError("evaluation carries all heads to the topology of ICT-FaceKit; name its path with --ict")
         identities = data.split("heldout")
 
-        def identity(index: int) -> tuple[Composition | Person, Deformation | None]:
+        def identity(index: int) -> tuple[Shape, Deformation | None]:
             return identities[index].shape, data.deformation(identities[index])
 
-        return cls(sources, identity, _visible(sources), len(identities))
+        opened = {id(source): source for source in (sources.source_of(k.shape) for k in identities)}
+        opened[id(sources.ict)] = sources.ict
+        return cls(sources, identity, _visible(opened.values()), len(identities))
 
     @property
     def ict(self) -> IctModel:
@@ -143,15 +145,14 @@ class HeldOutSource:
         return faces[self.visible[id(self.ict)]]
 
 
-def _visible(sources: OpenSources) -> dict[int, BoolArray]:
+def _visible(sources: Iterable[HeadSource]) -> dict[int, BoolArray]:
     visible = {}
-    for source in (sources.ict, sources.anny):
-        if source is not None:
-            faces = np.concatenate([source.skin_faces, source.eye_faces])
-            seen = visible_faces(Mesh(source.mean, faces))
-            # rays pass between shut lips, where a scanner sees nothing
-            seen[: len(source.skin_faces)] &= ~_inside_mouth(source)
-            visible[id(source)] = seen
+    for source in sources:
+        faces = np.concatenate([source.skin_faces, source.eye_faces])
+        seen = visible_faces(Mesh(source.mean, faces))
+        # rays pass between shut lips, where a scanner sees nothing
+        seen[: len(source.skin_faces)] &= ~_inside_mouth(source)
+        visible[id(source)] = seen
     return visible
 
 

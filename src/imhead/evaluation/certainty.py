@@ -25,9 +25,12 @@ from imhead.evaluation.runner import CaseRunner, Row
 from imhead.evaluation.virtual_scanner import ScannerConfig, virtual_scan
 from imhead.fitting.certainty import Calibration, calibration_for, vertices_near
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import FitResult, fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
+from imhead.fitting.result import FitResult
+from imhead.fitting.start import pose_template
 from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_places
+from imhead.regions import CENTERS_MM, REGIONS
 from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.transforms import transform_points
 from imhead.surfaces.visibility import sample_visible
@@ -48,6 +51,7 @@ TEN = (
 )  # fmt: skip
 """Measurements whose ± is counted."""
 _TRUE_POINTS = 3000
+_SHOULDERS = [region.index for region in REGIONS if region.group == "shoulder"]
 _ONE_SIDE_MM = 5.0  # what a half scan shows beyond the middle
 
 
@@ -208,7 +212,12 @@ def _hidden_case(
 def _true_surface(
     model: Model, result: FitResult, points: FloatArray, name: str, kind: str, own_noise_mm: float
 ) -> TrueSurface:
-    """What a fit says at points (N, 3) of the true surface, in its head frame."""
+    """What a fit says at points (N, 3) of the true surface, in its head frame.
+
+    Those at the shoulders are left out: there the bust is cut and closed, which is no surface of a person.
+    """
+    nearest = np.linalg.norm(points[:, None] - CENTERS_MM, axis=2).argmin(axis=1)
+    points = points[~np.isin(nearest, _SHOULDERS)]
     evidence = result.evidence
     if evidence is None:
         raise InputError("suite certainty needs a model with a template beside it; imhead train writes both")

@@ -17,7 +17,8 @@ from imhead.evaluation.cases import CaseKind, HeldOutSource, held_out
 from imhead.evaluation.linear import linear_heads
 from imhead.evaluation.runner import CaseRunner, Row
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
+from imhead.fitting.start import pose_template
 from imhead.template.surface import template_of
 from imhead.template.topology import SKIN, load_topology
 from imhead.types import FloatArray

@@ -11,7 +11,8 @@ from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
 from imhead.evaluation.cases import HeldOutSource, held_out
 from imhead.evaluation.runner import CaseRunner, Row, rounded
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
+from imhead.fitting.start import pose_template
 from imhead.isosurface.field import HeadField, code_of_weights
 from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import TemplateSurface, template_of

@@ -14,7 +14,8 @@ from imhead.errors import InputError
 from imhead.evaluation.cases import random_similarity
 from imhead.evaluation.runner import CaseRunner, Row
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
+from imhead.fitting.start import pose_template
 from imhead.io.scan_file import SCAN_EXTENSIONS, read_scan
 from imhead.surfaces.transforms import rotation_of, transform_directions
 from imhead.types import Scan

@@ -19,7 +19,8 @@ from imhead.evaluation.cases import HeldOut, HeldOutSource, held_out
 from imhead.evaluation.runner import CaseRunner, Row, rounded
 from imhead.evaluation.virtual_scanner import ScannerConfig, virtual_scan
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import fit_scan, pose_template
+from imhead.fitting.fit import fit_scan
+from imhead.fitting.start import pose_template
 from imhead.registration.matching import shown_faces
 from imhead.registration.register import Registration, register
 from imhead.surfaces.crossings import crossing_edges

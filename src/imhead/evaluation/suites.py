@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from imhead.change.config import ChangeConfig
 from imhead.checkpoint import Model
 from imhead.datasets.dataset import open_dataset
 from imhead.datasets.heads import OpenSources
@@ -23,10 +24,11 @@ from imhead.evaluation.people import people_suite
 from imhead.evaluation.real import real_suite
 from imhead.evaluation.registration import registration_suite
 from imhead.evaluation.runner import CaseRunner, Row
+from imhead.evaluation.surgery import surgery_suite
 from imhead.evaluation.takes import track_suite
 from imhead.evaluation.unseen import ict_heads, linear_competitor, unseen_suite
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
+from imhead.fitting.start import pose_template
 from imhead.io.live_link import read_take
 from imhead.sources.ict import read_ict
 from imhead.training.population import TrainingHeads
@@ -34,8 +36,8 @@ from imhead.training.population import TrainingHeads
 OF_SCANS = ("real", "real_unseen")
 """Suites of a folder of scans."""
 NAMES = (
-    *SUITES, "correspondence", "registration", "identity", "people", "specificity", "track", *OF_SCANS, "hidden",
-    "certainty", "locality",
+    *SUITES, "correspondence", "registration", "identity", "people", "surgery", "specificity", "track", *OF_SCANS,
+    "hidden", "certainty", "locality",
 )  # fmt: skip
 """All suites."""
 _REGISTRATION_PEERS = 3  # heads on which a peer registers, too
@@ -179,6 +181,8 @@ def _held_out_rows(
         return identity_suite(model, source, heads, config.fit, runner)
     if suite == "people":
         return people_suite(model, source, heads, config.fit, runner)
+    if suite == "surgery":
+        return surgery_suite(model, source, heads, ChangeConfig(fit=config.fit), runner)
     if suite == "specificity":
         if training_heads is None:
             raise InputError("suite specificity needs the training heads of a data set; name one with --data")

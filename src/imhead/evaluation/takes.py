@@ -21,7 +21,7 @@ from imhead.evaluation.cases import HeldOutSource
 from imhead.evaluation.runner import CaseRunner, Row, rounded
 from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
+from imhead.fitting.start import pose_template
 from imhead.io.live_link import Take
 from imhead.io.mesh_file import write_mesh
 from imhead.isosurface.field import HeadField, code_of_weights

@@ -22,8 +22,8 @@ from imhead.evaluation.linear import LinearHeads, fit_linear
 from imhead.evaluation.real import read_scans
 from imhead.evaluation.runner import CaseRunner, Row
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import pose_template
 from imhead.fitting.pose import PoseTemplate
+from imhead.fitting.start import pose_template
 from imhead.sources.ict import IctModel
 from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.transforms import transform_points

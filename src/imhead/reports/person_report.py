@@ -16,10 +16,10 @@ from imhead.checkpoint import Model, save_head
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError, one_line
 from imhead.fitting.config import FitConfig
-from imhead.fitting.fit import FitResult, PlacedScan, fit_result
 from imhead.fitting.person import PersonFit
 from imhead.fitting.person_scans import samples_on_head
 from imhead.fitting.pose_scan import ScanOfPerson
+from imhead.fitting.result import FitResult, PlacedScan, fit_result
 from imhead.io.atomic import remove, write_atomically
 from imhead.io.mesh_file import head_notes, write_mesh
 from imhead.isosurface.creases import head_mesh

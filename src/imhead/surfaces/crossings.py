@@ -6,11 +6,10 @@ Shape legend: V vertices, F faces, E edges.
 from __future__ import annotations
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
+from imhead.surfaces.ray_tree import ray_tree
 from imhead.types import FloatArray, IntArray
 
 _ROUNDS = 16
@@ -37,20 +36,17 @@ def crossing_edges(vertices: FloatArray, faces: IntArray) -> IntArray:
     """
     edges = edges_of(faces)
     start, along = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
-    scene = EmbreeScene()
-    TriangleMesh(scene, vertices.astype(np.float32), faces.astype(np.int32))
+    tree = ray_tree(vertices, faces)
     length = np.linalg.norm(along, axis=1)
     direction = along / np.maximum(length, 1e-9)[:, None]
     crossing = np.zeros(len(edges), dtype=bool)
     # rays start a little way along the edge and stop short of its end, because its own faces lie at both ends
     for end, ray in ((start, direction), (start + along, -direction)):
-        origin = (end + 0.02 * length[:, None] * ray).astype(np.float32)
-        hit = scene.run(origin, ray.astype(np.float32), dists=(0.96 * length).astype(np.float32), output=1)
-        face = hit["primID"]
-        crossed = face >= 0
-        corners = faces[np.maximum(face, 0)]
+        hit = tree.first(end + 0.02 * length[:, None] * ray, ray, 0.96 * length)
+        crossed = hit.face >= 0
+        corners = faces[np.maximum(hit.face, 0)]
         crossed &= ~(corners[:, :, None] == edges[:, None, :]).any(axis=(1, 2))
-        crossing |= crossed & (hit["tfar"] < 0.96 * length)
+        crossing |= crossed & (hit.distance < 0.96 * length)
     return edges[crossing]
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
 from imhead.surfaces.properties import face_cross
+from imhead.surfaces.ray_tree import RayTree, ray_tree
 from imhead.types import FloatArray, IntArray, Mesh
 
 _RAYS_AT_ONCE = 1 << 18
@@ -21,16 +20,16 @@ _RAYS_AT_ONCE = 1 << 18
 class Caster:
     """A mesh ready for rays."""
 
-    scene: EmbreeScene | None
-    """None for a mesh without faces, which embree does not take."""
+    tree: RayTree | None
+    """None for a mesh without faces, which has no tree."""
     corners: FloatArray
     """(F, 3, 3) corners of the faces."""
     normals: FloatArray
     """(F, 3) not normalised: their lengths are twice the areas of the faces."""
     origin: FloatArray
-    """(3,) the point that becomes embree's origin."""
+    """(3,) the point that becomes the origin of the tree."""
     scale: float
-    """Rays are cast at (point - origin) * scale, about a hundred units across, because embree works in float32."""
+    """Rays are cast at (point - origin) * scale, about a hundred units across, because Embree works in float32."""
 
 
 def ray_caster(mesh: Mesh) -> Caster:
@@ -42,9 +41,8 @@ def ray_caster(mesh: Mesh) -> Caster:
     origin = mesh.vertices.mean(axis=0)
     scale = 100.0 / max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-12)
     # trimesh's wrapper leaves robust off, and then about one ray in a million slips between two faces
-    scene = EmbreeScene(robust=True)
-    TriangleMesh(scene, ((mesh.vertices - origin) * scale).astype(np.float32), mesh.faces.astype(np.int32))
-    return Caster(scene, corners, normals, origin, scale)
+    tree = ray_tree((mesh.vertices - origin) * scale, mesh.faces, robust=True)
+    return Caster(tree, corners, normals, origin, scale)
 
 
 def first_hit(caster: Caster, origins: FloatArray, directions: FloatArray) -> IntArray:
@@ -55,10 +53,9 @@ def first_hit(caster: Caster, origins: FloatArray, directions: FloatArray) -> In
         origins: (N, 3), frame and unit of the mesh.
         directions: (N, 3), of any length above 0.
     """
-    hits = [np.full(len(origins) if caster.scene is None else 0, -1, dtype=np.int64)]
-    if caster.scene is not None:
-        starts = ((origins - caster.origin) * caster.scale).astype(np.float32)
-        rays = directions.astype(np.float32)
+    hits: list[IntArray] = [np.full(len(origins) if caster.tree is None else 0, -1, dtype=np.int64)]
+    if caster.tree is not None:
+        starts = (origins - caster.origin) * caster.scale
         for k in range(0, len(starts), _RAYS_AT_ONCE):
-            hits.append(caster.scene.run(starts[k : k + _RAYS_AT_ONCE], rays[k : k + _RAYS_AT_ONCE]).astype(np.int64))
+            hits.append(caster.tree.face(starts[k : k + _RAYS_AT_ONCE], directions[k : k + _RAYS_AT_ONCE]))
     return np.concatenate(hits)

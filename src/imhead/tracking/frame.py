@@ -16,13 +16,13 @@ from imhead.checkpoint import Model
 from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.errors import InputError
 from imhead.fitting.figures import ScanFigures
-from imhead.fitting.fit import pose_template, state_at
 from imhead.fitting.gauss_newton import FitState, expression_prior, linearized
 from imhead.fitting.objective import pair_jacobian
 from imhead.fitting.person_step import pose_step
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import find_pose
 from imhead.fitting.pose_scan import person_codes, scan_of_person
+from imhead.fitting.start import pose_template, state_at
 from imhead.surfaces.transforms import matrix_of, rotation_of, transform_points
 from imhead.tracking.config import TrackConfig
 from imhead.tracking.store import UNKNOWNS, FrameRecord

@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 from imhead.checkpoint import Model
 from imhead.conventions import UNIT_MM
 from imhead.errors import InputError
-from imhead.fitting.fit import pose_template
 from imhead.fitting.person import PersonFit, fit_person
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import PoseResult, Units, find_pose
+from imhead.fitting.start import pose_template
 from imhead.io.limited import read_scan_limited
 from imhead.surfaces.transforms import matrix_of, rotation_of
 from imhead.tracking.config import TrackConfig

@@ -81,7 +81,7 @@ def test_the_preview_is_the_settled_surface(at_rest: tuple[Studio, SurfaceCache,
     away = apart_mm(shown, settled, visible)
     assert np.quantile(away, 0.999) <= MOST_MM
     # a fold of one that the other has not
-    faces = template_of(studio.model)._touching
+    faces = template_of(studio.model).touching_faces
     folds = [{tuple(edge) for edge in crossing_edges(mesh.vertices, faces).tolist()} for mesh in (shown, settled)]
     assert len(folds[0]) <= 1.25 * len(folds[1]) + 5
 

@@ -145,9 +145,7 @@ def _check_is_one_face(refined: _Refined, units: Units, mm_per_unit: float | Non
         )
     for other in best.others:
         if other.distance_mm > 100.0 and other.score > max(SURE_SCORE, 0.65 * best.score):
-            raise InputError(
-                f"{TWO_HEADS}, {other.distance_mm:.0f} mm apart; crop the file to one of them"
-            )
+            raise InputError(f"{TWO_HEADS}, {other.distance_mm:.0f} mm apart; crop the file to one of them")
 
 
 def _result(scan: CleanScan, template: PoseTemplate, refined: _Refined, by_landmarks: bool = False) -> PoseResult:

@@ -16,10 +16,9 @@ import numpy as np
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN, MODEL_UNIT_MM
 from imhead.isosurface.field import HeadField, eyes_of
-from imhead.surfaces.crossings import untangled
 from imhead.surfaces.normals import vertex_normals
 from imhead.template.projection import ProjectionConfig, onto_zero_set
-from imhead.template.surface import _POSED, TemplateSurface, arkit_weights, posed_blend, template_of
+from imhead.template.surface import POSED_PROJECTION, TemplateSurface, arkit_weights, posed_blend, template_of
 from imhead.template.topology import LEFT_EYE
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
 
@@ -92,7 +91,8 @@ class Preview:
         loose[change.rows] = projected(
             self._template, HeadField(self.model, change.head), change.head, change.rows, _FEWER
         )
-        return Mesh(apart(self._template, self.model, change.head, loose), self._template.faces)
+        eyes = eyes_of(self.model, change.head, change.head.z_exp)
+        return Mesh(self._template.settled(self.model, loose, eyes), self._template.faces)
 
     def _in_balls(self, codes: FloatArray, keypoints: FloatArray) -> BoolArray:
         """(V,) whether a vertex lies in the ball of a region that has changed, before or after."""
@@ -115,7 +115,7 @@ def projected(
             is not projected again.
     """
     few = steps is not None
-    canonical, posed = (replace(c, steps=steps) if steps is not None else c for c in (_CANONICAL, _POSED))
+    canonical, posed = (replace(c, steps=steps) if steps is not None else c for c in (_CANONICAL, POSED_PROJECTION))
     shut = CANONICAL_JAW_OPEN * template.shapes[ARKIT_NAMES.index("jawOpen")]
     expressed = np.tensordot(arkit_weights(field.model, head.z_exp), template.shapes, axes=(0, 0))
     start = template.blend(field.model, field.regional.z[0].cpu().numpy())[rows]
@@ -123,16 +123,10 @@ def projected(
     placed = onto_zero_set(field.canonical_sdf, start, normals, template.on_surface[rows], canonical)
     placed = placed - shut[rows] + expressed[rows]
     normals = vertex_normals(template.mean - shut + expressed, template.faces)[0][rows]
-    share = template._posed_share[rows]
+    share = template.posed_share[rows]
     if few:
         share = np.where(np.abs(field.skin_sdf(placed)) > _CHANGE_MM, share, 0.0)
     return onto_zero_set(field.skin_sdf, placed, normals, share, posed)
-
-
-def apart(template: TemplateSurface, model: Model, head: Head, loose: FloatArray) -> FloatArray:
-    """Vertices (V, 3) of a head's skin with self-intersections taken apart and the eyeballs in place, mm."""
-    placed = template.with_eyes(model, untangled(loose, template._touching), eyes_of(model, head, head.z_exp))
-    return untangled(placed, template._touching)
 
 
 def _codes_and_keypoints(field: HeadField) -> tuple[FloatArray, FloatArray]:

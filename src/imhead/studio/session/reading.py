@@ -7,11 +7,12 @@ Anything worse, such as running out of memory or time, ends this process only.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from imhead.checkpoint import load_head, load_model, save_head
 from imhead.errors import InputError
-from imhead.io.limits import limit_this_process, limits_for
+from imhead.io.limits import NO_MEMORY_LIMIT, can_limit, limit_this_process, limits_for
 from imhead.io.packed_scan import send_scan
 from imhead.io.scan_file import read_scan
 from imhead.studio.state.project import open_project, project_bytes
@@ -27,7 +28,10 @@ def refusal(kind: str, path: Path, model: str) -> str:
     try:
         if kind == "scan":
             with path.with_name(SCAN).open("wb") as out:
-                send_scan(read_scan(path), out.write)
+                scan = read_scan(path)
+                if not can_limit():
+                    scan = replace(scan, warnings=(*scan.warnings, NO_MEMORY_LIMIT))
+                send_scan(scan, out.write)
         elif kind == "head":
             save_head(load_head(path, load_model(model)), path.with_name(HEAD))
         else:

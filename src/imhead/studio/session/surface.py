@@ -12,7 +12,7 @@ from imhead.conventions import MODEL_UNIT_MM
 from imhead.editing import region_codes
 from imhead.isosurface.field import LEAST_SLOPE, HeadField, eyes_of
 from imhead.regions import REGIONS, Region
-from imhead.studio.session.preview import Preview, apart, projected
+from imhead.studio.session.preview import Preview, projected
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.template.surface import arkit_weights, posed_blend, template_of
@@ -124,7 +124,7 @@ class SurfaceCache:
         skin = template.part < LEFT_EYE
         loose = template.mean.astype(np.float64)
         loose[skin] = projected(template, field, head, np.flatnonzero(skin))
-        mesh = Mesh(apart(template, self.model, head, loose), template.faces)
+        mesh = Mesh(template.settled(self.model, loose, eyes_of(self.model, head, head.z_exp)), template.faces)
         surface = ExactSurface(mesh, smooth_normals(mesh, field.gradient(mesh.vertices)), loose)
         self._recent = [*self._recent[-1:], (head, surface)]
         return surface

@@ -6,14 +6,10 @@ a check of every request, for pages and WebSockets, which runs before viser sees
 
 from __future__ import annotations
 
-import hmac
 import http
-import http.client
-import ipaddress
 import json
 import logging
 import re
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,6 +25,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from imhead.serving.access import is_ours, same_key
 from imhead.studio.web.one_line import OneLine
 
 log = logging.getLogger("imhead.studio.web")
@@ -36,8 +33,6 @@ log = logging.getLogger("imhead.studio.web")
 TAB: ContextVar[str] = ContextVar("tab")
 """Name of the connection being served: the name of a browser tab, a dot, and the name of one loading of its page."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_EVERY_ADDRESS = ("0.0.0.0", "::")
 _TAB_NAME = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}")
 _REFUSAL = "The key is missing or out of date: open the address that `imhead studio` printed.\n"
 _GARBAGE = "This request cannot be understood: open the address that `imhead studio` printed.\n"
@@ -80,10 +75,10 @@ class Access:
         if len(hosts) != 1 or len(origins) > 1:
             return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         host = hosts[0]
-        if not self._is_ours(host, port):
+        if not is_ours(host, self.host, port):
             return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         given = query.get("token", [""])[0]
-        if not hmac.compare_digest(given.encode(), self.token.encode()):
+        if not same_key(given, self.token):
             return _response(http.HTTPStatus.FORBIDDEN, _REFUSAL)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             if origins not in ([f"http://{host}"], [f"https://{host}"]) or not _TAB_NAME.fullmatch(tab_of(request)):
@@ -95,20 +90,6 @@ class Access:
             return self._pointer(request, query)
         return _response(http.HTTPStatus.NOT_FOUND, "There is nothing at this address.\n")
 
-    def _is_ours(self, host: str, port: int) -> bool:
-        """Whether a Host header names this studio and its port.
-
-        A foreign name that points here (DNS rebinding) would share our origin.
-        """
-        name = host.removesuffix(f":{port}")
-        if name == host and port != http.client.HTTP_PORT:
-            return False
-        if self.host in ("127.0.0.1", "::1", "localhost"):
-            return name in _LOOPBACK
-        if name in (self.host, f"[{self.host}]", socket.gethostname().lower()):
-            return True
-        return self.host in _EVERY_ADDRESS and (name in _LOOPBACK or _is_address(name))
-
     def _pointer(self, request: Request, query: dict[str, list[str]]) -> Response:
         try:
             x, y = float(query["x"][0]), float(query["y"][0])
@@ -116,15 +97,6 @@ class Access:
             return _response(http.HTTPStatus.BAD_REQUEST, "x and y must be numbers.\n")
         found = self.pointer(tab_of(request), x, y)
         return _response(http.HTTPStatus.OK, json.dumps({"region": found}), "application/json")
-
-
-def _is_address(name: str) -> bool:
-    """Whether a host name is an address in numbers; nobody can point such a name elsewhere."""
-    try:
-        ipaddress.ip_address(name[1:-1] if name.startswith("[") else name)
-    except ValueError:
-        return False
-    return name.startswith("[") == (":" in name)
 
 
 def tab_of(request: Request) -> str:
