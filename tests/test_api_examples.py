@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import imhead
-from imhead.api import heads, models, people
+from imhead.api import fitted, heads, models, people
 from imhead.io.scan_file import read_scan
 from imhead.types import Scan
 
@@ -18,7 +18,7 @@ DEMO_SCAN = Path(imhead.__file__).parent / "assets" / "demo_scan.ply"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXAMPLES = [
     test
-    for module in (heads, models, people)
+    for module in (heads, fitted, models, people)
     for test in doctest.DocTestFinder().find(module, "imhead")
     if test.examples
 ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from imhead.api.batch import fit_each, whole_fit
 from imhead.api.checks import checked_number, checked_seed, checked_whole
-from imhead.api.heads import FittedHead
+from imhead.api.fitted import FittedHead
 from imhead.api.models import MorphableModel
 from imhead.api.workers import Lost, in_workers
 from imhead.checkpoint import load_head

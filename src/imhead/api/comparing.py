@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, cast, get_args
 
-from imhead.api.heads import EditableHead, FittedHead, RegionNames
+from imhead.api.fitted import FittedHead
+from imhead.api.heads import EditableHead, RegionNames
 from imhead.api.models import MorphableModel
 from imhead.change.asymmetry import asymmetry_of
 from imhead.change.comparison import Comparison, compare_visits

@@ -14,7 +14,8 @@ import numpy as np
 
 from imhead import checkpoint
 from imhead.api.checks import checked_fit, checked_number, checked_seed, checked_whole
-from imhead.api.heads import EditableHead, FittedHead
+from imhead.api.fitted import FittedHead
+from imhead.api.heads import EditableHead
 from imhead.api.people import FittedPerson
 from imhead.api.tracks import TrackedHead, checked_track
 from imhead.checkpoint import Model

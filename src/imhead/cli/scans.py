@@ -18,7 +18,7 @@ from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
     from imhead.api.batch import Outcome
-    from imhead.api.heads import FittedHead
+    from imhead.api.fitted import FittedHead
     from imhead.api.models import MorphableModel
     from imhead.fitting.config import FitConfig
     from imhead.fitting.landmarks import Landmarks
