@@ -51,6 +51,7 @@ TEN = (
 )  # fmt: skip
 """Measurements whose ± is counted."""
 _TRUE_POINTS = 3000
+_MISSED_MM = 15.0  # median error of a fit that missed the head: suite real counts these, certainty is of the others
 _SHOULDERS = [region.index for region in REGIONS if region.group == "shoulder"]
 _ONE_SIDE_MM = 5.0  # what a half scan shows beyond the middle
 
@@ -192,7 +193,9 @@ def _hidden_cases(model: Model, scans: ScanSource, index: int, discs: int, confi
         try:
             for of_round in cut_rounds(placed, kind, discs, rng):
                 removed: BoolArray = np.any([beyond < 0 for beyond in of_round], axis=0)
-                found.append(_hidden_case(model, placed, removed, kind.name, config, rng))
+                surface = _hidden_case(model, placed, removed, kind.name, config, rng)
+                if np.median(surface.error_mm) < _MISSED_MM:
+                    found.append(surface)
         except InputError:
             continue
     return found
