@@ -24,8 +24,8 @@ from imhead.conventions import FACE_RADIUS_MM
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
 from imhead.fitting.person import fit_person
+from imhead.fitting.pose_file import nose_tip_mm
 from imhead.fitting.pose_scan import ScanOfPerson
-from imhead.fitting.start import nose_tip_mm
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField, code_of_weights

@@ -16,8 +16,8 @@ from imhead.checkpoint import Model, load_model
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
 from imhead.fitting.mirror import MirrorSigns, mirror_signs, reflected, reflected_landmarks
+from imhead.fitting.pose_file import nose_tip_mm
 from imhead.fitting.result import FitResult
-from imhead.fitting.start import nose_tip_mm
 from imhead.io.mesh_file import read_mesh, write_mesh
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.field import HeadField

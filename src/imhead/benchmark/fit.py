@@ -27,8 +27,8 @@ from imhead.conventions import FACE_RADIUS_MM
 from imhead.encoding.encoder import encoder_of, encoder_path, save_encoder
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
+from imhead.fitting.pose_file import nose_tip_mm
 from imhead.fitting.result import FitResult
-from imhead.fitting.start import nose_tip_mm
 from imhead.io.scan_file import read_scan
 from imhead.isosurface.field import HeadField
 from imhead.reports.fit_report import write_fit

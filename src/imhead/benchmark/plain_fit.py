@@ -18,8 +18,9 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.figures import ScanFigures
 from imhead.fitting.points import offset_priors, point_weights, scan_samples, within_bounds
 from imhead.fitting.pose import find_pose
+from imhead.fitting.pose_file import nose_tip_mm
 from imhead.fitting.result import FitResult
-from imhead.fitting.start import nose_tip_mm, pose_template
+from imhead.fitting.start import pose_template
 from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField
 from imhead.regions import REGION_COUNT

@@ -47,6 +47,7 @@ def train(
 
     from imhead.checkpoint import device_named, load_model
     from imhead.datasets.dataset import open_dataset
+    from imhead.fitting.pose_file import write_pose_template
     from imhead.training.config import PRESETS, train_config_from_dict
     from imhead.training.encoder import write_encoder
     from imhead.training.eyes import fit_eye_net
@@ -88,6 +89,7 @@ def train(
     offsets = heads.offsets()
     template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
     encoder = write_encoder(path, learner.z_id, heads.ict, offsets, heads.all_expressions(), config.encoder, say.print)
+    write_pose_template(path)
     say.print(f"trained model in {path}, its template in {template}, its encoder in {encoder}")
 
 

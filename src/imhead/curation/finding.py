@@ -31,10 +31,11 @@ from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import PoseResult, find_pose
 from imhead.fitting.pose.evidence import PoseEvidence
 from imhead.fitting.pose.finder import TWO_HEADS
+from imhead.fitting.pose_file import nose_tip_mm
 from imhead.fitting.pose_scan import scan_of_person
 from imhead.fitting.result import unit_length_mm
 from imhead.fitting.stages import with_hair
-from imhead.fitting.start import nose_tip_mm, pose_template, state_at
+from imhead.fitting.start import pose_template, state_at
 from imhead.io.limited import read_scan_limited
 from imhead.isosurface.field import HeadField
 from imhead.isosurface.meshing import extract_mesh

@@ -19,7 +19,8 @@ from imhead.fitting.figures import ScanFigures, explained_points, scan_figures
 from imhead.fitting.hair import Hair
 from imhead.fitting.mirror import MirrorSigns, mirror_signs
 from imhead.fitting.pose import PoseResult
-from imhead.fitting.start import InitialGuess, nose_tip_mm
+from imhead.fitting.pose_file import nose_tip_mm
+from imhead.fitting.start import InitialGuess
 from imhead.io.mesh_file import unit_name
 from imhead.isosurface.creases import mended_head
 from imhead.isosurface.field import HeadField

@@ -18,35 +18,27 @@ from imhead.fitting.gauss_newton import FitState
 from imhead.fitting.objective import Codes
 from imhead.fitting.points import nearest_neighbours, within_bounds
 from imhead.fitting.pose import PoseResult, PoseTemplate
-from imhead.isosurface.field import HeadField
-from imhead.isosurface.meshing import extract_mesh
+from imhead.fitting.pose_file import made_pose_template, pose_path, read_pose_template
 from imhead.regions import REGIONS
 from imhead.surfaces.transforms import transform_directions, transform_points
-from imhead.types import FloatArray, Mesh
+from imhead.types import FloatArray
 
 InitialGuess = Literal["encoder", "mean head", "joint fit"]
-
-
-_NOSE_TIP = next(r.index for r in REGIONS if r.name == "nose_tip")
 
 
 _templates: dict[str, PoseTemplate] = {}
 
 
-def nose_tip_mm(mesh: Mesh, field: HeadField) -> FloatArray:
-    """The most forward vertex (3,) in the ball of the region `nose_tip`."""
-    ball = field.ball(_NOSE_TIP)
-    near = mesh.vertices[np.linalg.norm(mesh.vertices - ball.center_mm, axis=1) < ball.radius_mm]
-    tip: FloatArray = near[near[:, 2].argmax()] if len(near) else ball.center_mm
-    return tip
-
-
 def pose_template(model: Model) -> PoseTemplate:
-    """The mean head as the pose search sees it; computed once for each model."""
+    """The mean head as the pose search sees it: from the file beside the model's, or made once in each process.
+
+    Raises:
+        InputError: the file is damaged, or that of another model.
+    """
     if model.hash not in _templates:
-        field = HeadField(model, model.neutral())
-        mesh = extract_mesh(field.sdf, 160)
-        _templates[model.hash] = PoseTemplate.from_mesh(mesh, nose_tip_mm(mesh, field))
+        path = None if model.path is None else pose_path(model.path)
+        known = path is not None and path.is_file()
+        _templates[model.hash] = read_pose_template(path, model) if path and known else made_pose_template(model)
     return _templates[model.hash]
 
 

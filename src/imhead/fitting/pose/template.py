@@ -71,6 +71,15 @@ class PoseTemplate:
             raise InputError("the mean head has no faces; a pose template needs a mesh")
         tip = np.asarray(nose_tip_mm, dtype=np.float64)
         points, normals = _visible_samples(mesh)
+        return PoseTemplate.of_samples(points, normals, _smooth_normals(points, normals), tip)
+
+    @staticmethod
+    def of_samples(points: FloatArray, normals: FloatArray, smooth: FloatArray, tip: FloatArray) -> PoseTemplate:
+        """The template of oriented samples (M, 3), with their averaged normals (M, 3), and a nose tip (3,).
+
+        Raises:
+            InputError: no sample near the nose tip.
+        """
         to_tip = np.linalg.norm(points - tip, axis=1)
         if to_tip.min() > 10.0:
             raise InputError(f"the mean head ends {to_tip.min():.0f} mm from the given nose tip; check units")
@@ -78,7 +87,6 @@ class PoseTemplate:
         axis = step / float(np.linalg.norm(step))
         # the ball about the tip also holds the front of the throat; a face looks forward or sideways, never back
         face = (to_tip < FACE_RADIUS_MM) & (normals @ axis > -0.35)
-        smooth = _smooth_normals(points, normals)
         cosine = np.clip(np.einsum("ni,ni->n", smooth, normals), -1, 1)
         relief = np.clip(np.degrees(np.arccos(cosine)) / _FULL_RELIEF_DEG, 0.0, 1.0)
         return PoseTemplate(points, normals, face, smooth, relief, tip, axis, cKDTree(points))
