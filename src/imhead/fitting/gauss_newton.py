@@ -29,7 +29,6 @@ _GAZE_PRECISION = 1e8  # a scan hardly shows gaze
 DAMPING = 1e-2
 """Share of the Hessian's diagonal that is added to it."""
 _LOG_SIZE_SIGMA = 0.05
-_MANY = 1000  # unknowns, as with region offsets
 _MAX_TURN_DEG = 8.0
 _MAX_SHIFT_MM = 15.0
 
@@ -248,13 +247,7 @@ def _root_mean_square(code: Tensor) -> float:
 
 def newton_step(hessian: Tensor, gradient: Tensor) -> Tensor:
     """(U,) minimum of the quadratic with this Hessian (U, U), positive definite, and gradient (U,)."""
-    if len(gradient) < _MANY:
-        return -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
-    # half as long in single precision, and one refinement gives back what that loses
-    factor = torch.linalg.cholesky(hessian.float())
-    step = -torch.cholesky_solve(gradient.float()[:, None], factor)[:, 0].double()
-    left = gradient + hessian @ step
-    return step - torch.cholesky_solve(left.float()[:, None], factor)[:, 0].double()
+    return -torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
 
 
 def _prior(

@@ -26,7 +26,7 @@ _THREAD_MM = 6.0  # longest loop around a thread that is cut
 _RINGS = 3  # around a cap, that are faired with it
 _ROOTS = 4  # places on a long loop near which a short one is looked for
 _MOST_LOOPS = 4  # long loops near which one is looked for
-_MOST_SEARCHES = 6
+_MOST_SEARCHES = 6  # of which the first looks at no hidden loop
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +55,17 @@ def mended(mesh: Mesh) -> Mended:
     left, places = _handles(mesh), list[FloatArray]()
     if left is None:
         return Mended(mesh, np.zeros((0, 3)), None)
-    for search in (_short_loops, *_MOST_SEARCHES * (_hidden_loops,)):
-        before = left
-        for loop in search(mesh) if left else ():
+    for search in range(_MOST_SEARCHES):
+        before, loops = left, handle_loops(mesh) if left else []
+        for loop in _candidates(mesh, loops, hidden=search > 0):
             cut = _cut(mesh, loop)
             if cut is None or _handles(cut) != left - 1:
                 continue
             places.append(mesh.vertices[loop].mean(axis=0))
             mesh, left = cut, left - 1
-            if not left or search is _hidden_loops:
+            if not left or search:
                 break
-        if search is _hidden_loops and left == before:
+        if not left or (search and left == before):
             break
     return Mended(mesh, np.array(places).reshape(-1, 3), left)
 
@@ -77,16 +77,12 @@ def _handles(mesh: Mesh) -> int | None:
         return None
 
 
-def _short_loops(mesh: Mesh) -> Iterator[IntArray]:
-    """Loops around tunnels and threads of a mesh that are short enough to be mended, the shortest first."""
+def _candidates(mesh: Mesh, loops: list[IntArray], hidden: bool) -> Iterator[IntArray]:
+    """Those of the loops around tunnels and threads that are short enough to be mended; with `hidden`, then short loops
+    that pass near a long one of the same handle."""
     normals = vertex_normals(mesh.vertices, mesh.faces)[0]
-    yield from (loop for loop in handle_loops(mesh) if _is_short(mesh, normals, loop))
-
-
-def _hidden_loops(mesh: Mesh) -> Iterator[IntArray]:
-    """Short loops that pass near a long loop of the same handle."""
-    normals = vertex_normals(mesh.vertices, mesh.faces)[0]
-    for loop in handle_loops(mesh)[:_MOST_LOOPS]:
+    yield from (loop for loop in loops if _is_short(mesh, normals, loop))
+    for loop in loops[:_MOST_LOOPS] if hidden else ():
         for root in loop[:: max(1, len(loop) // _ROOTS)]:
             shorter = [other for other in handle_loops(mesh, int(root)) if _is_short(mesh, normals, other)]
             yield from shorter

@@ -28,8 +28,7 @@ def count_handles(mesh: Mesh) -> int:
     >>> count_handles(Mesh(ring.vertices, ring.faces))
     1
     """
-    keys = np.sort(_edge_keys(mesh))[::2]
-    edges = np.stack(np.divmod(keys, len(mesh.vertices)), axis=1)
+    edges = _edges_of(np.sort(_edge_keys(mesh)), len(mesh.vertices))
     used = np.zeros(len(mesh.vertices), dtype=bool)
     used[mesh.faces] = True
     components = connected_components(_graph(edges, np.ones(len(edges)), len(mesh.vertices)), directed=False)[0]
@@ -106,25 +105,33 @@ def _loop(before: IntArray, u: int, v: int) -> IntArray:
     return np.array([*first, *second[-2::-1]])
 
 
-def _edge_keys(mesh: Mesh) -> IntArray:
-    """(3F,) a number for each side of each face, equal for the two faces of an edge: lower vertex · V + higher.
+def _edges_and_faces(mesh: Mesh) -> tuple[IntArray, IntArray]:
+    """(E, 2) vertices of each edge, the lower one first, and (E, 2) its faces.
 
     Raises:
         InputError: an edge does not have exactly two faces.
     """
-    ends = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
-    keys: IntArray = ends[:, 0] * len(mesh.vertices) + ends[:, 1]
-    order = np.sort(keys)
-    if not len(keys) or len(keys) % 2 or (order[::2] != order[1::2]).any() or (order[1:-1:2] == order[2::2]).any():
-        raise InputError("an edge of the mesh does not have exactly two faces, so its handles cannot be counted")
+    keys = _edge_keys(mesh)
+    order = np.argsort(keys)
+    return _edges_of(keys[order], len(mesh.vertices)), (order // 3).reshape(-1, 2)
+
+
+def _edge_keys(mesh: Mesh) -> IntArray:
+    """(3F,) a number for each side of each face, equal for the faces of an edge: lower vertex · V + higher."""
+    one, other = mesh.faces.ravel(), np.roll(mesh.faces, -1, axis=1).ravel()
+    keys: IntArray = np.minimum(one, other).astype(np.int64) * len(mesh.vertices) + np.maximum(one, other)
     return keys
 
 
-def _edges_and_faces(mesh: Mesh) -> tuple[IntArray, IntArray]:
-    """(E, 2) vertices of each edge, and (E, 2) its faces."""
-    keys = _edge_keys(mesh)
-    order = np.argsort(keys, kind="stable")
-    return np.stack(np.divmod(keys[order[::2]], len(mesh.vertices)), axis=1), (order // 3).reshape(-1, 2)
+def _edges_of(keys: IntArray, count: int) -> IntArray:
+    """(E, 2) vertices of each edge of a mesh with `count` vertices, from its sorted keys.
+
+    Raises:
+        InputError: an edge does not have exactly two faces.
+    """
+    if not len(keys) or len(keys) % 2 or (keys[::2] != keys[1::2]).any() or (keys[1:-1:2] == keys[2::2]).any():
+        raise InputError("an edge of the mesh does not have exactly two faces, so its handles cannot be counted")
+    return np.stack(np.divmod(keys[::2], count), axis=1)
 
 
 def _graph(pairs: IntArray, weights: FloatArray, count: int) -> coo_array:
