@@ -1,4 +1,4 @@
-"""Eyeballs in edits: they stay, unless all regions around one come from elsewhere."""
+"""Eyeballs in edits: they stay, unless all regions around one change; then they follow the lids or another head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imhead import editing
 from imhead.checkpoint import Model
-from imhead.isosurface.field import eyes_of
+from imhead.isosurface.field import HeadField, eyes_of
 from imhead.regions import REGIONS, resolve
 from imhead.types import Head
 
@@ -42,6 +42,36 @@ def test_an_edit_of_a_region_moves_no_eyeball(model: Model, name: str, seed: int
         editing.blend(model, head, [(other, 0.5)], regions, mirror),
     ):
         np.testing.assert_array_equal(eyes_of(model, after), eyes_of(model, head))
+
+
+def lid_centers(model: Model, head: Head) -> np.ndarray:
+    """(2, 3) where the keypoints of the lids of each eye are, on the mean, as those of a left eye, mm."""
+    field = HeadField(model, head)
+    lids = [[r.index for r in resolve(f"{side}_eye") if "lid" in r.name] for side in ("left", "right")]
+    sides = [np.mean([field.ball(row).center_mm for row in rows], axis=0) for rows in lids]
+    return np.array(sides) * [[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]]
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from(["left_eye", "right_eye"]), st.floats(-2.0, 2.0), SEEDS, st.booleans())
+def test_an_eyeball_follows_its_lids_when_its_whole_group_moves(
+    model: Model, name: str, strength: float, seed: int, mirror: bool
+) -> None:
+    head, regions = a_head(model, seed), resolve(name)
+    own = lid_centers(model, head)
+    for after in (
+        editing.along_direction(model, head, regions, seed % 5, strength, mirror),
+        editing.sample(model, head, regions, seed, strength, mirror),
+    ):
+        change = eyes_of(model, after) - eyes_of(model, head)
+        moved = lid_centers(model, after) - own
+        side = 0 if name == "left_eye" else 1
+        np.testing.assert_allclose(change[side, :3], moved[side], atol=1e-3)
+        np.testing.assert_array_equal(change[:, 3:], 0.0)
+        if mirror:
+            np.testing.assert_allclose(change[1 - side], change[side], atol=1e-4)
+        else:
+            np.testing.assert_array_equal(change[1 - side], 0.0)
 
 
 @settings(deadline=None, max_examples=15)

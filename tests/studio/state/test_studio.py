@@ -231,6 +231,18 @@ def test_a_blend_of_equal_shares_is_the_mean_of_the_codes(studio: Studio) -> Non
     assert moved_rows(studio.before, studio.head) == set(rows)
 
 
+def test_reset_brings_an_eyeball_back_and_a_locked_lid_keeps_it(studio: Studio) -> None:
+    at_rest = studio.document.head.eyes
+    studio.select("left_eye")
+    studio.do(SampleRegions(studio.scope, 1))
+    assert not np.array_equal(studio.document.head.eyes, at_rest)
+    studio.do(ResetRegions(studio.scope))
+    np.testing.assert_allclose(studio.document.head.eyes, at_rest, atol=1e-6)
+    studio.set_locked(("left_upper_lid",), True)
+    studio.do(SampleRegions(studio.scope, 1))
+    np.testing.assert_allclose(studio.document.head.eyes, at_rest, atol=1e-6)
+
+
 def test_reset_restores_the_head_as_it_was_added(studio: Studio) -> None:
     edited = studio.head
     studio.do(SampleRegions(studio.scope, 1))
