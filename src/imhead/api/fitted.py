@@ -74,6 +74,9 @@ class FittedHead(EditableHead):
 
         Raises:
             InputError: the scan has no colours, or hardly any on the skin, or cannot be registered.
+
+        >>> fitted.scan.colored and fitted.with_skin(1024)
+        False
         """
         if texture not in TEXTURE_SIZES:
             raise InputError(f"a texture of {texture} pixels is not made; use {', '.join(map(str, TEXTURE_SIZES))}")
@@ -84,7 +87,11 @@ class FittedHead(EditableHead):
         return self._of_codes(replace(self.codes, skin=skin), registration=self.registration)
 
     def keeping_colors(self, texture: int = DEFAULT_TEXTURE) -> FittedHead:
-        """`with_skin` if the scan has colours; where they cannot be kept, a warning says why."""
+        """`with_skin` if the scan has colours; where they cannot be kept, a warning says why.
+
+        >>> fitted.keeping_colors() is fitted  # this scan has none
+        True
+        """
         if not self.scan.colored:
             return self
         try:
@@ -99,6 +106,9 @@ class FittedHead(EditableHead):
 
         Raises:
             InputError: the scan is a cloud of points, or the model has no template.
+
+        >>> [part.name for part in fitted.unexplained()]
+        []
         """
         return unexplained(self.result, self.scan, self.mesh(surface="template").vertices)
 

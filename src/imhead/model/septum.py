@@ -20,6 +20,7 @@ _PLACE_MM = (10.0, -2.5)  # of the plate's middle above and before that of the t
 _HALF_MM = (8.0, 13.0)  # half axes of the plate: upwards and forwards
 _HALF_THICKNESS_MM = 1.0
 _FILLET_MM = 0.8  # of the smooth union
+_REACH_MM, _STEEPNESS = 1.0, 4.0
 
 
 def united_with_septum(distance: Tensor, x: Tensor, keypoints: Tensor) -> Tensor:
@@ -31,6 +32,9 @@ def united_with_septum(distance: Tensor, x: Tensor, keypoints: Tensor) -> Tensor
         keypoints: (B, 39, 3) centres of the regions' balls.
     """
     plate = septum_distance(x, keypoints)
+    # farther off it grows steeply, so that it counts nowhere outside the balls of the nostrils
+    beyond = (plate * MODEL_UNIT_MM - _REACH_MM).clamp(min=0.0)
+    plate = plate + _STEEPNESS * beyond * beyond / MODEL_UNIT_MM
     fillet = _FILLET_MM / MODEL_UNIT_MM
     overlap = (fillet - (distance - plate).abs()).clamp(min=0.0)
     return torch.minimum(distance, plate) - overlap * overlap * (0.25 / fillet)
