@@ -17,15 +17,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from imhead.errors import InputError
-from imhead.surfaces.handles import count_handles, handle_loops, loop_length
+from imhead.surfaces.handles import HandleSearch, count_handles, handle_loops, loop_length
 from imhead.surfaces.normals import vertex_normals
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
-_TUNNEL_MM = 30.0  # longest loop around a tunnel that is closed: a hole of 9 mm
+_TUNNEL_MM = 25.0  # longest loop around a tunnel that is closed: a hole of 8 mm
+_SURE_MM = 10.0  # a loop around a tunnel as short as this is no opening of a nostril, which a hole may lead to
 _THREAD_MM = 6.0  # longest loop around a thread that is cut
 _RINGS = 3  # around a cap, that are faired with it
-_ROOTS = 4  # places on a long loop near which a short one is looked for
-_MOST_LOOPS = 4  # long loops near which one is looked for
+_ROOTS = 3  # places on a long loop near which a short one is looked for
+_MOST_LOOPS = 2  # long loops near which one is looked for
 _MOST_SEARCHES = 6  # of which the first looks at no hidden loop
 
 
@@ -78,23 +79,25 @@ def _handles(mesh: Mesh) -> int | None:
 
 
 def _candidates(mesh: Mesh, loops: list[IntArray], hidden: bool) -> Iterator[IntArray]:
-    """Those of the loops around tunnels and threads that are short enough to be mended; with `hidden`, then short loops
-    that pass near a long one of the same handle."""
+    """Those of the loops around tunnels and threads that are surely the shortest of their handles; with `hidden`, all
+    that are short enough to be mended, and those that pass near a long one, the shortest first."""
     normals = vertex_normals(mesh.vertices, mesh.faces)[0]
-    yield from (loop for loop in loops if _is_short(mesh, normals, loop))
-    for loop in loops[:_MOST_LOOPS] if hidden else ():
-        for root in loop[:: max(1, len(loop) // _ROOTS)]:
-            shorter = [other for other in handle_loops(mesh, int(root)) if _is_short(mesh, normals, other)]
-            yield from shorter
-            if shorter:
-                break
+    found = list(loops)
+    if hidden:
+        search = HandleSearch(mesh)
+        for loop in loops[:_MOST_LOOPS]:
+            for root in loop[:: -(-len(loop) // _ROOTS)]:
+                found += search.loops(int(root))
+    limit = _TUNNEL_MM if hidden else _SURE_MM
+    short = [(loop_length(mesh.vertices[loop]), loop) for loop in found if _is_short(mesh, normals, loop, limit)]
+    yield from (loop for _, loop in sorted(short, key=lambda pair: pair[0]))
 
 
-def _is_short(mesh: Mesh, normals: FloatArray, loop: IntArray) -> bool:
+def _is_short(mesh: Mesh, normals: FloatArray, loop: IntArray, tunnel_mm: float) -> bool:
     points = mesh.vertices[loop]
     # around a tunnel the surface faces the middle of the loop, around a thread it faces away
     tunnel = float(((points - points.mean(axis=0)) * normals[loop]).sum()) < 0.0
-    return loop_length(points) < (_TUNNEL_MM if tunnel else _THREAD_MM)
+    return loop_length(points) < (tunnel_mm if tunnel else _THREAD_MM)
 
 
 def _cut(mesh: Mesh, loop: IntArray) -> Mesh | None:

@@ -60,29 +60,50 @@ def handle_loops(mesh: Mesh, root: int | None = None) -> list[IntArray]:
     Raises:
         InputError: an edge does not have exactly two faces.
     """
-    edges, faces = _edges_and_faces(mesh)
-    length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1)
-    graph = _graph(edges, length, len(mesh.vertices))
-    labels = connected_components(graph, directed=False)[1]
-    roots = np.unique(labels, return_index=True)[1]
-    if root is not None:
-        roots[labels[root]] = root
-    distance, before = dijkstra(graph, directed=False, indices=roots, return_predecessors=True, min_only=True)[:2]
-    in_tree = (before[edges[:, 0]] == edges[:, 1]) | (before[edges[:, 1]] == edges[:, 0])
-    rest = np.flatnonzero(~in_tree)
-    # the longest loops first into the tree of faces, so that the shortest are left over
-    loop = distance[edges[rest]].sum(axis=1) + length[rest]
-    order = np.argsort(-loop, kind="stable")
-    rank = np.empty(len(rest))
-    rank[order] = np.arange(1, len(rest) + 1)
-    pairs = np.sort(faces[rest], axis=1)
-    _, first = np.unique(pairs[order] @ [len(mesh.faces), 1], return_index=True)
-    single = order[first]  # two faces that share two edges are joined by one of them
-    tree = minimum_spanning_tree(_graph(pairs[single], rank[single], len(mesh.faces)))
-    left = np.ones(len(rest), dtype=bool)
-    left[order[tree.data.astype(np.int64) - 1]] = False
-    loops = [_loop(before, int(u), int(v)) for u, v in edges[rest[left]]]
-    return sorted(loops, key=lambda rows: loop_length(mesh.vertices[rows]))
+    return HandleSearch(mesh).loops(root)
+
+
+class HandleSearch:
+    """Handles of one mesh, looked for from several vertices.
+
+    Args:
+        mesh: closed.
+
+    Raises:
+        InputError: an edge does not have exactly two faces.
+    """
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._edges, faces = _edges_and_faces(mesh)
+        self._pairs = np.sort(faces, axis=1)
+        self._length = np.linalg.norm(mesh.vertices[self._edges[:, 0]] - mesh.vertices[self._edges[:, 1]], axis=1)
+        self._graph = _graph(self._edges, self._length, len(mesh.vertices))
+        self._labels = connected_components(self._graph, directed=False)[1]
+
+    def loops(self, root: int | None = None) -> list[IntArray]:
+        """As `handle_loops`."""
+        edges, length = self._edges, self._length
+        roots = np.unique(self._labels, return_index=True)[1]
+        if root is not None:
+            roots[self._labels[root]] = root
+        distance, before = dijkstra(
+            self._graph, directed=False, indices=roots, return_predecessors=True, min_only=True
+        )[:2]
+        in_tree = (before[edges[:, 0]] == edges[:, 1]) | (before[edges[:, 1]] == edges[:, 0])
+        rest = np.flatnonzero(~in_tree)
+        # the longest loops first into the tree of faces, so that the shortest are left over
+        order = np.argsort(-(distance[edges[rest]].sum(axis=1) + length[rest]))
+        rank = np.empty(len(rest))
+        rank[order] = np.arange(1, len(rest) + 1)
+        pairs, count = self._pairs[rest], len(self._mesh.faces)
+        single = order[np.unique(pairs[order] @ [count, 1], return_index=True)[1]]
+        # two faces that share two edges are joined by one of them
+        tree = minimum_spanning_tree(_graph(pairs[single], rank[single], count), overwrite=True)
+        left = np.ones(len(rest), dtype=bool)
+        left[order[tree.data.astype(np.int64) - 1]] = False
+        loops = [_loop(before, int(u), int(v)) for u, v in edges[rest[left]]]
+        return sorted(loops, key=lambda rows: loop_length(self._mesh.vertices[rows]))
 
 
 def loop_length(points: FloatArray) -> float:
