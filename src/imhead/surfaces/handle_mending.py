@@ -58,13 +58,17 @@ def mended(mesh: Mesh) -> Mended:
         return Mended(mesh, np.zeros((0, 3)), None)
     for search in range(_MOST_SEARCHES):
         before, loops = left, handle_loops(mesh) if left else []
+        cut_already = np.zeros(len(mesh.vertices), dtype=bool)
         for loop in _candidates(mesh, loops, hidden=search > 0):
+            if cut_already[loop].any():
+                continue
             cut = _cut(mesh, loop)
             if cut is None or _handles(cut) != left - 1:
                 continue
             places.append(mesh.vertices[loop].mean(axis=0))
             mesh, left = cut, left - 1
-            if not left or search:
+            cut_already[loop] = True
+            if not left:
                 break
         if not left or (search and left == before):
             break
