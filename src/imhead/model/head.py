@@ -6,7 +6,8 @@
     Σ_j w_j f_j ──FusionNet(x_can, ·)──► canonical distance (B, N); less the seal, the signed distance
     z_id ──EyeNet──► two eyeballs (B, 2, 5), analytic solids in mm (surfaces/eyeballs.py)
 
-All but the last line is the skin alone; `isosurface.field.HeadField.sdf` unites it with the eyeballs.
+All but the last line is the skin alone; `isosurface.field.HeadField.sdf` unites it with the eyeballs, and with
+the septum between the nostrils (`model/septum.py`).
 Lengths are model units (conventions.MODEL_UNIT_MM). B heads, N points, R = 39 regions, P point-region pairs.
 """
 

@@ -22,11 +22,10 @@ from imhead.fitting.pose_scan import ScanOfPerson
 from imhead.fitting.result import FitResult, PlacedScan, fit_result
 from imhead.io.atomic import remove, write_atomically
 from imhead.io.mesh_file import head_notes, write_mesh
-from imhead.isosurface.creases import head_mesh
+from imhead.isosurface.creases import mended_head
 from imhead.isosurface.field import HeadField
-from imhead.isosurface.handles import handles_by_region
 from imhead.reports.fit_report import write_fit
-from imhead.types import Head, Mesh, Scan
+from imhead.types import Head, Scan
 
 _OWN_FILES = frozenset({"head.safetensors", "head.ply", "report.json"})
 
@@ -74,10 +73,10 @@ def write_person(
     """
     report = person_report(person, files)
     remove(folder / "report.json")
-    mesh = head_mesh(HeadField(model, person.head), config.resolution)
+    surface = mended_head(HeadField(model, person.head), config.resolution)
     save_head(person.head, folder / "head.safetensors")
-    write_mesh(mesh, folder / "head.ply", metadata=head_notes(person.head))
-    report["handles"] = _handle_count(mesh)
+    write_mesh(surface.mesh, folder / "head.ply", metadata=head_notes(person.head))
+    report["handles"] = surface.left
     names = _folder_names([scan.name for scan in scans])
     for row, scan in zip(person.rows, person.scans):
         result = scan_result(person.head, scan, scans[row], model, config)
@@ -117,13 +116,6 @@ def _scan_figures(scan: ScanOfPerson, file: str) -> dict[str, Any]:
         "expression": {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, scan.weights.tolist()) if w > 0.005},
         "hair": scan.hair.report(),
     }
-
-
-def _handle_count(mesh: Mesh) -> int | None:
-    try:
-        return handles_by_region(mesh)[0]
-    except InputError:
-        return None
 
 
 def _folder_names(names: Sequence[str]) -> list[str]:
