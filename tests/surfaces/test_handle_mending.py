@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from imhead.isosurface.cells import Lattice
 from imhead.isosurface.meshing import Grid, surface_of
 from imhead.surfaces.handle_mending import mended
-from imhead.surfaces.handles import count_handles
+from imhead.surfaces.handles import HandleSearch, count_handles
 from imhead.surfaces.properties import is_closed
 from imhead.types import FloatArray, Mesh
 
@@ -96,3 +96,18 @@ def test_several_holes_are_all_closed(holes: int) -> None:
         distance = np.maximum(distance, 2.0 - np.hypot(x - 12.0 * (k - 1), y + 5.0 * k))
     found = mended(meshed(distance))
     assert found.left == 0 and len(found.places) == holes
+
+
+def test_loops_are_independent_exactly_if_cutting_along_them_leaves_the_surface_whole() -> None:
+    ring = trimesh.creation.torus(12.0, 5.0, major_sections=24, minor_sections=12)
+    mesh = Mesh(np.asarray(ring.vertices), np.asarray(ring.faces))
+    search = HandleSearch(mesh)
+    around, along = search.loops()
+    ball = trimesh.creation.icosphere(1)
+    assert search.homology(around) and search.homology(along)
+    assert search.homology(around) != search.homology(along)
+    face = mesh.faces[0]
+    assert search.homology(face) == 0, "a loop that bounds a face encloses no handle"
+    crossing = [search.homology(loop) for loop in search.loops_across(along, 20.0, 3)]
+    assert set(crossing) - {0, search.homology(along)}, "a loop across the other is found beside it"
+    assert HandleSearch(Mesh(np.asarray(ball.vertices), np.asarray(ball.faces))).loops() == []

@@ -8,7 +8,6 @@ Shape legend: V vertices, F faces, n vertices of a loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from imhead.errors import InputError
-from imhead.surfaces.handles import HandleSearch, count_handles, handle_loops, loop_length
+from imhead.surfaces.handles import HandleSearch, count_handles, loop_length
 from imhead.surfaces.normals import vertex_normals
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
@@ -25,9 +24,8 @@ _TUNNEL_MM = 25.0  # longest loop around a tunnel that is closed: a hole of 8 mm
 _SURE_MM = 10.0  # a loop around a tunnel as short as this is no opening of a nostril, which a hole may lead to
 _THREAD_MM = 6.0  # longest loop around a thread that is cut
 _RINGS = 3  # around a cap, that are faired with it
-_ROOTS = 3  # places on a long loop near which a short one is looked for
-_MOST_LOOPS = 2  # long loops near which one is looked for
-_MOST_SEARCHES = 6  # of which the first looks at no hidden loop
+_ROOTS = 3  # places on a long loop from which a short one is looked for
+_MOST_SEARCHES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,24 +52,13 @@ def mended(mesh: Mesh) -> Mended:
     0
     """
     left, places = _handles(mesh), list[FloatArray]()
-    if left is None:
-        return Mended(mesh, np.zeros((0, 3)), None)
-    for search in range(_MOST_SEARCHES):
-        before, loops = left, handle_loops(mesh) if left else []
-        cut_already = np.zeros(len(mesh.vertices), dtype=bool)
-        for loop in _candidates(mesh, loops, hidden=search > 0):
-            if cut_already[loop].any():
-                continue
-            cut = _cut(mesh, loop)
-            if cut is None or _handles(cut) != left - 1:
-                continue
-            places.append(mesh.vertices[loop].mean(axis=0))
-            mesh, left = cut, left - 1
-            cut_already[loop] = True
-            if not left:
-                break
-        if not left or (search and left == before):
+    for _ in range(_MOST_SEARCHES):
+        loops = _loops_to_cut(mesh) if left else []
+        cut = _cut(mesh, loops)
+        if not loops or _handles(cut) != (left or 0) - len(loops):
             break
+        places += [mesh.vertices[loop].mean(axis=0) for loop in loops]
+        mesh, left = cut, (left or 0) - len(loops)
     return Mended(mesh, np.array(places).reshape(-1, 3), left)
 
 
@@ -82,19 +69,28 @@ def _handles(mesh: Mesh) -> int | None:
         return None
 
 
-def _candidates(mesh: Mesh, loops: list[IntArray], hidden: bool) -> Iterator[IntArray]:
-    """Those of the loops around tunnels and threads that are surely the shortest of their handles; with `hidden`, all
-    that are short enough to be mended, and those that pass near a long one, the shortest first."""
+def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
+    """Loops around tunnels and threads that are short enough, the shortest of each handle; no two share a vertex."""
+    search = HandleSearch(mesh)
     normals = vertex_normals(mesh.vertices, mesh.faces)[0]
-    found = list(loops)
-    if hidden:
-        search = HandleSearch(mesh)
-        for loop in loops[:_MOST_LOOPS]:
-            for root in loop[:: -(-len(loop) // _ROOTS)]:
-                found += search.loops(int(root))
-    limit = _TUNNEL_MM if hidden else _SURE_MM
-    short = [(loop_length(mesh.vertices[loop]), loop) for loop in found if _is_short(mesh, normals, loop, limit)]
-    yield from (loop for _, loop in sorted(short, key=lambda pair: pair[0]))
+    found = search.loops()
+    for loop in found.copy():
+        if not _is_short(mesh, normals, loop, _SURE_MM):
+            found += search.loops_across(loop, 0.5 * _TUNNEL_MM, _ROOTS)
+    short = [(loop_length(mesh.vertices[loop]), loop) for loop in found if _is_short(mesh, normals, loop, _TUNNEL_MM)]
+    chosen: list[IntArray] = []
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    classes: list[int] = []  # reduced: the highest bit of each is in no other
+    for _, loop in sorted(short, key=lambda pair: pair[0]):
+        own = search.homology(loop)
+        for other in classes:
+            own = min(own, own ^ other)
+        if not own or used[loop].any() or _second_side(mesh.faces, loop) is None:
+            continue
+        classes = [*(min(other, other ^ own) for other in classes), own]
+        chosen.append(loop)
+        used[loop] = True
+    return chosen
 
 
 def _is_short(mesh: Mesh, normals: FloatArray, loop: IntArray, tunnel_mm: float) -> bool:
@@ -104,65 +100,61 @@ def _is_short(mesh: Mesh, normals: FloatArray, loop: IntArray, tunnel_mm: float)
     return loop_length(points) < (tunnel_mm if tunnel else _THREAD_MM)
 
 
-def _cut(mesh: Mesh, loop: IntArray) -> Mesh | None:
-    """The mesh cut along a loop of its vertices (n,) and closed on both sides; None if the loop does not part it there,
-    or is no loop of its edges."""
-    on_loop = np.zeros(len(mesh.vertices), dtype=bool)
-    on_loop[loop] = True
-    if np.count_nonzero(on_loop) != len(loop) or len(loop) < 3:
-        return None
-    near = np.flatnonzero(on_loop[mesh.faces].any(axis=1))
-    second = _second_side(mesh.faces[near], loop, on_loop)
-    if second is None:
-        return None
-    count = len(mesh.vertices)
-    copies = np.arange(count + len(loop))
-    copies[loop] = count + np.arange(len(loop))
-    faces: IntArray = mesh.faces.astype(np.int64)
-    faces[near[second]] = copies[faces[near[second]]]
-    vertices = np.concatenate([mesh.vertices, mesh.vertices[loop]])
-    for border in (loop, copies[loop]):
-        vertices, faces = _capped(vertices, faces, border)
-    return Mesh(vertices, faces)
+def _cut(mesh: Mesh, loops: list[IntArray]) -> Mesh:
+    """The mesh cut along loops of its vertices, each (n,) with two sides, and closed on both sides of each."""
+    vertices, faces, caps = mesh.vertices, mesh.faces.astype(np.int64), list[IntArray]()
+    for loop in loops:
+        rows, second = _second_side(mesh.faces, loop) or (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+        border = len(vertices) + np.arange(len(loop))
+        copies = dict(zip(loop.tolist(), border.tolist(), strict=True))
+        faces[rows[second]] = [[copies.get(vertex, vertex) for vertex in face] for face in faces[rows[second]].tolist()]
+        vertices = np.concatenate([vertices, vertices[loop]])
+        for side in (loop, border):
+            added, cap = _cap(vertices, faces[rows], side)
+            vertices, faces = np.concatenate([vertices, added]), np.concatenate([faces, cap])
+            caps.append(np.unique(cap))
+    return Mesh(_faired(vertices, faces, np.concatenate(caps)) if caps else vertices, faces)
 
 
-def _second_side(faces: IntArray, loop: IntArray, on_loop: BoolArray) -> BoolArray | None:
-    """(N,) True for faces (N, 3) on one side of the loop (n,) that they touch; None unless it has two sides."""
-    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
-    keys = ends @ [len(on_loop), 1]
-    own = np.sort(np.stack([loop, np.roll(loop, -1)], axis=1), axis=1) @ [len(on_loop), 1]
-    crossed = on_loop[ends].any(axis=1) & ~np.isin(keys, own)
+def _second_side(faces: IntArray, loop: IntArray) -> tuple[IntArray, BoolArray] | None:
+    """(N,) rows of the faces that touch a loop (n,), and True for those on one side of it; None unless it has two sides
+    there and is a loop of edges of its own."""
+    if len(loop) < 3 or len(np.unique(loop)) != len(loop):
+        return None
+    rows = np.flatnonzero(np.isin(faces, loop).any(axis=1))
+    ends = np.sort(faces[rows][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
+    base = [int(faces.max()) + 1, 1]
+    keys = ends @ base
+    own = np.sort(np.stack([loop, np.roll(loop, -1)], axis=1), axis=1) @ base
+    crossed = np.isin(ends, loop).any(axis=1) & ~np.isin(keys, own)
     _, edge = np.unique(keys, return_inverse=True)
-    owner = np.repeat(np.arange(len(faces)), 3)
+    owner = np.repeat(np.arange(len(rows)), 3)
     incidence = coo_array(
-        (np.ones(int(crossed.sum())), (owner[crossed], edge[crossed])), shape=(len(faces), int(edge.max()) + 1)
+        (np.ones(int(crossed.sum())), (owner[crossed], edge[crossed])), shape=(len(rows), int(edge.max()) + 1)
     ).tocsr()
     sides, label = connected_components(incidence @ incidence.T, directed=False)
     meeting = [label[owner[keys == key]] for key in own]
     parted = all(len(pair) == 2 and pair[0] != pair[1] for pair in meeting)
-    return label == 1 if sides == 2 and parted else None
+    return (rows, label == 1) if sides == 2 and parted else None
 
 
-def _capped(vertices: FloatArray, faces: IntArray, border: IntArray) -> tuple[FloatArray, IntArray]:
-    """Vertices and faces with the open border (n,) closed by a ring and a fan, and faired around it."""
+def _cap(vertices: FloatArray, faces: IntArray, border: IntArray) -> tuple[FloatArray, IntArray]:
+    """Vertices and faces of a ring and a fan that close the open border (n,); `faces` are those that touch it."""
     following = np.roll(border, -1)
-    start, end = (faces == border[0]).any(axis=1), (faces == following[0]).any(axis=1)
-    face = faces[start & end][0]
+    face = faces[(faces == border[0]).any(axis=1) & (faces == following[0]).any(axis=1)][0]
     if face[(int(np.flatnonzero(face == border[0])[0]) + 1) % 3] == following[0]:
         border, following = following[::-1], border[::-1]  # a cap runs against the faces beside it
-    count, size = len(vertices), len(border)
-    ring = count + np.arange(size)
+    size = len(border)
+    ring = len(vertices) + np.arange(size)
     after = np.roll(ring, -1) if following[0] == border[1 % size] else np.roll(ring, 1)
     middle = vertices[border].mean(axis=0)
-    added = np.concatenate([0.5 * (vertices[border] + middle), middle[None]])
-    apex = np.full(size, count + size)
+    apex = np.full(size, len(vertices) + size)
     cap = np.concatenate([
         np.stack([border, following, after], axis=1),
         np.stack([border, after, ring], axis=1),
         np.stack([ring, after, apex], axis=1),
     ])  # fmt: skip
-    vertices, faces = np.concatenate([vertices, added]), np.concatenate([faces, cap])
-    return _faired(vertices, faces, np.concatenate([border, ring, apex[:1]])), faces
+    return np.concatenate([0.5 * (vertices[border] + middle), middle[None]]), cap
 
 
 def _faired(vertices: FloatArray, faces: IntArray, moved: IntArray) -> FloatArray:
