@@ -29,7 +29,7 @@ from imhead.evaluation.cases import CaseKind, HeldOutSource, held_out
 from imhead.fitting.fit import fit_scan
 from imhead.isosurface.creases import mended_head
 from imhead.isosurface.field import HeadField, code_of_weights, eyes_of
-from imhead.isosurface.handles import nearest_regions
+from imhead.isosurface.places import nearest_regions
 from imhead.parallel import in_processes
 from imhead.sources.ict import read_ict
 from imhead.surfaces.eyeballs import on_eyeball

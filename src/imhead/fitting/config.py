@@ -41,6 +41,9 @@ class FitConfig:
     offset_prior: float = 0.15
     """Weight of the L1 norm of the offsets of a region that the scan shows whole, divided by the squared share that the
     scan shows: unseen parts would follow the seen ones."""
+    offset_limit: float = 1.0
+    """Largest root mean square of a region's offsets, about: a step takes the least weight of their squares that keeps
+    it. Beyond, the networks were never trained, and the surface folds."""
     wall_weight: float = 15.0
     """Weight of the squared depth, mm², that a held middle of a thin wall lacks; 0 checks and holds no wall."""
     wall_share: float = 0.3

@@ -24,7 +24,7 @@ from imhead.fitting.start import InitialGuess
 from imhead.io.mesh_file import unit_name
 from imhead.isosurface.creases import mended_head
 from imhead.isosurface.field import HeadField
-from imhead.isosurface.handles import nearest_regions
+from imhead.isosurface.places import nearest_regions
 from imhead.surfaces.distances import SurfaceTree
 from imhead.surfaces.handle_mending import Mended
 from imhead.surfaces.handles import handle_places

@@ -11,7 +11,7 @@ from imhead.isosurface.cells import Lattice, cell_cases, triangles_of, vertex_st
 from imhead.isosurface.refinement import Surface
 from imhead.types import BoolArray, DistanceField, FloatArray, IntArray
 
-PARTS = 3
+PARTS = 4
 """Finer cells along the side of a cell that is divided."""
 REACH = 4
 """Number of cells in a row into which a finer surface is followed where the coarse one does not pass."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -25,6 +26,8 @@ from imhead.types import FloatArray, Mesh
 # rays start slightly off the surface; occluders up to _CREASE_MM darken creases, up to _SHADOW_MM cast shadows
 _RAY_START_MM, _CREASE_MM, _SHADOW_MM = 0.4, 40.0, 600.0
 _AMBIENT_DIRECTIONS, _KEY_DIRECTIONS = 28, 6
+# each vertex in a row has other directions, and means of neighbours are taken: the rim of no single shadow shows
+_GROUPS, _MEANS = 4, 5
 _KEPT_SCENES, _KEPT_HITS = 4, 3
 _THREADS = min(4, os.cpu_count() or 1)  # casting rays releases the interpreter lock
 
@@ -142,32 +145,51 @@ class RayScene:
                 ambient[rows] = self._ambient_of(rows, sign)
         rows = np.flatnonzero(side)
         start = (self._vertices[rows] + _RAY_START_MM * normals[rows] * side[rows, None]).astype(np.float32)
-        disc = key + 0.17 * fibonacci_sphere(_KEY_DIRECTIONS, 0.5)
+        disc = key + 0.17 * fibonacci_sphere(_GROUPS * _KEY_DIRECTIONS, 0.5)
         disc /= np.linalg.norm(disc, axis=1, keepdims=True)
-        unshadowed = in_threads(lambda direction: self._unoccluded(start, direction, _SHADOW_MM), disc, _THREADS)
-        light[rows] = np.mean(list(unshadowed), axis=0)
-        return ambient, light
+        for group in range(_GROUPS):
+            own = rows % _GROUPS == group
+            cast = partial(self._unoccluded, start[own], reach_mm=_SHADOW_MM)
+            light[rows[own]] = np.mean(list(in_threads(cast, disc[group::_GROUPS], _THREADS)), axis=0)
+        return self._mean_of_neighbours(ambient, side != 0.0), self._mean_of_neighbours(light, side != 0.0)
+
+    def _mean_of_neighbours(self, values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(V,) values, those of the seen vertices averaged over seen neighbours a few times."""
+        faces = self._faces[seen[self._faces].all(axis=1)]
+        corners, size = faces.ravel(), len(values)
+        count = 3.0 * np.bincount(corners, minlength=size)
+        for _ in range(_MEANS):
+            total = np.bincount(corners, np.repeat(values[faces].sum(axis=1), 3), size)
+            values = np.divide(total, count, out=values.astype(np.float64), where=count > 0).astype(np.float32)
+        return values
 
     def _ambient_of(self, rows: NDArray[np.int64], sign: float) -> NDArray[np.float32]:
         """(N,) ambient visibility of vertices (N,) on one side; independent of the camera, so computed once."""
         known = self._ambient.setdefault(sign, np.full(len(self._vertices), np.nan, dtype=np.float32))
         new = rows[np.isnan(known[rows])]
-        normal = (sign * self._normals[new]).astype(np.float32)
-        start = (self._vertices[new] + _RAY_START_MM * normal).astype(np.float32)
+        directions = fibonacci_sphere(_GROUPS * _AMBIENT_DIRECTIONS, 0.5).astype(np.float32)
+        for group in range(_GROUPS):
+            own = new[new % _GROUPS == group]
+            known[own] = self._ambient_from(own, sign, directions[group::_GROUPS])
+        return known[rows]
+
+    def _ambient_from(
+        self, rows: NDArray[np.int64], sign: float, directions: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(N,) share of directions (D, 3) above the surface, by cosine, in which nothing is near vertices (N,)."""
+        normal = (sign * self._normals[rows]).astype(np.float32)
+        start = (self._vertices[rows] + _RAY_START_MM * normal).astype(np.float32)
 
         def ray(direction: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
             cosine = normal @ direction
             above = np.flatnonzero(cosine > 0.05)
             return above, cosine[above], self._unoccluded(start[above], direction, _CREASE_MM)
 
-        seen, total = np.zeros((2, len(new)), dtype=np.float32)
-        for above, cosine, visible in in_threads(
-            ray, fibonacci_sphere(_AMBIENT_DIRECTIONS, 0.5).astype(np.float32), _THREADS
-        ):
+        seen, total = np.zeros((2, len(rows)), dtype=np.float32)
+        for above, cosine, visible in in_threads(ray, directions, _THREADS):
             seen[above] += cosine * visible
             total[above] += cosine
-        known[new] = np.divide(seen, total, out=np.ones_like(seen), where=total > 0)
-        return known[rows]
+        return np.divide(seen, total, out=np.ones_like(seen), where=total > 0)
 
     def _unoccluded(self, start: NDArray[np.float32], direction: FloatArray, reach_mm: float) -> NDArray[np.float32]:
         """(N,) 1 where nothing lies within reach of a start (N, 3) in a direction (3,), else 0."""

@@ -8,6 +8,7 @@ Shape legend: V vertices, F faces, n vertices of a loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 _TUNNEL_MM = 25.0  # longest loop around a tunnel that is closed: a hole of 8 mm
 _SURE_MM = 10.0  # a loop around a tunnel as short as this is no opening of a nostril, which a hole may lead to
 _THREAD_MM = 6.0  # longest loop around a thread that is cut
+_LOOSE = 4.0  # times as long are loops where the surface is of no one
 _RINGS = 3  # around a cap, that are faired with it
 _ROOTS = 3  # places on a long loop from which a short one is looked for
 _MOST_SEARCHES = 4
@@ -40,8 +42,18 @@ class Mended:
     """Handles that are left, around which every loop is long; None where they cannot be counted."""
 
 
-def mended(mesh: Mesh) -> Mended:
+def nowhere(places: FloatArray) -> BoolArray:
+    """(N,) False at every place (N, 3)."""
+    return np.zeros(len(places), dtype=bool)
+
+
+def mended(mesh: Mesh, loose: Callable[[FloatArray], BoolArray] = nowhere) -> Mended:
     """A closed mesh, mm, without those of its handles that are small; as it is where they cannot be counted.
+
+    Args:
+        mesh: the surface.
+        loose: places (N, 3) → True where the surface is nothing that was measured or learnt, such as at the cut of a
+            bust, so that larger handles are mended too.
 
     >>> import trimesh
     >>> ring = trimesh.creation.torus(20.0, 1.0, major_sections=64)
@@ -53,7 +65,7 @@ def mended(mesh: Mesh) -> Mended:
     """
     left, places = _handles(mesh), list[FloatArray]()
     for _ in range(_MOST_SEARCHES):
-        loops = _loops_to_cut(mesh) if left else []
+        loops = _loops_to_cut(mesh, loose) if left else []
         cut = _cut(mesh, loops)
         if not loops or _handles(cut) != (left or 0) - len(loops):
             break
@@ -69,15 +81,23 @@ def _handles(mesh: Mesh) -> int | None:
         return None
 
 
-def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
+def _loops_to_cut(mesh: Mesh, loose: Callable[[FloatArray], BoolArray]) -> list[IntArray]:
     """Loops around tunnels and threads that are short enough, the shortest of each handle; no two share a vertex."""
     search = HandleSearch(mesh)
     normals = vertex_normals(mesh.vertices, mesh.faces)[0]
+
+    def excess(loop: IntArray, tunnel_mm: float) -> float:
+        points = mesh.vertices[loop]
+        # around a tunnel the surface faces the middle of the loop, around a thread it faces away
+        tunnel = float(((points - points.mean(axis=0)) * normals[loop]).sum()) < 0.0
+        longest = (tunnel_mm if tunnel else _THREAD_MM) * (_LOOSE if loose(points).all() else 1.0)
+        return loop_length(points) / longest
+
     found = search.loops()
     for loop in found.copy():
-        if not _is_short(mesh, normals, loop, _SURE_MM):
+        if excess(loop, _SURE_MM) > 1.0:
             found += search.loops_across(loop, 0.5 * _TUNNEL_MM, _ROOTS)
-    short = [(loop_length(mesh.vertices[loop]), loop) for loop in found if _is_short(mesh, normals, loop, _TUNNEL_MM)]
+    short = [(loop_length(mesh.vertices[loop]), loop) for loop in found if excess(loop, _TUNNEL_MM) <= 1.0]
     chosen: list[IntArray] = []
     used = np.zeros(len(mesh.vertices), dtype=bool)
     classes: list[int] = []  # reduced: the highest bit of each is in no other
@@ -91,13 +111,6 @@ def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
         chosen.append(loop)
         used[loop] = True
     return chosen
-
-
-def _is_short(mesh: Mesh, normals: FloatArray, loop: IntArray, tunnel_mm: float) -> bool:
-    points = mesh.vertices[loop]
-    # around a tunnel the surface faces the middle of the loop, around a thread it faces away
-    tunnel = float(((points - points.mean(axis=0)) * normals[loop]).sum()) < 0.0
-    return loop_length(points) < (tunnel_mm if tunnel else _THREAD_MM)
 
 
 def _cut(mesh: Mesh, loops: list[IntArray]) -> Mesh:
