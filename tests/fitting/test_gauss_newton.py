@@ -10,7 +10,12 @@ from torch import Tensor
 
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.config import FitConfig
-from imhead.fitting.gauss_newton import expression_prior, held_at_bounds, weight_within_limit
+from imhead.fitting.gauss_newton import (
+    expression_prior,
+    held_at_bounds,
+    offset_weights_within_limit,
+    weight_within_limit,
+)
 
 POSE, IDENTITY = 9, 24
 
@@ -90,3 +95,23 @@ def test_a_small_false_expression_is_pulled_as_hard_as_a_large_true_one() -> Non
     seen = torch.tensor([not name.startswith("eyeLook") for name in ARKIT_NAMES])
     pulls = [expression_prior(torch.full((52,), weight), FitConfig())[1][seen] for weight in (0.01, 0.9)]
     assert torch.equal(*pulls) and (pulls[0] > 0.0).all()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 1000.0), st.floats(0.5, 2.0))
+def test_a_step_leaves_no_region_far_beyond_the_limit_of_its_offsets_and_holds_no_other(
+    seed: int, pull: float, limit: float
+) -> None:
+    hessian, gradient, code = system(seed, pull)
+    hessian, gradient = hessian + 100.0 * torch.eye(len(gradient)), gradient * 10.0
+    offsets = limit * (code / code.abs().max()).view(6, 4)
+    weights = offset_weights_within_limit(hessian, gradient, offsets, limit)
+    more = torch.cat([torch.zeros(POSE), weights])
+    after = torch.linalg.solve(
+        hessian + torch.diag(more), -gradient - more * torch.cat([torch.zeros(POSE), offsets.flatten()])
+    )
+    size = (offsets + after[POSE:].view(6, 4)).square().mean(dim=1).sqrt()
+    assert (size <= 1.05 * limit).all()
+    before = (offsets - torch.linalg.solve(hessian, gradient)[POSE:].view(6, 4)).square().mean(dim=1).sqrt()
+    if (before <= limit).all():
+        assert (weights == 0.0).all()

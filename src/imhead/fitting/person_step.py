@@ -29,6 +29,7 @@ from imhead.fitting.gauss_newton import (
     linearized,
     moved,
     newton_step,
+    offset_weights_within_limit,
     offsets_prior,
     pose_prior,
     weight_within_limit,
@@ -236,6 +237,10 @@ def offsets_step(
         hessian += damped(part)
         gradient += part_slope
         total = total + part_slope
+    weights = offset_weights_within_limit(hessian, gradient, offsets.double(), config.offset_limit)
+    hessian.diagonal().add_(weights)
+    gradient += weights * offsets.flatten()
+    total = total + weights * offsets.flatten()
     step = newton_step(hessian, gradient)
     decrease = -0.5 * float(total @ step)
     new_offsets = changed_offsets(offsets, step.float())
