@@ -18,7 +18,7 @@ COUNT ?= 100000
 SUITE ?= heldout
 DATA ?= $(ICT)
 
-.PHONY: help install demo test test-slow test-browser fuzz check train-default evaluate clean
+.PHONY: help install demo test test-slow test-browser docs test-notebooks test-web-demo fuzz check train-default evaluate clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,9 @@ help:
 	@echo "make test           make check, then the fast tests"
 	@echo "make test-slow      the tests that take long"
 	@echo "make test-browser   a person's session in Chromium (apt-get install chromium)"
+	@echo "make docs           the site, in out/site; a warning or a dead link ends it"
+	@echo "make test-notebooks the notebooks, and the site"
+	@echo "make test-web-demo  the page of demo/, in an environment of its own"
 	@echo "make fuzz           opens changed files of every kind; goes on where it was ended   [COUNT]"
 	@echo "make check          formatting, lint and types"
 	@echo "make evaluate       accuracy in mm, on unseen heads                     [SUITE, DATA]"
@@ -47,11 +50,26 @@ test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
 test-slow: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,studio,cluster]"
 	$(BIN)/pytest -q -m slow --timeout 1800
 
 test-browser: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,studio,browser]"
 	$(BIN)/python -m pytest -q -n 0 -m slow tests/browser
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+test-notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
+	$(BIN)/python -m pytest -q -n 0 -m "slow or not slow" tests/docs
+
+test-web-demo: $(STAMP)
+	test -x "$(OUT)/web_demo/bin/python" || $(PYTHON) -m venv "$(OUT)/web_demo"
+	"$(OUT)/web_demo/bin/python" -m pip install --quiet torch==2.13.0
+	"$(OUT)/web_demo/bin/python" -m pip install --quiet -r demo/requirements.txt pytest pytest-timeout hypothesis -e .
+	"$(OUT)/web_demo/bin/python" -m pytest -q -m slow tests/demo
 
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.campaign --count $(COUNT) --state "$(OUT)/fuzz/state.json"

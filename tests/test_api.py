@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,5 +131,16 @@ def test_heads_of_two_models_do_not_mix(model: imhead.MorphableModel, random_mod
         model.neutral().take_from("nose", other)
 
 
-def test_a_notebook_shows_a_head_as_a_picture(model: imhead.MorphableModel) -> None:
-    assert model.neutral()._repr_png_().startswith(b"\x89PNG")
+def test_a_notebook_shows_a_head_as_a_picture_and_its_history(model: imhead.MorphableModel) -> None:
+    shown = model.neutral()._repr_html_()
+    assert "data:image/jpeg;base64," in shown and "mean head" in shown
+
+
+def test_what_a_notebook_shows_is_escaped_and_bounded(model: imhead.MorphableModel) -> None:
+    hostile = ("<script>alert(1)</script>" + "x" * 10_000, *["<b>edit</b>"] * 500)
+    codes = replace(model.neutral().codes, provenance=hostile)
+    shown = imhead.EditableHead(codes, model.model)._repr_html_()
+    assert "<script" not in shown and "<b>edit" not in shown and len(shown) < 100_000
+    card = {f"<i>{k}": "<i>" * 1000 for k in range(1000)}
+    told = imhead.MorphableModel(replace(model.model, name="<u>", card=card))._repr_html_()
+    assert "<i>" not in told and "<u>" not in told and len(told) < 20_000

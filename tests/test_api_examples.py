@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import imhead
-from imhead.api import fitted, heads, models, people
+from imhead import errors, types
+from imhead.api import export, fitted, heads, models, people
+from imhead.avatar import look
 from imhead.io.scan_file import read_scan
 from imhead.types import Scan
 
@@ -18,10 +20,14 @@ DEMO_SCAN = Path(imhead.__file__).parent / "assets" / "demo_scan.ply"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXAMPLES = [
     test
-    for module in (heads, fitted, models, people)
+    for module in (heads, fitted, models, people, export, types, errors, look)
     for test in doctest.DocTestFinder().find(module, "imhead")
     if test.examples
 ]
+
+
+# values of these come from the verbs, whose examples show them; the last is a word
+_SHOWN = {"EditableHead", "FittedHead", "MorphableModel", "__version__"}
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +58,14 @@ def test_every_public_method_has_an_example(kind: type) -> None:
     methods = {f"imhead.{kind.__name__}.{name}" for name, value in vars(kind).items()
                if callable(value) and not name.startswith("_")}  # fmt: skip
     assert methods <= shown
+
+
+def test_every_public_name_has_an_example() -> None:
+    sources = "".join(example.source for test in EXAMPLES for example in test.examples)
+    assert not [name for name in imhead.__all__ if name not in _SHOWN and f"imhead.{name}" not in sources]
+
+
+@pytest.mark.parametrize("name", imhead.__all__)
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    pages = Path(__file__).resolve().parents[1].glob("docs/api/*.md")
+    assert any(f"::: imhead.{name}\n" in page.read_text(encoding="utf-8") for page in pages)

@@ -77,3 +77,15 @@ def test_a_held_out_head_is_scanned_into_a_file_that_can_be_read(ict_path: Path,
     example("07_virtual_scan")(ict_path, tmp_path / "scan.ply")
     scan = read_scan(tmp_path / "scan.ply")
     assert len(scan.points) > 10_000 and scan.faces is not None
+
+
+def test_a_folder_is_curated_and_what_is_left_out_has_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "bad.obj").write_text("this is no mesh\n", encoding="utf-8")
+    example("08_curate")(folder, tmp_path / "out")
+    told = capsys.readouterr().out
+    assert "scans: 1 of 1" in told and "bad.obj, bad: unreadable" in told
+    assert (tmp_path / "out" / "index.html").is_file()

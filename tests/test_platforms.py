@@ -48,9 +48,9 @@ if __name__ == "__main__":
     from imhead.rendering.shading import shade
     from imhead.surfaces.ray_tree import caster_name
     from imhead.types import Mesh
-    has_viser = importlib.util.find_spec("viser") is not None
+    has_websockets = importlib.util.find_spec("websockets") is not None
     for module in pkgutil.walk_packages(imhead.__path__, "imhead."):
-        if not module.name.endswith("__main__") and (has_viser or not module.name.startswith("imhead.studio")):
+        if not module.name.endswith("__main__") and (has_websockets or not module.name.startswith("imhead.studio")):
             importlib.import_module(module.name)
     ball = trimesh.creation.icosphere(3, radius=60.0)
     picture = np.asarray(shade(Mesh(ball.vertices, ball.faces), "front", 64))

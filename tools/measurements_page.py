@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from imhead.change.measured import technical_errors
 from imhead.editing.words import OPPOSITES, WORDS
 from imhead.measure.landmarks import LANDMARKS
+from imhead.measure.population import SIZE_LENGTHS
 from imhead.measure.table import MEASUREMENTS, VOLUMES
 
 _TEXT = """# Measurements
@@ -17,12 +19,21 @@ changes one. This page is written by `python tools/measurements_page.py > docs/m
   where it is projected onto the zero set, except on the margins of lids and lips, where two sheets meet.
 - **Independent of the pose.** All are functions of points on the surface; forward distances are measured along the
   direction from the tragions to the orbitales.
+- **In context.** `z_model` is how many standard deviations a value lies from the mean of the heads that the model
+  draws. `z_at_size` is the same among faces of one size, the geometric mean of
+  {lengths}.
+  That population is what the model learnt from, ages and sexes mixed. It is no norm of people, and tells nothing of
+  anybody's age or sex.
 - **Not a clinical instrument.** Names and definitions are standard, but the landmarks were placed on a mean head and
   are carried to other heads by a model. Compare values of this program with each other, not with those of a caliper.
 
 ## Distances, angles and volumes
 
 {measurements}
+
+`repeats to` is the technical error of measurement: the standard deviation of one value when a person is scanned again
+and both scans are [compared](comparing.md), from 40 pairs of scans of 20 virtual patients
+(`python tools/comparison_repeats.py ICT`). Other scanners and two fits apart from one another repeat less well.
 
 `tied` lists measurements that change along, since they share landmarks. An edit by number keeps the other lengths of
 its regions; changes of angles, volumes and tied measurements are reported.
@@ -50,10 +61,19 @@ _OPPOSITE = {forward: word for word, forward in OPPOSITES.items()}
 def page() -> str:
     """The page as Markdown."""
     return _TEXT.format(
+        lengths=", ".join(f"`{name}`" for name in SIZE_LENGTHS),
         measurements=_table(
-            ("measurement", "unit", "group", "definition", "tied", "source"),
+            ("measurement", "unit", "repeats to", "group", "definition", "tied", "source"),
             [
-                (f"`{m.name}`", m.unit, m.group, m.definition, ", ".join(f"`{k}`" for k in m.tied), m.source)
+                (
+                    f"`{m.name}`",
+                    m.unit,
+                    f"{technical_errors()[m.name]:.2f}",
+                    m.group,
+                    m.definition,
+                    ", ".join(f"`{k}`" for k in m.tied),
+                    m.source,
+                )
                 for m in (*MEASUREMENTS, *VOLUMES)
             ],
         ),

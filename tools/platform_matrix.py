@@ -17,7 +17,7 @@ from pathlib import Path
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = ("viser>=1.1,<1.2", "DracoPy>=1.5", "usd-core>=24.11")
+EXTRAS = ("websockets>=14.0", "DracoPy>=1.5", "usd-core>=24.11")
 PLATFORMS: dict[str, tuple[str, ...]] = {
     "Linux x86-64": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
     "Linux aarch64": (

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import numpy as np
-import viser
-import zstandard
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Origin
+
+from imhead.regions import groups
+from imhead.studio.web.wire import unpacked
 
 DRAGS = {"nose": 60, "mouth": 50, "eyes": 40, "jaw": 50}
 TABS = 10
@@ -37,7 +37,7 @@ TIMEOUT_S = 540.0
 
 
 class Tab:
-    """A page of the studio without a browser: it records the widgets it receives, and can use them.
+    """A page of the studio without a browser: it records what it receives, and says what a person would.
 
     Args:
         address: the address that the studio printed.
@@ -47,25 +47,23 @@ class Tab:
 
     def __init__(self, address: str, name: str, page: str = "") -> None:
         url = urlsplit(address)
-        self.widgets: dict[str, dict[str, Any]] = {}
+        self.state: dict[str, Any] = {}
+        self.jobs: list[dict[str, Any]] = []
         self.messages: list[str] = []
+        self.errors: list[dict[str, Any]] = []
+        self.received: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self.meshes = 0
         self.last_mesh = self.last_message = 0.0
         self._changed = threading.Condition()
         self._socket = connect(
             f"ws://{url.netloc}/?{url.query}&tab={name}.{page or secrets.token_hex(16)}",
             origin=Origin(f"http://{url.netloc}"),
-            subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
             max_size=None,
             open_timeout=TIMEOUT_S,
             ping_timeout=None,
         )
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
-        self._send(
-            "ViewerCameraMessage", wxyz=(1.0, 0.0, 0.0, 0.0), position=(0.0, 0.0, 8.0), fov=0.42, near=0.01, far=1000.0,
-            image_height=720, image_width=700, look_at=(0.0, 0.0, 0.0), up_direction=(0.0, 1.0, 0.0),
-        )  # fmt: skip
 
     def close(self) -> None:
         """Close the tab."""
@@ -82,61 +80,45 @@ class Tab:
         while (left := self.last_message + seconds - time.perf_counter()) > 0.0:
             time.sleep(left)
 
-    def find(self, kind: str, text: str) -> str:
-        """The widget of a kind whose label starts with a text, or whose options contain it."""
-        for uuid, widget in self.widgets.items():
-            props = widget["props"]
-            if widget["type"] == kind and (
-                str(props.get("label", "")).startswith(text) or text in props.get("options", ())
-            ):
-                return uuid
-        raise LookupError(f"no {kind} {text!r}")
+    def say(self, do: str, **fields: object) -> None:
+        """Send what the page sends when a person does something."""
+        self._socket.send(json.dumps({"do": do, **fields}))
 
-    def all(self, kind: str) -> list[str]:
-        """Every visible and enabled widget of a kind."""
-        return [
-            uuid
-            for uuid, widget in list(self.widgets.items())
-            if widget["type"] == kind
-            and widget["props"].get("visible", True)
-            and not widget["props"].get("disabled", False)
-        ]
+    def send(self, raw: str | bytes) -> None:
+        """Send anything."""
+        self._socket.send(raw)
 
-    def set(self, uuid: str, value: object) -> None:
-        """Set a widget's value, as a person would."""
-        self.widgets[uuid]["value"] = value
-        self._send("GuiUpdateMessage", uuid=uuid, updates={"value": value})
+    def head(self) -> str:
+        """Name of the shown head."""
+        return str(self.state["heads"][self.state["active"]]["name"])
 
-    def _send(self, kind: str, **fields: object) -> None:
-        self._socket.send(msgspec.msgpack.encode({"type": kind, **fields}))
+    def slide(self, row: int, value: float) -> None:
+        """Move one of the sliders that are shown."""
+        slider = self.state["sliders"][row]
+        self.say(slider["kind"], key=slider["key"], value=value)
 
     def _listen(self) -> None:
-        unpack = zstandard.ZstdDecompressor()
         try:
             for raw in self._socket:
-                assert isinstance(raw, bytes)
-                size, packed = int.from_bytes(raw[:8], "little"), int.from_bytes(raw[8:16], "little")
-                batch = msgspec.msgpack.decode(unpack.decompress(raw[16 : 16 + packed], max_output_size=size))
+                message, arrays = unpacked(raw) if isinstance(raw, bytes) else (json.loads(raw), {})
                 with self._changed:
                     self.last_message = time.perf_counter()
-                    for message in batch["messages"]:
-                        self._receive(message)
+                    self._receive(message, arrays)
                     self._changed.notify_all()
         except ConnectionClosed:
             pass
 
-    def _receive(self, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        if kind.startswith("Gui") and "props" in message and "uuid" in message:
-            self.widgets[message["uuid"]] = message
-        elif kind == "GuiUpdateMessage" and message["uuid"] in self.widgets:
-            widget = self.widgets[message["uuid"]]
-            updates = dict(message["updates"])
-            widget["value"] = updates.pop("value", widget.get("value"))
-            widget["props"].update(updates)
-        elif kind == "NotificationShowMessage":
-            self.messages.append(str(message["props"]["body"]))
-        elif message.get("name") == "/head" and "vertices" in (message.get("updates") or message.get("props") or {}):
+    def _receive(self, message: dict[str, Any], arrays: dict[str, Any]) -> None:
+        kind = message["kind"]
+        self.received[kind] = message, arrays
+        if kind == "state":
+            self.state = message
+        elif kind == "jobs":
+            self.jobs = message["jobs"]
+        elif kind in ("error", "full"):
+            self.errors.append(message)
+            self.messages.append(str(message.get("text", "full")))
+        elif kind in ("moving", "still"):
             self.meshes += 1
             self.last_mesh = self.last_message
 
@@ -204,14 +186,14 @@ def drags(studio: RunningStudio) -> dict[str, Any]:
     tab = open_tab(studio, 1)
     seconds: list[float] = []
     for group, count in DRAGS.items():
-        before = tab.last_message
-        tab.set(tab.find("GuiButtonGroupMessage", group), group)
-        assert tab.wait_for(lambda before=before: tab.last_message > before)  # type: ignore[misc]
+        tab.say("select", names=[group])
+        members = list(groups()[group])
+        assert tab.wait_for(lambda members=members: tab.state["selection"] == members)  # type: ignore[misc]
         tab.quiet()
-        slider = tab.find("GuiSliderMessage", "shape 1")
+        row = next(k for k, slider in enumerate(tab.state["sliders"]) if slider["kind"] == "shape")
         for k in range(count):
             seen, start = tab.meshes, time.perf_counter()
-            tab.set(slider, round(2.0 * float(np.sin(0.23 * (k + 1))), 2))
+            tab.slide(row, round(2.0 * float(np.sin(0.23 * (k + 1))), 2))
             assert tab.wait_for(lambda seen=seen: tab.meshes > seen)  # type: ignore[misc]
             seconds.append(tab.last_mesh - start)
             time.sleep(0.02)
@@ -221,35 +203,34 @@ def drags(studio: RunningStudio) -> dict[str, Any]:
     return {"drags": len(seconds), **dict(zip(("median_ms", "p95_ms", "max_ms"), np.round(quantiles, 1).tolist()))}
 
 
-def use_random_widgets(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
-    """Use random widgets; returns how many random heads were requested."""
+def do_random_things(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
+    """Do random things; returns how many random heads were asked for."""
     rng = np.random.default_rng(seed)
-    requested = 0
+    asked = 0
+    names = [name for name in groups() if not name.startswith(("left", "right"))]
+    plain = ("undo", "redo", "reset", "sample", "release", "unlock all", "stop")
     for _ in range(commands):
-        kind = rng.choice(["group", "slider", "button", "random"], p=[0.45, 0.4, 0.13, 0.02])
+        kind = rng.choice(["select", "slider", "plain", "express", "random"], p=[0.4, 0.35, 0.15, 0.08, 0.02])
         if kind == "random":
-            tab.set(tab.find("GuiButtonMessage", "new random head"), True)
-            requested += 1
+            tab.say("random")
+            asked += 1
+        elif kind == "select":
+            tab.say("select", names=[str(rng.choice(names))], add=bool(rng.random() < 0.2))
+        elif kind == "slider" and tab.state.get("sliders"):
+            tab.slide(int(rng.integers(len(tab.state["sliders"]))), round(float(rng.uniform(-3.0, 3.0)), 2))
+        elif kind == "express":
+            tab.say("express", weights=[["jawOpen", round(float(rng.random()), 2)]])
         else:
-            name = {"group": "GuiButtonGroupMessage", "slider": "GuiSliderMessage", "button": "GuiButtonMessage"}[kind]
-            uuid = str(rng.choice(tab.all(name)))
-            props = tab.widgets[uuid]["props"]
-            label = str(props.get("label", ""))
-            if kind == "group":
-                tab.set(uuid, str(rng.choice(props["options"])))
-            elif kind == "slider":
-                tab.set(uuid, round(float(rng.uniform(props["min"], props["max"])), 2))
-            elif not label.startswith(("save", "new random", "play")):
-                tab.set(uuid, True)
+            tab.say(str(rng.choice(plain)))
         time.sleep(pause_s)
     tab.quiet()
-    return requested
+    return asked
 
 
 def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
     """Ten tabs at once: heads that leak between them, errors, and memory."""
     first = open_tab(studio, 0)
-    use_random_widgets(first, TABS, commands)
+    do_random_things(first, TABS, commands)
     studio.rest()
     first.close()
     studio.rest()
@@ -260,7 +241,7 @@ def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
     requested = [0] * TABS
 
     def run(k: int) -> None:
-        requested[k] = use_random_widgets(made[k], k, commands)
+        requested[k] = do_random_things(made[k], k, commands)
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(TABS)]
     for thread in threads:
@@ -269,11 +250,7 @@ def tabs(studio: RunningStudio, commands: int) -> dict[str, Any]:
         thread.join()
     studio.rest()
     during = studio.megabytes()
-    names = [
-        {str(name) for name in tab.widgets[tab.find("GuiDropdownMessage", "mean head")]["props"]["options"]}
-        - {"mean head"}
-        for tab in made
-    ]
+    names = [{head["name"] for head in tab.state["heads"]} - {"mean head"} for tab in made]
     shared = [sorted(a & b) for k, a in enumerate(names) for b in names[k + 1 :] if a & b]
     for tab in made:
         tab.close()

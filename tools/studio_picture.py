@@ -36,11 +36,12 @@ def main(out: Path) -> None:
         session.upload(DEMO_SCAN.name, DEMO_SCAN.read_bytes())
         while DEMO_SCAN.stem not in session.studio.document.current.name:
             page.wait_for_timeout(200)
+            if page.get_by_role("alert").count():
+                raise SystemExit(page.get_by_role("alert").inner_text())
         session.set_overlay(False)
         session.change(lambda state: state.select("nose"))
         session.wait(PATIENCE_S)
-        # viser says that the browser has no graphics card; a reader's has one
-        page.locator(".mantine-Notification-closeButton").first.click()
+        page.get_by_role("tab", name="History").click()
         page.wait_for_timeout(8000)
         page.screenshot(path=out)
         browser.close()

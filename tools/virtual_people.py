@@ -1,10 +1,11 @@
 """Folders of virtual raw scans of people, some of them spoilt in a known way, and how a curation of them did.
 
-    python tools/virtual_people.py make PEOPLE --people 12 --scans 3 --spoilt 0.12 [--ict ICT]
+    python tools/virtual_people.py make PEOPLE --people 12 --scans 3 --spoilt 0.12 [--ict ICT [--anny]] [--dressed 0.5]
     imhead curate PEOPLE --out CURATED --people PEOPLE/people.csv
     python tools/virtual_people.py rate PEOPLE CURATED
 
-Heads are held-out heads of ICT-FaceKit or, without --ict, drawn from the default model, which then knows them.
+Heads are held-out heads of ICT-FaceKit, plain and composed, with --anny each third person is one of Anny's; without
+--ict they are drawn from the default model, which then knows them. The dressed ones wear a cap of hair and a collar.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, ScannerConfig, virt
 from imhead.io.mesh_file import write_mesh
 from imhead.sources.expressions import draw_expressions
 from imhead.surfaces.mending import without_unused_points
-from imhead.types import FloatArray, Mesh, Scan
+from imhead.surfaces.normals import vertex_normals
+from imhead.types import FloatArray, IntArray, Mesh, Scan
 
 PHONE = replace(FRONTAL_PHONE, arc_deg=110.0, target_points=9000, outlier_fraction=0.002)
 REASONS = {
@@ -47,19 +49,24 @@ def main() -> None:
     made.add_argument("--spoilt", type=float, default=0.12)
     made.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
     made.add_argument("--ict", type=Path)
+    made.add_argument("--anny", action="store_true")
+    made.add_argument("--dressed", type=float, default=0.0)
     made.add_argument("--seed", type=int, default=0)
-    made.set_defaults(run=lambda a: make(a.out, a.people, a.scans, a.spoilt, a.kinds, a.ict, a.seed))
+    made.set_defaults(run=make)
     rated = commands.add_parser("rate")
     rated.add_argument("scans", type=Path)
     rated.add_argument("curated", type=Path)
-    rated.set_defaults(run=lambda a: print(json.dumps(rates(a.scans, a.curated), indent=1)))
+    rated.set_defaults(run=lambda asked: print(json.dumps(rates(asked.scans, asked.curated), indent=1)))
     asked = parser.parse_args()
     asked.run(asked)
 
 
-def make(out: Path, people: int, scans: int, spoilt: float, kinds: Sequence[str], ict: Path | None, seed: int) -> None:
+def make(asked: argparse.Namespace) -> None:
     """Write `person/expression.ply`, `people.csv` and `truth.csv`; each kind is spoilt about as often."""
-    head_of = _drawn_heads(seed) if ict is None else _ict_heads(ict, seed)
+    out, people, scans, spoilt, kinds, seed = (
+        asked.out, asked.people, asked.scans, asked.spoilt, asked.kinds, asked.seed
+    )  # fmt: skip
+    head_of = _drawn_heads(seed) if asked.ict is None else _held_out_heads(asked.ict, asked.anny, seed)
     rng = np.random.default_rng([0x5B01, seed])
     count = people * scans
     bad = rng.permutation(count)[: round(spoilt * count)]
@@ -70,7 +77,7 @@ def make(out: Path, people: int, scans: int, spoilt: float, kinds: Sequence[str]
         person, expression = divmod(place, scans)
         kind = spoil.get(place, "good")
         name = f"person_{person:02d}/{'neutral' if expression == 0 else f'expression_{expression}'}.ply"
-        scan = _scan(head_of, person, expression, kind, previous, rng)
+        scan = _scan(head_of, person, expression, kind, previous, asked.dressed, rng)
         previous = scan if kind == "good" else previous
         assert scan.faces is not None
         write_mesh(Mesh(scan.points, scan.faces), out / name)
@@ -81,13 +88,17 @@ def make(out: Path, people: int, scans: int, spoilt: float, kinds: Sequence[str]
 
 
 def _scan(
-    head_of: HeadOf, person: int, expression: int, kind: str, previous: Scan | None, rng: np.random.Generator
-) -> Scan:
-    head = head_of(person + 500 if kind == "wrong_person" else person, expression)
+    head_of: HeadOf, person: int, expression: int, kind: str, previous: Scan | None, dressed: float,
+    rng: np.random.Generator,
+) -> Scan:  # fmt: skip
+    # another person of the same source: 501 is divisible by three
+    head = head_of(person + 501 if kind == "wrong_person" else person, expression)
+    if dressed > 0.0 and rng.random() < dressed:
+        head = _dressed(head, rng)
     if kind == "no_head":
         head = _terrain(rng)
     if kind == "two_heads":
-        beside = head_of(person + 700, 0)
+        beside = head_of(person + 702, 0)
         moved = beside.vertices + [260.0, 0.0, 0.0]
         head = Mesh(
             np.concatenate([head.vertices, moved]), np.concatenate([head.faces, beside.faces + len(head.vertices)])
@@ -126,6 +137,36 @@ def _smeared(points: FloatArray, rng: np.random.Generator) -> FloatArray:
     return points + (share * share * (3.0 - 2.0 * share))[:, None] * way
 
 
+def _dressed(head: Mesh, rng: np.random.Generator) -> Mesh:
+    """A head with a cap of hair, 8 to 18 mm thick, and with a collar."""
+    points = head.vertices
+    size = points[:, 1].max() / 115.0
+    x, y, z = np.abs(points[:, 0]) / size, points[:, 1] / size, points[:, 2] / size
+    over = np.clip((y - 65.0 + 0.7 * (90.0 - z)) / 12.0, 0.0, 1.0)
+    over[(x > 62.0) & (y < 30.0) & (np.abs(z) < 30.0)] = 0.0  # ears are free
+    thick = rng.uniform(8.0, 18.0) * (1.0 + 0.25 * _waves(points, 25.0, rng)) + 0.8 * _waves(points, 5.0, rng)
+    normals, _ = vertex_normals(points, head.faces)
+    turn, rise = np.meshgrid(np.linspace(0.0, 2.0 * np.pi, 120), np.linspace(-150.0, -108.0, 16))
+    wide = 1.0 + 0.06 * np.cos(turn * rng.integers(2, 5) + rng.uniform(0, 6)) + 0.002 * (rise + 108.0)
+    collar = np.stack([78.0 * wide * np.sin(turn), rise, 82.0 * wide * np.cos(turn) - 15.0], axis=-1).reshape(-1, 3)
+    return Mesh(
+        np.concatenate([points + (over * thick)[:, None] * normals, size * collar]),
+        np.concatenate([head.faces, _grid(*turn.shape) + len(points)]),
+    )
+
+
+def _waves(points: FloatArray, length_mm: float, rng: np.random.Generator) -> FloatArray:
+    ways = rng.normal(size=(3, 24)) * 2.0 * np.pi / length_mm / np.sqrt(3.0)
+    waves: FloatArray = np.cos(points @ ways + rng.uniform(0.0, 2.0 * np.pi, 24)).sum(axis=1) / np.sqrt(12.0)
+    return waves
+
+
+def _grid(rows: int, columns: int) -> IntArray:
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
+    return np.concatenate([np.stack([a, b, c], axis=1), np.stack([b, d, c], axis=1)])
+
+
 def _terrain(rng: np.random.Generator) -> Mesh:
     """A cushion: a sheet of waves of a head's size."""
     steps = np.linspace(-110.0, 110.0, 90)
@@ -134,10 +175,7 @@ def _terrain(rng: np.random.Generator) -> Mesh:
         rng.normal() * 12.0 * np.cos(x * rng.normal(0, 0.03) + y * rng.normal(0, 0.03) + rng.uniform(0, 6))
         for _ in range(8)
     )
-    index = np.arange(x.size).reshape(x.shape)
-    a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
-    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([b, d, c], axis=1)])
-    return Mesh(np.stack([x, y - 10.0, z + 40.0], axis=-1).reshape(-1, 3), faces)
+    return Mesh(np.stack([x, y - 10.0, z + 40.0], axis=-1).reshape(-1, 3), _grid(*x.shape))
 
 
 def _drawn_heads(seed: int) -> HeadOf:
@@ -154,16 +192,19 @@ def _drawn_heads(seed: int) -> HeadOf:
     return head_of
 
 
-def _ict_heads(path: Path, seed: int) -> HeadOf:
-    from imhead.datasets.heads import OpenSources, posed_mesh
+def _held_out_heads(path: Path, with_anny: bool, seed: int) -> HeadOf:
+    from imhead.datasets.heads import open_sources, posed_mesh
+    from imhead.sources.anny_people import draw_person
     from imhead.sources.compose import ComposeConfig, draw_composition
-    from imhead.sources.ict import read_ict
 
-    sources = OpenSources(read_ict(path))
+    sources = open_sources(("ict", "anny") if with_anny else ("ict",), path, None, print)
 
     def head_of(person: int, expression: int) -> Mesh:
         own = HELD_OUT_SEED + 1000 * seed + person
-        head = sources.head(draw_composition(own, ComposeConfig(composed_fraction=0.5)))
+        if sources.anny is not None and person % 3 == 2:
+            head = sources.head(draw_person(sources.anny, own))
+        else:
+            head = sources.head(draw_composition(own, ComposeConfig(composed_fraction=0.5)))
         return posed_mesh(head, draw_expressions(own, 12)[expression])
 
     return head_of

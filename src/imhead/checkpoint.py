@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from imhead.errors import InputError, one_line, system_refusal
 from imhead.io.atomic import write_atomically
+from imhead.io.hub import HUB_PREFIX, hub_model
 from imhead.io.skin_files import is_digest, load_skin, save_skin
 from imhead.io.tensor_file import with_metadata
 from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
@@ -117,14 +119,15 @@ def device_named(name: str) -> torch.device:
 
 
 def load_model(source: str | Path = "default", device: str | torch.device = "cpu") -> Model:
-    """Open a model by the name of one that ships with the package, or by path.
+    """Open a model by the name of one that ships with the package, by path, or from the hub (`hf:owner/name@revision`).
 
     Raises:
         InputError: no such model, not a safetensors file, or its contents do not match its own config.
     """
     text = str(source)
     shipped = {entry.name: entry for entry in (resources.files("imhead") / "assets").iterdir()}
-    path = Path(str(shipped.get(f"{text}.safetensors", text)))
+    found = shipped.get(f"{text}.safetensors", text)
+    path = hub_model(text) if text.startswith(HUB_PREFIX) else Path(str(found))
     tensors, metadata = read_tensors(path, "model", MODEL_FORMAT)
     if metadata.get("regions") != regions_digest():
         raise InputError(f"{path}: was made with another table of regions; use the imhead version it came with")
@@ -156,8 +159,8 @@ def save_head(head: Head, path: Path) -> None:
         "scale": "assumed" if head.scale_assumed else "known",
     }
     if head.certainty is not None:
-        tensors |= _certainty_tensors(head.certainty)
-        metadata["certainty"] = json.dumps({name: getattr(head.certainty, name) for name in _CERTAINTY_FIGURES})
+        tensors |= certainty_tensors(head.certainty)
+        metadata["certainty"] = certainty_figures(head.certainty)
     if head.registration is not None:
         tensors["registration"] = torch.from_numpy(np.array(head.registration))
     if head.skin is not None or head.lost_skin:
@@ -168,13 +171,24 @@ def save_head(head: Head, path: Path) -> None:
     write_atomically(path, with_metadata(save(tensors), metadata))
 
 
-def _certainty_tensors(certainty: Certainty) -> dict[str, Tensor]:
+def certainty_tensors(certainty: Certainty) -> dict[str, Tensor]:
+    """A certainty's arrays by name, as files keep them: in half precision."""
     arrays = {name: np.asarray(getattr(certainty, name)) for name in _CERTAINTY_ARRAYS}
     stored = {k: v.astype(np.uint8 if v.dtype == np.bool_ else np.float16) for k, v in arrays.items()}
     return {_CERTAINTY + name: torch.from_numpy(array) for name, array in stored.items()}
 
 
-def _certainty(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Certainty | None:
+def certainty_figures(certainty: Certainty) -> str:
+    """A certainty's figures as JSON."""
+    return json.dumps({name: getattr(certainty, name) for name in _CERTAINTY_FIGURES})
+
+
+def read_certainty(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Certainty | None:
+    """The certainty of `certainty_tensors` and, under `certainty`, of `certainty_figures`; None without tensors.
+
+    Raises:
+        InputError: something is missing or damaged.
+    """
     if not tensors:
         return None
     try:
@@ -199,7 +213,7 @@ def load_head(path: Path, model: Model) -> Head:
             f"{model.name!r} ({model.hash}); pass that model with --model"
         )
     config = model.net.config
-    certainty = _certainty(path, {k: v for k, v in tensors.items() if k.startswith(_CERTAINTY)}, metadata)
+    certainty = read_certainty(path, {k: v for k, v in tensors.items() if k.startswith(_CERTAINTY)}, metadata)
     tensors = {name: value for name, value in tensors.items() if not name.startswith(_CERTAINTY)}
     shapes: dict[str, tuple[int, ...]] = {
         "z_id": (config.identity_size,),

@@ -30,7 +30,14 @@ def one_line(text: object, limit: int = LINE_LENGTH) -> str:
 
 
 class InputError(ValueError):
-    """Input that cannot be used. The message is one line: the file, what is wrong, what to do. The command exits 2."""
+    """Input that cannot be used. The message is one line: the file, what is wrong, what to do. The command exits 2.
+
+    >>> try:
+    ...     model.open("nobody.safetensors")
+    ... except imhead.InputError as error:
+    ...     print(error)
+    nobody.safetensors: no such head; give the path of a .safetensors file
+    """
 
     def __init__(self, message: object) -> None:
         super().__init__(one_line(message))

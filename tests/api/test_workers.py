@@ -55,6 +55,16 @@ def test_a_death_is_noticed_while_a_grandchild_holds_the_pipe() -> None:
     assert time.monotonic() - began < 19.0
 
 
+def test_a_process_takes_no_more_memory_than_it_may() -> None:
+    def work(k: int) -> str:
+        try:
+            return f"{len(bytearray(k << 20))} bytes"
+        except MemoryError:
+            return "too much"
+
+    assert dict(in_workers(lambda k: work(400 * k), 2, 2, 256 << 20)) == {0: "0 bytes", 1: "too much"}
+
+
 def test_whoever_stops_listening_ends_the_processes() -> None:
     results = in_workers(lambda k: time.sleep(0.01 if k == 0 else 60), 4, 2)
     next(results)

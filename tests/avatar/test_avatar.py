@@ -136,7 +136,8 @@ def test_tones_go_from_light_to_dark_and_lips_are_redder_than_cheeks(topology: T
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"skin": "purple"}, {"eyes": "red"}, {"texture": 1000}, {"names": "maya"}, {"drive": "wires"}]
+    "wrong",
+    [{"skin": "purple"}, {"eyes": "red"}, {"texture": 1000}, {"names": "maya"}, {"drive": "wires"}, {"seed": -1}],
 )
 def test_a_wish_that_cannot_be_met_is_refused_in_one_line(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError) as refused:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from imhead.avatar.bake import GUESSED, MIRRORED, SEEN, Baked, Surface, bake
 from imhead.avatar.look import Look
-from imhead.avatar.palette import EYES
+from imhead.avatar.palette import EYES, eyes_text
 from imhead.avatar.parts import Parts
 from imhead.avatar.scan_colors import ColoredScan
-from imhead.avatar.scan_eyes import eye_color_of
+from imhead.avatar.scan_eyes import eye_color_of, eye_light_of
 from imhead.avatar.skin_image import skin_jpeg
 from imhead.errors import InputError
 from imhead.io.skin_files import load_skin, save_skin, skin_names
@@ -155,3 +155,25 @@ def test_an_avatar_wears_the_scans_picture_byte_for_byte_unless_another_size_or_
     assert worn(Look(skin="deep", texture=512)) != skin.picture
     with pytest.raises(InputError, match="cannot be used"):
         skin_jpeg(topology, parts, Look(), SkinImage(skin.picture[:500], b"", ""))
+
+
+@pytest.mark.parametrize(("white", "light"), [(228, 1.0), (190, 0.65), (90, 0.4)])
+def test_eyes_are_as_dark_as_their_whites_in_the_scan(parts: Parts, white: int, light: float) -> None:
+    rng = np.random.default_rng(1)
+    directions = rng.normal(size=(40_000, 3))
+    directions = directions[directions[:, 2] > 0.0]
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    points = on_eyeball(directions, parts.eyes[0])
+    points = np.concatenate([points, on_eyeball(directions, parts.eyes[1]) * [-1.0, 1.0, 1.0]])
+    scan = Scan("eyes", points, None, None, (), np.full((len(points), 3), white, dtype=np.uint8))
+    found = eye_light_of(ColoredScan(scan, np.eye(4)), parts.eyes, np.array([120.0, 80.0, 60.0]))
+    assert found == pytest.approx(light, abs=0.08)
+    skin = SkinImage(b"", b"", "light", eyes_text("blue", found))
+    assert Look().eye_color(skin) == EYES["blue"] and Look().eye_light(skin) == pytest.approx(found, abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["", "blue", "blue ", "blue x", "blue nan", "blue -1", "blue 7", "1 2 3", " 0.5"])
+def test_whatever_a_head_file_says_of_its_eyes_they_have_a_colour_and_a_light(text: str) -> None:
+    look = Look()
+    skin = SkinImage(b"", b"", "light", text)
+    assert look.eye_color(skin) in EYES.values() and 0.0 < look.eye_light(skin) <= 1.0

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imhead.avatar.avatar import PosedTemplate
+from imhead.avatar.eyes import look_turn, rotation
 from imhead.avatar.lid_shapes import lid_shapes
 from imhead.avatar.parts import LASHES, LOWER_TEETH, TONGUE, UPPER_TEETH, Parts
 from imhead.avatar.placing import lids_of, mouth_on, mouth_shapes, with_lids
 from imhead.conventions import ARKIT_NAMES
-from imhead.surfaces.eyeballs import eyes_distance
+from imhead.surfaces.eyeballs import eye_centers, eyes_distance
 from imhead.template.topology import Topology
 
 
@@ -87,6 +88,9 @@ def test_lids_stay_out_of_the_eyes_in_every_shape_of_theirs(
     for name in ("eyeLookDownLeft", "eyeSquintRight", "eyeWideLeft", "eyeBlinkRight"):
         moved = head.skin + shapes[ARKIT_NAMES.index(name)]
         eyes = head.eyes.copy()
+        if name.startswith("eyeLook"):  # seen from the turned eye
+            center = eye_centers(eyes)[0]
+            moved = center + (moved - center) @ rotation(look_turn(name, 0))
         if name.startswith("eyeBlink"):  # a shut lid presses the cornea in
             eyes[int(name.endswith("Right")), 4] *= 0.3
         away = eyes_distance(moved[lids.vertices], eyes) - lids.least_mm

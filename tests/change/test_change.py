@@ -12,10 +12,11 @@ from imhead.api import MorphableModel
 from imhead.change.change import change_between, stable_regions
 from imhead.change.comparison import ComparedVisit, compare_visits
 from imhead.change.config import ChangeConfig
-from imhead.change.measured import differences, values_on
+from imhead.change.measured import differences, displacement
 from imhead.change.scanners import SCANNERS, scanner_noise_mm
 from imhead.change.visits import Visit
 from imhead.errors import InputError
+from imhead.measure.on_template import values_on
 
 
 def test_nothing_is_said_to_have_changed_where_nothing_did(still: ComparedVisit) -> None:
@@ -61,6 +62,22 @@ def test_measurements_of_an_unchanged_face_stay(still: ComparedVisit, visit: Vis
     assert values_on(visit.vertices)["nasal_height"] == pytest.approx(
         next(row.before for row in lengths if row.name == "nasal_height"), abs=0.5
     )
+
+
+def test_a_registration_that_slid_along_the_skin_changes_no_measurement_and_a_lump_does(
+    shipped: MorphableModel, visit: Visit, still: ComparedVisit, chin: ComparedVisit
+) -> None:
+    change, places = still.change, visit.vertices
+    wave = 0.4 * np.sin(places[:, :1] / 15.0) * np.array([0.0, 1.0, 0.0])
+    slide = wave - np.einsum("vc,vc->v", wave, change.normals)[:, None] * change.normals
+    flat = replace(change, alike=change.before + slide, moved_mm=np.where(change.compared, 0.0, np.nan))
+    kept = displacement(replace(flat, expression_mm=np.zeros(len(places))), False, 1.0)
+    rows = differences(places, places + kept, visit.measured, 1.0)
+    plain = differences(places, places + slide, visit.measured, 1.0)
+    for row, before in zip(rows, plain):
+        assert abs(row.change) <= 0.25 * abs(before.change) + 0.02
+    projected = next(row for row in chin.measurements if row.name == "chin_projection")
+    assert projected.beyond_noise and 1.2 < projected.change < 2.8
 
 
 def test_a_scanner_that_repeats_badly_hides_a_small_change(shipped: MorphableModel, visit: Visit) -> None:

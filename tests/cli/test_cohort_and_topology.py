@@ -45,6 +45,17 @@ def test_a_folder_of_heads_and_scans_becomes_a_study_and_goes_on_where_it_stoppe
     assert fit.stat().st_mtime_ns == written and (out / "shapes.npz").read_bytes() == first
 
 
+def test_a_cohort_of_whom_hardly_a_file_can_be_used_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("anna", "ben"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "head.safetensors").write_bytes(b"no head")
+    assert run(monkeypatch, "cohort", tmp_path, "--out", tmp_path / "out") == 2
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "0 can be used" in told and "head.safetensors" in told
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_head_comes_in_the_topology_of_a_users_mesh(

@@ -35,6 +35,13 @@ def test_a_comparison_that_makes_no_sense_is_refused_before_the_work(
     assert done.code == 2 and told in done.err.replace("\n", " ")
 
 
+def test_a_topology_that_nobody_learnt_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for files in (("a.ply", "b.ply"), ("a.safetensors", "b.safetensors")):
+        done = run("compare", *files, "--topology", "mine", "--out", tmp_path / "out")
+        assert done.code == 2 and "no topology is named 'mine'" in done.err.replace("\n", " ")
+
+
 def written(scan: Scan, path: Path) -> Path:
     assert scan.faces is not None
     write_mesh(Mesh(scan.points, scan.faces), path)

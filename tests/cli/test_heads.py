@@ -16,8 +16,10 @@ from safetensors.numpy import load_file
 from imhead import load
 from imhead.checkpoint import save_head
 from imhead.conventions import ASSUMED_SCALE
+from imhead.measure import population
 from imhead.reports import comparison
 
+_SHIPPED = population._shipped()
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -37,6 +39,25 @@ def test_measure_prints_every_measurement_with_its_unit_as_one_json_object(run: 
     assert code == 0 and len(rows) >= 30
     assert rows["tip_projection"]["unit"] == "mm" and 12.0 < rows["tip_projection"]["value"] < 30.0
     assert rows["nasolabial_angle"]["unit"] == "degrees" and rows["nose_volume"]["unit"] == "ml"
+
+
+def test_measure_says_where_a_head_stands_among_those_of_the_model_and_that_this_is_no_norm(
+    run: Run, head_file: Path, assumed_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = load(device="cpu").model
+    monkeypatch.setattr(population, "_shipped", lambda: replace(_SHIPPED, model_hash=shipped.hash))
+    told = json.loads(run("measure", head_file, "--json")[1])
+    rows, among = told["measurements"], told["population"]
+    spread = _SHIPPED.measurements["tip_projection"]
+    assert rows["tip_projection"]["z_model"] == pytest.approx(
+        (rows["tip_projection"]["value"] - spread.mean) / spread.sd
+    )
+    assert "no norm of people" in among["statement"] and among["heads"] == _SHIPPED.heads
+    assert abs(among["z_of_size"]) < 5.0 and all(abs(row["z_at_size"]) < 8.0 for row in rows.values())
+    assumed = json.loads(run("measure", assumed_file, "--json")[1])
+    assert assumed["measurements"]["tip_projection"]["z_model"] is None and assumed["population"]["z_of_size"] is None
+    monkeypatch.setattr(population, "_shipped", lambda: replace(_SHIPPED, model_hash="another"))
+    assert "no z" in run("measure", head_file)[1]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import imhead
 from imhead.cli import doctor
 
 Run = Callable[..., Any]
-HEAVY = ("torch", "scipy", "viser", "matplotlib", "trimesh", "igl", "skimage", "PIL")
+HEAVY = ("torch", "scipy", "websockets", "matplotlib", "trimesh", "igl", "skimage", "PIL")
 
 
 def loaded_by(code: str) -> list[str]:
@@ -66,13 +66,15 @@ def test_the_doctor_names_what_is_broken_and_the_command_that_mends_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)  # as if it were not installed
-    monkeypatch.setitem(doctor._OPTIONAL, "viser", ("no_such_module", "imhead studio", "pip install 'imhead[studio]'"))
+    monkeypatch.setitem(
+        doctor._OPTIONAL, "websockets", ("no_such_module", "imhead studio", "pip install 'imhead[studio]'")
+    )
     found = run("doctor", "--json")
     said = json.loads(found.out)
     assert found.code == 1 and not said["ok"] and "fit" not in said
     assert said["problems"][0]["what"].startswith("safetensors: ")
     assert said["problems"][0]["remedy"] == "pip install --force-reinstall safetensors"
-    assert {"what": "viser", "for": "imhead studio", "remedy": "pip install 'imhead[studio]'"} in said["missing"]
+    assert {"what": "websockets", "for": "imhead studio", "remedy": "pip install 'imhead[studio]'"} in said["missing"]
     last = run("doctor").out.splitlines()
     assert "does not work here" in last[-1] and any(line.startswith("PROBLEM: safetensors") for line in last)
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 
 from imhead.api.curation import Curation, curate
+from imhead.api.models import MorphableModel
 from imhead.checkpoint import Model, load_model
 from imhead.curation.config import CurationConfig
 from imhead.datasets.curated import CuratedPeople
@@ -146,3 +148,16 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_bytes_of_one_that_wa
     wanted, found = contents(curated.folder), contents(out)
     left = {name for name in found if Path(name).name.startswith(".imhead-")}  # of writes that were cut short
     assert {name: found[name] for name in found if name not in left} == wanted
+
+
+@pytest.mark.slow
+def test_walls_inside_a_head_as_a_ct_shows_them_do_not_count_against_its_face(shipped: Model, tmp_path: Path) -> None:
+    head = MorphableModel(shipped).sample(seed=5)[0].mesh(surface="template")
+    ball = trimesh.creation.icosphere(subdivisions=4, radius=30.0)
+    points = np.concatenate([head.vertices, ball.vertices + [0.0, -10.0, 45.0]])
+    faces = np.concatenate([head.faces, np.asarray(ball.faces) + len(head.vertices)])
+    write_mesh(Mesh(points, faces), tmp_path / "scans" / "anna" / "neutral.ply")
+    found = curate(tmp_path / "scans", tmp_path / "curated", shipped, config=QUICK)
+    (entry,) = found.entries
+    assert entry.placed is not None and entry.placed["face_unexplained"] < 0.05, entry.verdict
+    assert entry.verdict.accepted, entry.verdict

@@ -7,7 +7,7 @@ from pathlib import Path
 from imhead.curation.audit import Verdict
 from imhead.curation.decisions import Decision
 from imhead.curation.inputs import RawScan
-from imhead.curation.page import write_page
+from imhead.curation.page import MOST_CARDS, write_page
 from imhead.curation.problems import Problem
 from imhead.curation.table import ROUND_COLUMNS, Entry
 
@@ -38,3 +38,11 @@ def test_two_rounds_stand_in_a_table(tmp_path: Path) -> None:
     write_page(tmp_path, [entry("good.ply", 0.4)], "second", {}, rows)
     page = (tmp_path / "index.html").read_text()
     assert "<th>face mm</th>" in page and "<td>first</td>" in page and len(ROUND_COLUMNS) == len(rows[0])
+
+
+def test_of_many_scans_the_page_shows_the_worst(tmp_path: Path) -> None:
+    scans = [entry(f"scan_{k}.ply", k / (2 * MOST_CARDS)) for k in range(MOST_CARDS + 3)]
+    write_page(tmp_path, scans, "model", {}, [])
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<article") == MOST_CARDS and "the last 3 of them are in summary.csv alone" in page
+    assert "scan_3.ply" in page and "scan_2.ply" not in page

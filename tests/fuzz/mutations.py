@@ -250,13 +250,39 @@ def _of_glb(data: bytes, rng: random.Random) -> bytes:
 
 
 def _of_tensors(data: bytes, rng: random.Random) -> bytes:
+    """A safetensors file that another reader would still open, half of the time: its metadata are changed alone."""
     length = int.from_bytes(data[:8], "little")
     text, rest = data[8 : 8 + length], data[8 + length :]
-    if rng.random() < 0.2:
+    how = rng.random()
+    if how < 0.2:
         return data[: 8 + length] + rng.choice((_flipped, _number_in_binary, _cut))(rest, rng)
-    text = _of_json(text, rng)
+    text = _of_metadata(text, rng) if how < 0.7 else _of_json(text, rng)
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + rest
+
+
+def _of_metadata(text: bytes, rng: random.Random) -> bytes:
+    try:
+        tree = json.loads(text)
+        metadata = tree["__metadata__"]
+        key = rng.choice(sorted(metadata))
+        value = metadata.pop(key)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return _of_json(text, rng)
+    if rng.random() < 0.85:
+        metadata[key] = _text(str(value), rng)
+    return _written(tree)
+
+
+def _text(text: str, rng: random.Random) -> str:
+    """Another text: JSON in it, if there is some, stays JSON."""
+    try:
+        return _written(_tree(json.loads(text), rng)).decode()
+    except (ValueError, RecursionError):
+        at = rng.randrange(len(text) + 1)
+        return rng.choice(
+            (text[::-1], text[:at], text * 50, text[:at] + "\x1b[2J" + text[at:], "[" * 2000, "", "1e999")
+        )
 
 
 def _of_archive(data: bytes, rng: random.Random) -> bytes:

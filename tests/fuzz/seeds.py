@@ -18,12 +18,20 @@ from tests.io import writers
 from tests.io.files import INDICES, XYZ, Gltf, ball, face_rows, ply_header, text_rows
 from tests.io.test_gltf_reader import meshopt_ball
 
-from imhead.checkpoint import HEAD_FORMAT, MODEL_FORMAT, Model, regions_digest
+from imhead.checkpoint import (
+    HEAD_FORMAT,
+    MODEL_FORMAT,
+    Model,
+    certainty_figures,
+    certainty_tensors,
+    regions_digest,
+)
 from imhead.io.tensor_file import with_metadata
 from imhead.model.config import to_dict
 from imhead.studio.state.commands.library import RandomHead
 from imhead.studio.state.project import project_bytes
 from imhead.studio.state.studio import Studio
+from imhead.types import Certainty
 
 BESIDE = "part.bin"
 """Name of the one file beside a scan."""
@@ -102,10 +110,14 @@ def _of_mesh(mesh: trimesh.Trimesh) -> list[Seed]:
         Seed("a.wrl", writers.wrl(1, mesh)), Seed("a.wrl", writers.wrl(2, mesh)),
         Seed("a.dae", writers.dae(**of)), Seed("a.dae", writers.dae("polylist", scene=False, **of)),
         Seed("a.xyz", writers.points_text(**of)), Seed("a.xyz", writers.points_text(", ", first="x,y,z\n", **of)),
+        Seed("a.asc", writers.points_text("; ", "; 0.5", **of)),
+        Seed("a.vtp", writers.vtp("ascii", mesh, blank=True)),
+        Seed("a.off", f"NCOFF\n{len(vertices)} {len(faces)} 0\n{rows[0]}{rows[1]}".encode()),
         Seed("a.pts", writers.points_text(first=f"{len(vertices)}\n", columns=" 7 80 81 82", **of)),
         *(Seed("a.pcd", writers.pcd(how, mesh)) for how in ("ascii", "binary", "binary_compressed")),
         Seed("a.zip", writers.zipped({"scan/head.ply": plain})),
         *(Seed(name, data) for name, data in (("a.usda", text), ("a.usdc", binary))),
+        Seed("a.usdz", writers.zipped({"a.usda": b"#usda 1.0\n", "b.usdc": binary})),
         *(Seed("a.usdz", writers.usdz(*layer)) for layer in (("a.usda", text), ("a.usdc", binary))),
     ]  # fmt: skip
     return seeds + _gltf(mesh)
@@ -188,9 +200,19 @@ def take() -> list[Seed]:
     return [Seed("a.csv", take_bytes(made, 60.0))]
 
 
+def _carried() -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of what a fitted head carries beside its codes."""
+    certainty = Certainty(
+        sigma_mm=np.linspace(0.1, 2.0, 30), measured=np.arange(30) % 2 == 0, landmarks=np.full((6, 4), 0.25),
+        landmark_mm=np.full(2, 0.5), size_share=0.05, factor_95=2.1, calibrated=True,
+    )  # fmt: skip
+    tensors = certainty_tensors(certainty) | {"registration": torch.full((20, 3), 0.125)}
+    return tensors, {"certainty": certainty_figures(certainty), "skin": "ab" * 32, "skin_tone": "olive"}
+
+
 @_kind
 def head() -> list[Seed]:
-    """A head file with a history."""
+    """Head files with a history: one that was drawn, and one that was fitted."""
     config = model().net.config
     tensors = {
         "z_id": torch.linspace(-1, 1, config.identity_size), "z_exp": torch.zeros(config.expression_size),
@@ -200,7 +222,11 @@ def head() -> list[Seed]:
         "format": HEAD_FORMAT, "model": model().name, "model_hash": model().hash, "scale": "known",
         "provenance": json.dumps(["sample 1", "nose: drawn with seed 7"]),
     }  # fmt: skip
-    return [Seed("a.safetensors", with_metadata(save(tensors), metadata))]
+    more, figures = _carried()
+    return [
+        Seed("a.safetensors", with_metadata(save(tensors), metadata)),
+        Seed("a.safetensors", with_metadata(save(tensors | more), metadata | figures)),
+    ]
 
 
 @_kind

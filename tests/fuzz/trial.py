@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
-import platform
 import resource
 import sys
 import time
@@ -17,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import DracoPy  # noqa: F401  loaded here, so that the first file that needs it does not pay for it
 import numpy as np
+import torch
 from tests.fuzz import seeds
 
 from imhead.checkpoint import load_head, load_model
 from imhead.errors import InputError
 from imhead.io.landmark_file import read_named_places
 from imhead.io.limits import Limits, limit_this_process
+from imhead.io.live_link import read_take
 from imhead.io.scan_file import read_scan
 from imhead.studio.state.project import open_project
 from imhead.types import Scan
@@ -33,20 +34,15 @@ BYTES_PER_BYTE, FREE_BYTES = 20, 50e6
 SECONDS_PER_BYTE, FREE_SECONDS = 5e-7, 1.5
 """Processor time that it may take; the rest is for a machine that does other things as well."""
 _MOST_BYTES, _MOST_SECONDS = 1 << 30, 20
+_OF_USD = (".usda", ".usd", ".usdc", ".usdz")
 _OF_A_LIBRARY = (".usd", ".usdc", ".usdz")
 """Binary USD is unpacked by a library that takes what a file claims; only the limit of the process holds it."""
-
-
-def _take(path: Path) -> Any:
-    from imhead.io.live_link import read_take
-
-    return read_take(path)
 
 
 OPEN: dict[str, Callable[[Path], Any]] = {
     "scan": read_scan,
     "landmarks": read_named_places,
-    "take": _take,
+    "take": read_take,
     "head": lambda path: load_head(path, seeds.model()),
     "model_file": load_model,
     "project": lambda path: open_project(path, seeds.model()),
@@ -72,11 +68,7 @@ class Trial:
 
 def prepare() -> None:
     """Limit this process as a reader is limited, and make its memory tell what a file took."""
-    import DracoPy  # noqa: F401  loaded here, so that the first file that needs them does not pay for them
-    from pxr import Sdf, Tf  # noqa: F401
-
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(-3, 1 << 17)  # large blocks return to the system, so that the next file pays again
+    torch.set_num_threads(1)  # more would wait for ever for the threads of the process that was forked
     limit_this_process(Limits(_MOST_BYTES, 1 << 20, 0.0))
     warnings.simplefilter("error")
     # what libraries print of a damaged file is not for the screen; a traceback of our own is
@@ -87,6 +79,8 @@ def prepare() -> None:
 
 def attempt(kind: str, path: Path) -> Trial:
     """Open a file. The process ends if that takes more than 20 s of processor time."""
+    if path.suffix in _OF_USD:
+        from pxr import Sdf, Tf  # noqa: F401  loaded here, so that the file does not pay for it
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     resource.setrlimit(resource.RLIMIT_CPU, (int(used) + _MOST_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew

@@ -255,6 +255,18 @@ def test_a_mesh_packed_by_draco_is_read(tmp_path: Path) -> None:
     assert_is_ball(read_scan(saved(tmp_path, "a.glb", draco_ball().glb())), atol=220 / 60_000)
 
 
+def test_the_colours_of_a_mesh_packed_by_draco_are_those_of_its_points(tmp_path: Path) -> None:
+    mesh, model = ball(), draco_ball()
+    colors = np.random.default_rng(0).integers(0, 256, (len(mesh.vertices), 3)).astype(np.uint8)
+    stream = DracoPy.encode(mesh.vertices, mesh.faces, quantization_bits=16, colors=colors)
+    packed = {"bufferView": model.view(stream), "attributes": {"POSITION": 1, "COLOR_0": 0}}
+    model.primitive["extensions"] = {"KHR_draco_mesh_compression": packed}
+    model.tree["accessors"].append({"componentType": 5121, "count": 642, "type": "VEC3", "normalized": True})
+    model.primitive["attributes"]["COLOR_0"] = 2
+    scan = read_scan(saved(tmp_path, "a.glb", model.glb()))
+    assert scan.colors is not None and scan.colors.std() > 30 and len(np.unique(scan.colors)) > 100
+
+
 def test_without_the_package_for_draco_one_line_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,6 +184,21 @@ def test_triangle_strips_of_a_ply_give_the_same_closed_surface(tmp_path: Path, r
     assert_is_ball(scan)
 
 
+@pytest.mark.parametrize("word", ["NCOFF", "CNOFF", "NOFF", "STCNOFF", "STOFF", "coff"])
+def test_an_off_may_name_its_columns_in_any_order(tmp_path: Path, word: str) -> None:
+    mesh = ball()
+    rows = text_rows(np.hstack([mesh.vertices, np.ones((642, 4)), mesh.vertex_normals]))
+    data = f"{word}\n642 {len(mesh.faces)} 0\n{rows}{text_rows(mesh.faces, '3 ')}".encode()
+    assert_is_ball(read_scan(saved(tmp_path, "a.off", data)))
+
+
+def test_a_column_of_a_ply_may_have_a_name_of_two_words(tmp_path: Path) -> None:
+    mesh = ball()
+    header = ply_header([("vertex", 642, ("float Original index", *XYZ)), ("face", len(mesh.faces), INDICES)])
+    points = np.hstack([np.zeros((642, 1)), mesh.vertices]).astype("<f4")
+    assert_is_ball(read_scan(saved(tmp_path, "a.ply", header.encode() + points.tobytes() + face_rows(mesh.faces))))
+
+
 def test_a_strip_that_names_no_point_is_refused(tmp_path: Path) -> None:
     mesh = ball()
     header = ply_header([("vertex", 642, XYZ), ("tristrips", 1, ("list int int vertex_indices",))])

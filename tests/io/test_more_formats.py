@@ -35,6 +35,7 @@ MESHES: dict[str, tuple[str, Callable[[], bytes], float]] = {
     "vtk in binary": ("a.vtk", vtk_binary, 0.0),
     "vtk of version 5": ("a.vtk", vtk_five, 0.0),
     "vtp as text": ("a.vtp", lambda: vtp("ascii"), 0.0),
+    "vtp as text, with blank arrays of strips": ("a.vtp", lambda: vtp("ascii", blank=True), 0.0),
     "vtp in base64": ("a.vtp", lambda: vtp("binary"), 0.0),
     "vtp compressed": ("a.vtp", lambda: vtp("zlib"), 0.0),
     "vtp appended": ("a.vtp", lambda: vtp("raw"), 0.0),
@@ -114,6 +115,7 @@ def test_a_3mf_that_places_itself_or_what_is_not_there_is_refused(tmp_path: Path
         ("a.xyz", points_text(first="X Y Z\n").replace(b"\n", b"\r\n")),
         ("a.pts", points_text(first="642\n", columns=" -1202 80 81 82")),
         ("a.pts", points_text()),
+        ("a.asc", points_text(" ", " 0.5")),
     ],
 )
 def test_points_as_text_are_read_however_their_columns_stand_apart(tmp_path: Path, name: str, data: bytes) -> None:
@@ -184,6 +186,8 @@ def test_a_gltf_in_a_zip_finds_the_files_beside_it_and_no_others(tmp_path: Path)
     entries = {"head/a.gltf": model.text(), "head/data/scan 1.bin": model.blob}
     assert_is_ball(read_scan(saved(tmp_path, "a.zip", zipped(entries))))
     assert "not in it" in refusal(saved(tmp_path, "b.zip", zipped({"head/a.gltf": model.text()})))
+    of_windows = {name.replace("/", "\\"): data for name, data in entries.items()}
+    assert_is_ball(read_scan(saved(tmp_path, "c.zip", zipped(of_windows))))
 
 
 # ---- glTF with files beside it -----------------------------------------------------------------------------------
@@ -237,6 +241,22 @@ def test_xml_with_entities_or_without_an_end_of_its_depth_is_refused(tmp_path: P
     assert "too deep" in refusal(saved(tmp_path, "b.dae", deep))
     deep_vrml = b"#VRML V2.0 utf8\n" + b"Group { children [ " * 100_000
     assert "too deep" in refusal(saved(tmp_path, "c.wrl", deep_vrml))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_comma_between_the_numbers_of_a_vrml_parts_them_and_one_inside_is_named(tmp_path: Path, version: int) -> None:
+    data, start = wrl(version), f"V{version}.0".encode()
+    packed = data.replace(b",\n", b",").replace(b", ", b",")
+    assert_is_ball(read_scan(saved(tmp_path, "a.wrl", packed)), center=500.0 * (version - 1))
+    decimal = data.replace(b".", b",").replace(start.replace(b".", b","), start)
+    assert "decimal comma" in refusal(saved(tmp_path, "b.wrl", decimal))
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "Shift_JIS", "windows-1252", "UTF8", "UTF-unit", "no-such"])
+def test_xml_is_read_whatever_encoding_it_declares(tmp_path: Path, encoding: str) -> None:
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+    data = dae().replace(b'<?xml version="1.0"?>', declared + "<!-- 头 -->".encode("gb2312"))
+    assert_is_ball(read_scan(saved(tmp_path, "a.dae", data)), center=500.0)
 
 
 def test_a_damaged_transform_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -88,6 +88,14 @@ def test_no_other_file_is_opened_and_a_sentence_says_so(tmp_path: Path) -> None:
     )
 
 
+def test_a_package_whose_first_layer_refers_to_another_gives_the_mesh_of_that(tmp_path: Path) -> None:
+    refers = b'#usda 1.0\ndef "a" (\nreferences = @mesh/b.usdc@\n)\n{\n}\n'
+    package = zipped({"a.usda": refers, "mesh/b.usdc": usdc(usda()), "c.png": b""})
+    said = "The first layer holds no mesh; that of 'mesh/b.usdc' was read as it is."
+    assert_is_ball(read_scan(saved(tmp_path, "a.usdz", package)), warnings=[said])
+    assert "holds no mesh" in refusal(saved(tmp_path, "b.usdz", zipped({"a.usda": refers, "b.usda": refers})))
+
+
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.97])
 @pytest.mark.parametrize("name", ["a.usda", "a.usdc", "a.usdz"])
 def test_a_cut_usd_is_refused_in_one_line(tmp_path: Path, name: str, kept: float) -> None:

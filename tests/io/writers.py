@@ -97,7 +97,8 @@ def vtk_grid(mesh: trimesh.Trimesh | None = None) -> bytes:
     ).encode()
 
 
-def vtp(how: str, mesh: trimesh.Trimesh | None = None) -> bytes:
+def vtp(how: str, mesh: trimesh.Trimesh | None = None, blank: bool = False) -> bytes:
+    """PolyData; `blank`: with arrays of strips that hold spaces alone, as VTK writes them as text."""
     mesh = mesh or ball()
     points, triangles = len(mesh.vertices), len(mesh.faces)
     arrays = [
@@ -128,6 +129,11 @@ def vtp(how: str, mesh: trimesh.Trimesh | None = None) -> bytes:
         columns = ' NumberOfComponents="3"' if section == "Points" else ""
         head = f'<DataArray type="{kind}" Name="{name}"{columns} format="{form}"{offset}>'
         sections[section] += head + content + "</DataArray>"
+    if blank:
+        spaces = '<DataArray type="Int64" Name="{}" format="ascii">\n        </DataArray>'
+        sections["Polys"] += (
+            f"</Polys><Strips>{spaces.format('connectivity')}{spaces.format('offsets')}</Strips><Polys>"
+        )
     compressor = ' compressor="vtkZLibDataCompressor"' if how in ("zlib", "rawzlib") else ""
     text = (
         f'<?xml version="1.0"?><VTKFile type="PolyData" version="0.1" byte_order="LittleEndian"{compressor}><PolyData>'

@@ -13,13 +13,14 @@ import pytest
 
 import imhead
 from imhead.cohort.groups import GroupConfig
-from imhead.cohort.observation import Observation, Surface, population, template_regions, z_scores
+from imhead.cohort.observation import Observation, Surface, template_regions
 from imhead.cohort.people import Sitting
 from imhead.cohort.study import Study, study_of
 from imhead.errors import InputError
 from imhead.io.landmark_file import read_named_places
 from imhead.io.mesh_file import read_mesh
 from imhead.measure.landmarks import landmark_names, landmark_places
+from imhead.measure.population import population_over
 from imhead.measure.table import values
 from imhead.regions import REGIONS
 from imhead.reports.cohort_report import write_study
@@ -70,7 +71,7 @@ def written(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     out = tmp_path_factory.mktemp("cohort")
     patch = pytest.MonkeyPatch()
     patch.setattr("imhead.reports.cohort_pictures._SIZE", 48)  # pixels: what the pictures show is not tested here
-    among = {k: v for k, v in population(MODEL.model, 0, 6).items() if k in study.observations[0].measurements}
+    among = population_over([k.measurements for k in study.observations], MODEL.model.hash, 0)
     left_out = [{"file": "blurred.ply", "reason": "blurred.ply: no face <was> found"}]
     report = write_study(study, MODEL.model, among, out, config=CONFIG, left_out=left_out)
     patch.undo()
@@ -99,6 +100,8 @@ def test_the_tables_hold_every_value_once(written: tuple[Path, dict[str, Any]], 
     first = next(k for k in table if k["measurement"] == "tip_projection" and k["file"] == "scan_0_0.ply")
     assert float(first["value"]) == pytest.approx(study.observations[0].measurements["tip_projection"], abs=1e-4)
     assert (first["unit"], first["error_68"], first["measured"], first["group"]) == ("mm", "0.6000", "1", "short")
+    scores = np.array([[float(k["z_model"]), float(k["z_at_size"])] for k in table])
+    assert np.abs(scores.mean(axis=0)).max() < 0.01  # the population is these people
     assert len(rows(out / "landmarks.csv")) == len(study.sittings) * len(landmark_names())
     assert {k["region"] for k in rows(out / "groups.csv")} == {k.region for k in study.test.tests}  # type: ignore[union-attr]
     tem = {k["measurement"]: float(k["tem"]) for k in rows(out / "repeats.csv")}
@@ -150,10 +153,6 @@ def test_the_page_is_whole_says_its_limits_and_escapes_names(written: tuple[Path
 
     Tags().feed(page)
     assert not opened
-
-
-def test_z_is_counted_in_the_models_own_spread() -> None:
-    assert z_scores({"a": 5.0, "b": 1.0}, {"a": (3.0, 2.0)}) == {"a": 1.0}
 
 
 def test_one_person_is_no_cohort_and_a_group_must_have_people() -> None:

@@ -127,6 +127,22 @@ def test_a_mesh_has_the_unit_and_the_axis_that_were_asked_for(ask: Ask, head: st
     assert bounds["inches"][[0, 2, 1]] * 25.4 == pytest.approx(bounds["mm"], rel=1e-5)
 
 
+def test_an_avatar_has_the_look_that_was_asked_for(ask: Ask, head: str) -> None:
+    status, data = ask("POST", f"/v1/heads/{head}/avatar", {"skin": "tan", "texture": 512, "lod": 2, "names": "unreal"})
+    assert status == 200 and data[:4] == b"glTF" and b"skin tan" in data and b"FACIAL_C_Jaw" in data
+    for settings, words in (({"skin": "purple"}, "no skin is named"), ({"format": "usda"}, "use glb, usdz")):
+        status, said = ask("POST", f"/v1/heads/{head}/avatar", settings)
+        assert status == 400 and words in said["error"]
+
+
+def test_the_words_of_a_group_are_those_that_an_edit_takes(ask: Ask, head: str) -> None:
+    words = ask("GET", "/v1/words")[1]["words"]
+    assert {"nose", "ears", "chin"} <= set(words) <= set(ask("GET", "/v1/regions")[1]["groups"])
+    for group in ("nose", "chin"):
+        status, said = ask("POST", f"/v1/heads/{head}/edit", {"regions": [group], "direction": "none such"})
+        assert status == 400 and all(word in said["error"] for word in words[group])
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [

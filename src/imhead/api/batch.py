@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, Protocol
 
-from imhead.api.workers import Lost, in_workers
+from imhead.api.workers import Lost, Processes, Workers
 from imhead.checkpoint import Model, load_head
 from imhead.errors import one_line, refusal
 from imhead.io.atomic import write_atomically
@@ -57,6 +57,7 @@ def fit_each(
     out: Path,
     *,
     jobs: int = 1,
+    workers: Workers | None = None,
     skip: Callable[[Path], dict[str, Any] | None] = lambda folder: None,
 ) -> Generator[Outcome, None, None]:
     """Fit every scan and write its folder; outcomes as they are done.
@@ -68,6 +69,7 @@ def fit_each(
         out: folder for the results; that of each scan is named after it, and where two are called the same, after
             the folders that they lie in too.
         jobs: processes, of one thread each; 1 fits in this process, with all its threads.
+        workers: who fits instead, as a `cluster_at` an address; `fit` must then be picklable.
         skip: folder → the report of a whole fit in it, or None to fit the scan; `whole_fit` for one.
     """
     scans = unique_scans(scans)
@@ -79,11 +81,8 @@ def fit_each(
             waiting.append(k)
         else:
             yield Outcome(scans[k], folder, "skipped", report)
-    if jobs == 1:
-        yield from (_outcome(fit, scans[k], folders[k]) for k in waiting)
-        return
     work = _FitOne(fit, tuple(scans[k] for k in waiting), tuple(folders[k] for k in waiting))
-    for item, result in in_workers(work, len(waiting), jobs):
+    for item, result in (workers or Processes(jobs))(work, len(waiting)):
         k = waiting[item]
         if isinstance(result, Lost):
             error = f"{scans[k]}: {result}; there may be too little memory for so many --jobs, so fit it again alone"

@@ -21,15 +21,15 @@ from imhead.api.models import MorphableModel
 from imhead.api.workers import Lost, in_workers
 from imhead.checkpoint import load_head
 from imhead.cohort.groups import GroupConfig
-from imhead.cohort.observation import POPULATION_HEADS, Observation, Surface, observe, population, template_regions
+from imhead.cohort.observation import Observation, Surface, observe, template_regions
 from imhead.cohort.people import Sitting, read_sittings
 from imhead.cohort.study import study_of
 from imhead.errors import InputError, one_line, refusal
 from imhead.fitting.config import FitConfig
 from imhead.fitting.pose import Units
+from imhead.measure.population import population_of
 from imhead.reports.cohort_report import write_study
 from imhead.template.surface import TemplateSurface
-from imhead.topology.binding import NEAR_MM
 from imhead.topology.store import UserTopology
 
 Progress = Callable[[str, float], None]
@@ -60,9 +60,7 @@ class CohortOptions:
     permutations: int = 9999
     """Of the tests."""
     seed: int = 0
-    """Of the tests and of the model's population."""
-    population: int = POPULATION_HEADS
-    """Heads that the model draws to know its own population."""
+    """Of the tests."""
     topology: UserTopology | None = None
     """A user's topology for the shapes; None for the template's."""
 
@@ -108,13 +106,18 @@ def study_cohort(
     surface = Surface(template.faces, template_regions(template))
     if options.topology is not None:
         surface, observations = _in_topology(options.topology, template, surface, observations)
-    if not kept:
-        raise InputError(f"{source}: none of its {len(sittings)} files can be used: {left_out[0]['reason']}")
+    people = {s.person for s in kept}
+    if len(people) < 2 and left_out:
+        raise InputError(
+            f"{source}: a cohort needs two people; {len(people)} can be used, {len(left_out)} of {len(sittings)} files "
+            f"cannot, such as: {left_out[0]['reason']}"
+        )
     progress("statistics", 0.9)
     study = study_of(kept, observations, surface, groups=options.groups, sizes=options.sizes, config=config)
-    among = population(model.model, config.seed, options.population)
     progress("report", 0.95)
-    report = write_study(study, model.model, among, folder, config=config, sizes=options.sizes, left_out=left_out)
+    report = write_study(
+        study, model.model, population_of(model.model), folder, config=config, sizes=options.sizes, left_out=left_out
+    )
     progress("done", 1.0)
     return report
 
@@ -189,12 +192,11 @@ def _in_topology(
     topology: UserTopology, template: TemplateSurface, surface: Surface, observations: Sequence[Observation]
 ) -> tuple[Surface, list[Observation]]:
     """The same heads with a user's vertices; a vertex is measured where the template's nearest one is."""
-    corner = topology.binding.corners[np.arange(len(topology.binding.corners)), topology.binding.shares.argmax(axis=1)]
-    near = topology.binding.distance_mm < NEAR_MM
-    region = np.where(near & (topology.binding.eye == 0), surface.region[corner], -1)
+    corner, on_skin = topology.nearest, topology.on_skin
+    region = np.where(on_skin, surface.region[corner], -1)
     moved = [
         replace(
-            seen, vertices=topology.placed(template, seen.vertices), measured=seen.measured[corner] & near,
+            seen, vertices=topology.placed(template, seen.vertices), measured=seen.measured[corner] & on_skin,
             sigma_mm=topology.at_vertices(seen.sigma_mm),
         )
         for seen in observations

@@ -22,6 +22,7 @@ from imhead.io.landmark_file import read_named_places
 from imhead.io.limited import read_scan_limited
 from imhead.reports.asymmetry_report import asymmetry_report, write_asymmetry
 from imhead.reports.scan_comparison import scan_comparison_report, write_scan_comparison
+from imhead.topology.store import UserTopology
 from imhead.types import Head, Scan
 
 HEAD_FILE = ".safetensors"
@@ -51,16 +52,23 @@ class ComparedVisits:
         """What `report.json` holds."""
         return scan_comparison_report(self.comparison, self.source.model, self.files, self.scanner)
 
-    def write(self, folder: str | Path, patient: str | None = None) -> dict[str, Any]:
+    def write(
+        self, folder: str | Path, patient: str | None = None, topology: UserTopology | None = None
+    ) -> dict[str, Any]:
         """Write what `imhead compare` writes; returns the report.
 
         Args:
             folder: made where missing.
             patient: a label for the printed page alone.
+            topology: of the user, in which the surfaces and the change are written; None for the template's.
+
+        Raises:
+            InputError: a topology of another template, or a folder that cannot be written.
         """
         return write_scan_comparison(
-            self.comparison, self.source.model, Path(folder), files=self.files, scanner=self.scanner, patient=patient
-        )
+            self.comparison, self.source.model, Path(folder), files=self.files, scanner=self.scanner, patient=patient,
+            topology=topology,
+        )  # fmt: skip
 
 
 def compare_scans(

@@ -14,32 +14,30 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from imhead.api.workers import Lost, in_workers
+from imhead.api.workers import WORKER_BYTES, Processes, Workers
 from imhead.checkpoint import Model
 from imhead.curation.config import CurationConfig
 from imhead.curation.decisions import Decision, read_decisions
-from imhead.curation.duplicates import shape_print
-from imhead.curation.finding import found_alone, open_scan
+from imhead.curation.finding import found_alone
 from imhead.curation.inputs import RawScan, raw_scans
 from imhead.curation.joining import joined_person
 from imhead.curation.page import write_page
-from imhead.curation.people import TOPOLOGY, keep_only, write_person
-from imhead.curation.pictures import scan_picture
+from imhead.curation.people import TOPOLOGY, keep_only, person_is_written, write_person
 from imhead.curation.problems import Problem
-from imhead.curation.store import FOUND, PICTURE, PLACED, SCAN_PICTURE, Record, ScanFolder, mark_of, write_json
+from imhead.curation.registering import registered_scan
+from imhead.curation.store import FOUND, JOINED, PICTURE, PLACED, SCAN_PICTURE, Record, ScanFolder, mark_of, write_json
 from imhead.curation.table import ROUND_COLUMNS, ROUNDS, Entry, csv_bytes, round_rows, write_summary
 from imhead.curation.verdicts import audited_alone, first_of_each, verdicts
 from imhead.errors import InputError, one_line, refusal
 from imhead.fitting.start import pose_template
 from imhead.io.atomic import check_folder, remove, write_atomically
-from imhead.io.limited import read_scan_limited
 from imhead.io.picture_file import write_picture
 from imhead.template.surface import template_of
 
 CURATED = "curated.json"
 """Name of the file that says what a folder holds."""
 _LOG = logging.getLogger(__name__)
-_FOUND_VERSION, _PLACED_VERSION = 1, 2  # raised whenever the same scan gets other figures
+_FOUND_VERSION, _PLACED_VERSION = 1, 4  # raised whenever the same scan gets other figures
 Progress = Callable[[str, int, int], None]
 """Called with what is done, and how many of how many."""
 
@@ -84,7 +82,6 @@ class _Run:
     model: Model
     out: Path
     config: CurationConfig
-    jobs: int
 
     def folder(self, raw: RawScan) -> ScanFolder:
         return ScanFolder.of(self.out, raw.digest, self.model.hash)
@@ -102,6 +99,7 @@ def curate(
     *,
     people: Path | None = None,
     jobs: int = 1,
+    workers: Workers | None = None,
     config: CurationConfig = CurationConfig(),
     progress: Progress = lambda what, done, total: None,
 ) -> Curation:
@@ -113,8 +111,9 @@ def curate(
         model: to fit; with another than before, the scans are fitted again beside the earlier round.
         people: a CSV that says who is who, and more.
         jobs: processes, of one thread each; 1 works in this process, with all its threads.
+        workers: who does the work instead, as a `cluster_at` an address.
         config: settings.
-        progress: called after each piece of work.
+        progress: called with `scans`, `people`, `registrations` and `files` of people, before each and as it is done.
 
     Raises:
         InputError: no scans, a table that cannot be read, a folder that cannot be written to, or a model without a
@@ -125,28 +124,27 @@ def curate(
     decisions = read_decisions(out)
     template_of(model)
     pose_template(model)  # made once, before the workers are forked
-    run = _Run(model, out, config, jobs)
+    run = _Run(model, out, config)
+    workers = workers or Processes(jobs, WORKER_BYTES)
     first = first_of_each(raws)
-    found = _find(run, list(first.values()), progress)
+    found = _find(run, list(first.values()), workers, progress)
     alone, same = audited_alone(raws, found, config.limits)
-    placed, marks = _join(run, raws, found, alone, same, decisions, progress)
+    placed, marks = _join(run, raws, found, alone, same, decisions, workers, progress)
     entries = verdicts(raws, found, placed, alone, same, decisions, config.limits)
-    _write_people(run, entries, marks)
+    _write_people(run, entries, marks, workers, progress)
     rounds = _write_tables(run, entries, decisions)
     return Curation(out, tuple(entries), tuple(rounds))
 
 
 def _work(
-    what: str, do: Callable[[int], None], count: int, jobs: int, progress: Progress
+    what: str, do: Callable[[int], None], count: int, workers: Workers, progress: Progress
 ) -> Iterator[tuple[int, str | None]]:
-    """`do` of each item, in processes or here: (item, why it failed or None) as they are done."""
-    kept = partial(_failure, do)
-    results: Iterator[tuple[int, str | Lost | None]] = (
-        ((item, kept(item)) for item in range(count)) if jobs == 1 else in_workers(kept, count, jobs)
-    )
-    for done, (item, result) in enumerate(results, 1):
+    """`do` of each item by the workers: (item, why it failed or None) as they are done."""
+    if count:
+        progress(what, 0, count)
+    for done, (item, result) in enumerate(workers(partial(_failure, do), count), 1):
         progress(what, done, count)
-        yield item, str(result) if isinstance(result, Lost) else result
+        yield item, None if result is None else str(result)
 
 
 def _failure(do: Callable[[int], None], item: int) -> str | None:
@@ -159,11 +157,11 @@ def _failure(do: Callable[[int], None], item: int) -> str | None:
     return None
 
 
-def _find(run: _Run, raws: Sequence[RawScan], progress: Progress) -> dict[str, Record]:
+def _find(run: _Run, raws: Sequence[RawScan], workers: Workers, progress: Progress) -> dict[str, Record]:
     """Digest → the record of each scan's own fit, with the print of its shape as its only array."""
     missing = [raw for raw in raws if run.folder(raw).read(FOUND, run.found_mark(raw), ()) is None]
     failed: dict[str, str] = {}
-    for item, why in _work("scans", partial(_find_one, run, missing), len(missing), run.jobs, progress):
+    for item, why in _work("scans", partial(_find_one, run, missing), len(missing), workers, progress):
         if why is not None:
             failed[missing[item].digest] = why
     found = {}
@@ -180,16 +178,13 @@ def _find_one(run: _Run, raws: Sequence[RawScan], item: int) -> None:
     raw = raws[item]
     folder, mark = run.folder(raw), run.found_mark(raw)
     try:
-        marks = shape_print(read_scan_limited(raw.path).points)
-        record = found_alone(raw, run.model, run.config)
-        scan, _ = open_scan(raw, run.config)
+        found = found_alone(raw, run.model, run.config)
     except InputError as error:
         folder.write(FOUND, mark, Record({}, {"problem": asdict(Problem("unreadable", str(error)))}))
         return
-    picture = scan_picture(scan, record.arrays.get("scan_to_head"))
-    if picture is not None:
-        write_picture(picture, folder.folder / SCAN_PICTURE, compress_level=4)
-    folder.write(FOUND, mark, Record(record.arrays | {"print": marks}, record.figures))
+    if found.picture is not None:
+        write_picture(found.picture, folder.folder / SCAN_PICTURE, compress_level=4)
+    folder.write(FOUND, mark, found.record)
 
 
 def _join(
@@ -199,6 +194,7 @@ def _join(
     alone: Mapping[str, list[Problem]],
     same: Mapping[str, Problem],
     decisions: Mapping[str, Decision],
+    workers: Workers,
     progress: Progress,
 ) -> tuple[dict[str, Record], dict[str, str]]:
     """Digest → the record of each scan on its person's head, without arrays, and its mark."""
@@ -220,26 +216,34 @@ def _join(
         asked = (run.config.kept_points, run.config.limits.mirror_excess_mm)
         mark = mark_of("placed", _PLACED_VERSION, *asked, *map(run.found_mark, members))
         marks |= {raw.digest: mark for raw in members}
-    missing = [
-        members for members in people
-        if any(run.folder(raw).read(PLACED, marks[raw.digest], ()) is None for raw in members)
-    ]  # fmt: skip
+    waiting = [raw for members in people for raw in members if _lacks(run, raw, PLACED, marks)]
+    waits = {raw.digest for raw in waiting if _lacks(run, raw, JOINED, marks)}
+    missing = [members for members in people if any(raw.digest in waits for raw in members)]
     # people with many scans first: no process is left alone with one in the end
     missing.sort(key=lambda members: (-len(members), members[0].file))
-
-    work = partial(_join_one, run, missing, marks)
     failed: dict[str, str] = {}
-    for item, why in _work("people", work, len(missing), run.jobs, progress):
+    for item, why in _work("people", partial(_join_one, run, missing, marks), len(missing), workers, progress):
         if why is not None:
             failed |= {raw.digest: one_line(why) for raw in missing[item]}
+    waiting = [raw for raw in waiting if not _lacks(run, raw, JOINED, marks) and _lacks(run, raw, PLACED, marks)]
+    work = partial(_register_one, run, waiting, marks)
+    for item, why in _work("registrations", work, len(waiting), workers, progress):
+        if why is not None:
+            failed[waiting[item].digest] = one_line(why)
     placed: dict[str, Record] = {}
     for members in people:
         for raw in members:
             record = run.folder(raw).read(PLACED, marks[raw.digest], ())
             if record is None:
                 record = Record({}, {"found": False, "failed": failed.get(raw.digest, "its record cannot be read")})
+            else:
+                remove(run.folder(raw).folder / JOINED)
             placed[raw.digest] = record
     return placed, marks
+
+
+def _lacks(run: _Run, raw: RawScan, name: str, marks: Mapping[str, str]) -> bool:
+    return run.folder(raw).read(name, marks[raw.digest], ()) is None
 
 
 def _join_one(run: _Run, people: Sequence[Sequence[RawScan]], marks: Mapping[str, str], item: int) -> None:
@@ -249,16 +253,32 @@ def _join_one(run: _Run, people: Sequence[Sequence[RawScan]], marks: Mapping[str
         if record is None:
             raise InputError(f"{raw.path}: its record was removed; run the command again")
         members.append((raw, record))
-    for (raw, _), result in zip(members, joined_person(members, run.model, run.config)):
+    for (raw, _), record in zip(members, joined_person(members, run.model, run.config)):
         folder = run.folder(raw)
-        if result.picture is None:
-            remove(folder.folder / PICTURE)
+        if record.arrays:
+            folder.write(JOINED, marks[raw.digest], record)
         else:
-            write_picture(result.picture, folder.folder / PICTURE, compress_level=4)
-        folder.write(PLACED, marks[raw.digest], result.record)
+            remove(folder.folder / PICTURE)
+            folder.write(PLACED, marks[raw.digest], record)
 
 
-def _write_people(run: _Run, entries: Sequence[Entry], marks: Mapping[str, str]) -> None:
+def _register_one(run: _Run, raws: Sequence[RawScan], marks: Mapping[str, str], item: int) -> None:
+    raw = raws[item]
+    folder, mark = run.folder(raw), marks[raw.digest]
+    joined = folder.read(JOINED, mark)
+    if joined is None:
+        raise InputError(f"{raw.path}: its record was removed; run the command again")
+    found = registered_scan(raw, joined, run.model, run.config)
+    if found.picture is None:
+        remove(folder.folder / PICTURE)
+    else:
+        write_picture(found.picture, folder.folder / PICTURE, compress_level=4)
+    folder.write(PLACED, mark, found.record)
+
+
+def _write_people(
+    run: _Run, entries: Sequence[Entry], marks: Mapping[str, str], workers: Workers, progress: Progress
+) -> None:
     groups: dict[str, list[RawScan]] = {}
     for entry in entries:
         folder = run.folder(entry.raw)
@@ -268,15 +288,25 @@ def _write_people(run: _Run, entries: Sequence[Entry], marks: Mapping[str, str])
         elif entry.alone is not None:  # a copy has no folder of its own
             problem = entry.verdict.problems[0]
             folder.refuse(problem.kind, problem.sentence)
-    for person, members in groups.items():
-        placed = [run.folder(raw).read(PLACED, marks[raw.digest]) for raw in members]
-        known = [(raw, record) for raw, record in zip(members, placed) if record is not None]
-        write_person(run.out, person, known, run.model, marks)
+    missing = [
+        members for person, members in groups.items() if not person_is_written(run.out, person, members, marks)
+    ]  # fmt: skip
+    for item, why in _work("files", partial(_write_one, run, missing, marks), len(missing), workers, progress):
+        if why is not None:
+            raise InputError(f"the file of {missing[item][0].person} cannot be written: {why}; run the command again")
     keep_only(run.out, list(groups))
     topology = (resources.files("imhead") / "assets" / TOPOLOGY).read_bytes()
     path = run.out / TOPOLOGY
     if not path.is_file() or path.read_bytes() != topology:
         write_atomically(path, topology)
+
+
+def _write_one(run: _Run, people: Sequence[Sequence[RawScan]], marks: Mapping[str, str], item: int) -> None:
+    placed = [(raw, run.folder(raw).read(PLACED, marks[raw.digest])) for raw in people[item]]
+    known = [(raw, record) for raw, record in placed if record is not None]
+    if len(known) < len(placed):
+        raise InputError("the record of a scan was removed")
+    write_person(run.out, people[item][0].person, known, run.model, marks)
 
 
 def _write_tables(run: _Run, entries: Sequence[Entry], decisions: Mapping[str, Decision]) -> list[tuple[Any, ...]]:

@@ -47,7 +47,11 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """How a head becomes a mesh file."""
+    """How a head becomes a mesh file.
+
+    >>> head.export(out / "printed.stl", imhead.ExportConfig({"jawOpen": 0.3}, resolution=64, units="cm", up="z"))
+    Mesh(... vertices, ... faces, extent ...)
+    """
 
     expression: Expression | None = None
     """None: neutral in a GLB, which programs animate from there; the head's own expression in the other files."""

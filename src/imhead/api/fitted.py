@@ -42,6 +42,18 @@ class FittedHead(EditableHead):
         told = "explains nothing of the scan" if median is None else f"median {median:.2f} mm"
         return f"FittedHead({self.model.name}, {self.codes.provenance[0]}; {told} over {100 * share:.0f} % of the scan)"
 
+    def _told(self) -> list[tuple[str, object]]:
+        """
+        >>> "median 0." in fitted._repr_html_()
+        True
+        """
+        report = self.result.report()
+        spread, share = report["scan_to_head_mm"], report["explained_fraction"]
+        close = "nothing" if spread["median"] is None else f"median {spread['median']:.2f}, p90 {spread['p90']:.2f} mm"
+        unit = f"{report['units']}{', assumed' if report['scale_assumed'] else ''}"
+        rows = [("scan", self.scan.name), ("explained", f"{100 * share:.0f} %: {close}"), ("unit of the scan", unit)]
+        return [*super()._told(), *rows, *(("warning", line) for line in self.result.warnings)]
+
     def report(self) -> dict[str, Any]:
         """The figures of the fit, as `report.json` holds them.
 

@@ -5,13 +5,13 @@ The examples run as they stand, after `import imhead`, `model = imhead.load()` a
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imhead import checkpoint, editing
 from imhead.api.checks import (
@@ -29,7 +29,6 @@ from imhead.api.export import ExportConfig, SurfaceKind, export_head
 from imhead.avatar.kept import Kept
 from imhead.avatar.look import Look
 from imhead.avatar.writing import write_avatar
-from imhead.change.measured import landmarks_on, neutral_vertices, values_on
 from imhead.checkpoint import Model
 from imhead.editing import Move, Reached, Side
 from imhead.errors import InputError
@@ -39,19 +38,20 @@ from imhead.io.mesh_file import MESH_EXTENSIONS, head_notes
 from imhead.io.skin_files import lost_skin
 from imhead.isosurface.creases import head_mesh
 from imhead.isosurface.field import HeadField, expression_code, expression_weights
-from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_names
-from imhead.measure.table import errors, values
-from imhead.measure.volumes import volumes
+from imhead.measure.table import errors
 from imhead.registration.frames import registered_vertices
-from imhead.rendering.figures import contact_sheet
-from imhead.rendering.shading import shade
+from imhead.registration.measured import head_landmarks, head_measurements
 from imhead.reports.comparison import compare_heads
-from imhead.template.surface import arkit_weights, template_of
+from imhead.reports.notebook import value_html
+from imhead.reports.scene_page import ScenePage, ScenePart, scene_page
+from imhead.template.surface import arkit_weights, has_template, template_of
 from imhead.types import Ball, FloatArray, Head, Mesh, MorphTargets, UvMap
 
 RegionNames = str | Sequence[str]
 """The name of a region or group, or several."""
+_SHOWN_EDITS = 6  # in a notebook
+_VIEW_CELLS = 128  # of a volume that a page draws
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,12 +76,42 @@ class EditableHead:
         told = "no edits" if not edits else f"{len(edits)} edit{'s' * (len(edits) > 1)}, last {edits[-1]}"
         return f"EditableHead({self.model.name}, {first}; {told})"
 
-    def _repr_png_(self) -> bytes:
-        """The head from the front and from three quarters, as a notebook shows it."""
-        mesh = self.mesh(resolution=160)
-        picture, buffer = contact_sheet([shade(mesh, view, 320) for view in ("front", "three_quarter")]), io.BytesIO()
-        picture.save(buffer, "PNG")
-        return buffer.getvalue()
+    def _repr_html_(self) -> str:
+        """The head from the front and from three quarters with its history, as a notebook shows it."""
+        return value_html(type(self).__name__, self._told(), self._quick_mesh(None, None))
+
+    def _quick_mesh(self, expression: Mapping[str, float] | None, surface: SurfaceKind | None) -> Mesh:
+        """The template, or a coarse volume where the model has none: what a page draws at once."""
+        kind = surface or ("template" if has_template(self.model) else "volume")
+        return self.mesh(expression, _VIEW_CELLS, kind)
+
+    def _told(self) -> list[tuple[str, object]]:
+        """Rows of what a notebook shows beside the picture."""
+        origin, *edits = self.codes.provenance or ("unknown origin",)
+        sigma = float(np.linalg.norm(self.codes.z_id) / np.sqrt(len(self.codes.z_id)))
+        rows = [("model", f"{self.model.name} {self.model.hash}"), ("origin", origin), ("identity", f"{sigma:.2f} σ")]
+        left_out = [("earlier edits", len(edits) - _SHOWN_EDITS)] if len(edits) > _SHOWN_EDITS else []
+        return [*rows, *left_out, *(("edit", line) for line in edits[-_SHOWN_EDITS:])]
+
+    def view(
+        self,
+        expression: Mapping[str, float] | None = None,
+        surface: SurfaceKind | None = None,
+        colors: NDArray[np.uint8] | None = None,
+    ) -> ScenePage:
+        """The head in 3D, to turn and zoom in a notebook or, once it is saved, in any browser; nothing serves it.
+
+        Args:
+            expression: ARKit name → weight; None for the head's own expression, `{}` for the neutral face.
+            surface: as of `mesh`; None for the template, or the volume where the model has none.
+            colors: (V, 3) sRGB of the vertices of that surface, such as those of a heat map; None for clay.
+
+        Raises:
+            InputError: an unknown expression or surface, or colours of another number of vertices.
+
+        >>> head.view({"jawOpen": 0.4}).save(out / "head.html")
+        """
+        return scene_page([ScenePart("head", self._quick_mesh(expression, surface), colors=colors)])
 
     def sample(self, regions: RegionNames, seed: int, strength: float = 1.0, mirror: bool = False) -> EditableHead:
         """Draw the regions at random, as people vary while their other regions stay about the same.
@@ -288,6 +318,7 @@ class EditableHead:
         look: Look | None = None,
         take: Take | str | Path | None = None,
         kept: Sequence[Kept] = (),
+        preview: str | Path | None = None,
     ) -> dict[str, Any]:
         """Write a GLB with skin, eyes, teeth, tongue, lashes, a skeleton and the 52 shapes.
 
@@ -296,9 +327,11 @@ class EditableHead:
             look: skin, eyes, names and more; None for the head's own colours, or a light skin and brown eyes.
             take: a recorded take that the file plays, or the path of its CSV or JSON.
             kept: pieces of a scan that go with the head, from `FittedHead.unexplained`.
+            preview: an animated .webp, which shows the take, or the head as it turns and moves its face.
 
         Returns:
-            `out`, `bytes`, `parts` (name → vertices), `joints`, `seconds` of the take or None, and `warnings` about it.
+            `out`, `bytes`, `parts` (name → vertices), `joints`, `seconds` of the take or None, `warnings` about it,
+            and the path of the `preview` or None.
 
         Raises:
             InputError: another extension, a take that cannot be read, or a model without the shipped template.
@@ -309,8 +342,9 @@ class EditableHead:
         neutral, _, shapes = self.animated({})
         played = Path(take) if isinstance(take, str | Path) else take
         codes = self.codes
+        shown = None if preview is None else Path(preview)
         written = write_avatar(
-            Path(out), neutral, shapes, look or Look(), played, head_notes(codes), skin=codes.skin, kept=kept
+            Path(out), neutral, shapes, look or Look(), played, head_notes(codes), codes.skin, kept, shown
         )
         written["warnings"] += [lost_skin(codes.lost_skin)] if codes.lost_skin else []
         return written
@@ -335,10 +369,7 @@ class EditableHead:
         >>> head.landmarks()["pronasale"].shape
         (3,)
         """
-        if self.codes.registration is not None:
-            return landmarks_on(neutral_vertices(self.model, self.codes))
-        points = landmark_points(self.model).on_head(self.model, self.codes)
-        return dict(zip(landmark_names(), points))
+        return dict(zip(landmark_names(), head_landmarks(self.model, self.codes)))
 
     def measure(self) -> dict[str, float]:
         """Every measurement of the neutral face by name, in the unit that `imhead.measure.table` names; of a registered
@@ -353,10 +384,7 @@ class EditableHead:
         >>> 25.0 < head.measure()["alar_width"] < 50.0
         True
         """
-        if self.codes.registration is not None:
-            return values_on(neutral_vertices(self.model, self.codes))
-        landmarks = landmark_points(self.model).on_head(self.model, self.codes)
-        return values(landmarks) | volumes(self.model, self.codes)
+        return head_measurements(self.model, self.codes)
 
     def measure_errors(self) -> dict[str, float]:
         """± of the distances and angles of a fitted head by name, in their units: half of the interval that holds the
@@ -370,8 +398,7 @@ class EditableHead:
         """
         if self.codes.certainty is None:
             return {}
-        landmarks = landmark_points(self.model).on_head(self.model, self.codes)
-        return errors(landmarks, self.codes.certainty)
+        return errors(head_landmarks(self.model, self.codes), self.codes.certainty)
 
     def sigma_at(self, points_mm: FloatArray, expression: Mapping[str, float] | None = None) -> FloatArray | None:
         """How sure a fitted head's surface is (N,) at points (N, 3) on it, mm: the person's lies within this distance

@@ -14,11 +14,16 @@ import numpy as np
 
 from imhead import checkpoint
 from imhead.api.checks import checked_fit, checked_number, checked_seed, checked_whole
+from imhead.api.cluster import workers_at
+from imhead.api.curation import Curation
+from imhead.api.curation import curate as curate_folder
 from imhead.api.fitted import FittedHead
 from imhead.api.heads import EditableHead
 from imhead.api.people import FittedPerson
 from imhead.api.tracks import TrackedHead, checked_track
+from imhead.api.workers import WORKER_BYTES
 from imhead.checkpoint import Model
+from imhead.curation.config import CurationConfig
 from imhead.editing.soundness import inverted_walls
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
@@ -27,6 +32,7 @@ from imhead.fitting.landmarks import Landmarks, landmark_pairs, read_landmarks
 from imhead.fitting.person import fit_person
 from imhead.fitting.pose import Units
 from imhead.io.limited import read_scan_limited
+from imhead.reports.notebook import value_html
 from imhead.reports.track_report import write_track
 from imhead.template.surface import TemplateSurface, has_template, template_of
 from imhead.tracking.config import TrackConfig
@@ -55,6 +61,21 @@ class MorphableModel:
         return (
             f"MorphableModel({self.model.name} {self.model.hash}, identity code of {config.identity_size} numbers, "
             f"{len(self.model.net.radius)} region codes of {config.region_code_size}, on {self.model.device})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Name, size and origin of the model, as a notebook shows them."""
+        net, card = self.model.net, self.model.card
+        rows: list[tuple[str, object]] = [
+            ("weights", self.model.hash),
+            ("identity code", f"{net.config.identity_size} numbers"),
+            ("regions", f"{len(net.radius)}, codes of {net.config.region_code_size} numbers"),
+            ("template", "yes" if self.has_template else "none: no measurements, no shapes"),
+            ("device", self.model.device),
+        ]
+        told = card.items() if isinstance(card, dict) else ()
+        return value_html(
+            f"MorphableModel {self.model.name}", [*rows, *(item for item in told if isinstance(item[1], str))]
         )
 
     @property
@@ -239,12 +260,58 @@ class MorphableModel:
         report = write_track(found, self.model, Path(out), config)
         return TrackedHead(found.head, self.model, found, Path(out), report)
 
+    def curate(
+        self,
+        scans: str | Path,
+        out: str | Path,
+        *,
+        people: str | Path | None = None,
+        jobs: int = 1,
+        ray: str | None = None,
+        memory_bytes: int | None = None,
+        config: CurationConfig = CurationConfig(),
+        progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    ) -> Curation:
+        """From a folder of raw scans to people to learn from, with a page of what was left out and why.
+
+        Writes what `imhead curate` writes. A run that was stopped goes on, and one with more scans does what is new.
+
+        Args:
+            scans: folder: `person/expression.ply`, or plain files.
+            out: folder, made where missing.
+            people: a CSV that says who is who, and more.
+            jobs: processes, of one thread each; 1 works in this process, with all its threads.
+            ray: address of a running Ray cluster, which does the work instead: `HOST:PORT`, or `auto`.
+            memory_bytes: what each of several processes may allocate; 4 GiB if left out.
+            config: settings, and the limits of the audit.
+            progress: called with `scans`, `people`, `registrations` and `files` of people, and how many of how many.
+
+        Raises:
+            InputError: no scans, a table that cannot be read, a folder that cannot be written to, no such cluster, or
+                one whose machines do not see the files.
+
+        >>> raw = out / "raw"
+        >>> raw.mkdir()
+        >>> size = (raw / "anna.ply").write_bytes(b"no scan")
+        >>> model.curate(raw, out / "curated").report()["reasons"]
+        {'unreadable': 1}
+        """
+        jobs, on_cpu = checked_whole("the number of jobs", jobs, 1, 1024), self.model.device.type == "cpu"
+        if not on_cpu and (jobs > 1 or ray is not None):
+            raise InputError("several scans at a time are fitted on CPUs; load the model on the device cpu")
+        table = None if people is None else Path(people)
+        shared = (Path(scans), self.model.path)
+        with workers_at(ray, jobs, Path(out), shared, memory_bytes or WORKER_BYTES) as workers:
+            return curate_folder(
+                Path(scans), Path(out), self.model, people=table, workers=workers, config=config, progress=progress
+            )
+
 
 def load(model: str | Path = "default", device: str = "auto") -> MorphableModel:
-    """Open a model by name or path, on `auto`, `cpu` or `cuda`.
+    """Open a model on `auto`, `cpu` or `cuda`: by name, by path, or from the hub as `hf:owner/name@revision`.
 
     Raises:
-        InputError: no such model, a damaged file, or no such device.
+        InputError: no such model, a damaged file, a hub that cannot be reached, or no such device.
 
     >>> imhead.load("default", device="cpu").model.name
     'default'
@@ -264,7 +331,8 @@ def fit(
 ) -> FittedHead:
     """Find the head in a scan: `load(model).fit(scan, …)`.
 
-    >>> imhead.fit(demo_scan).report()["units"]
+    >>> fast = imhead.FitConfig(points=2000, detail=False, resolution=64)
+    >>> imhead.fit(demo_scan, config=fast).report()["units"]
     'cm'
     """
     return load(model).fit(scan, units, config, landmarks=landmarks, mirrored=mirrored, progress=progress)

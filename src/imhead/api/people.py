@@ -38,6 +38,11 @@ class FittedPerson(EditableHead):
         told = f"{same} of {len(self.scans)} scans show the person"
         return f"FittedPerson({self.model.name}, {self.codes.provenance[0]}; {told})"
 
+    def _told(self) -> list[tuple[str, object]]:
+        rows = [(name, "shows the person" if s.same_person else "shows somebody else")
+                for name, s in zip(self.files, self.result.scans)]  # fmt: skip
+        return [*super()._told(), *rows]
+
     def report(self) -> dict[str, Any]:
         """The figures of the fit, with distances by the field; `write` measures them on meshes.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from imhead.checkpoint import Model
 from imhead.conventions import ASSUMED_SCALE
+from imhead.measure.population import STATEMENT, face_size, shipped_population
 from imhead.measure.table import measurement
 from imhead.types import FloatArray, Head
 
@@ -15,6 +17,11 @@ class Measured(Protocol):
     @property
     def codes(self) -> Head:
         """The codes."""
+        ...
+
+    @property
+    def model(self) -> Model:
+        """Whose codes they are."""
         ...
 
     def measure(self) -> dict[str, float]:
@@ -31,18 +38,35 @@ class Measured(Protocol):
 
 
 def measurement_table(head: Measured) -> dict[str, Any]:
-    """`measurements`: name → value, unit and error; `landmarks_mm`: name → place; and `doubts`.
+    """`measurements`: name → value, unit, error, z; `population`: what z counts in; `landmarks_mm`: name → place; and
+    `doubts`.
+
+    `z_model` is the number of standard deviations from the mean of the heads that the model draws, `z_at_size` from
+    those of the same size. Both are None, as is `population`, for a model whose population does not ship; `z_model` of
+    lengths and volumes where the scale was assumed.
 
     Raises:
         InputError: a model without a template.
     """
-    errors = head.measure_errors()
+    errors, measured, among = head.measure_errors(), head.measure(), shipped_population(head.model)
+    z: dict[str, float] = {}
+    at_size: dict[str, float] = {}
+    population: dict[str, Any] | None = None
+    if among is not None:
+        z, at_size = among.z_scores(measured, scale_assumed=head.codes.scale_assumed), among.z_at_size(measured)
+        of_size = None if head.codes.scale_assumed else among.z_of_size(measured)
+        population = {
+            "heads": among.heads, "face_size_mm": face_size(measured), "z_of_size": of_size, "statement": STATEMENT,
+        }  # fmt: skip
     rows = {
-        name: {"value": value, "unit": measurement(name).unit, "error": errors.get(name)}
-        for name, value in head.measure().items()
-    }
+        name: {
+            "value": value, "unit": measurement(name).unit, "error": errors.get(name), "z_model": z.get(name),
+            "z_at_size": at_size.get(name),
+        }
+        for name, value in measured.items()
+    }  # fmt: skip
     places = {name: place.tolist() for name, place in head.landmarks().items()}
-    return {"measurements": rows, "landmarks_mm": places} | doubts(head.codes)
+    return {"measurements": rows, "population": population, "landmarks_mm": places} | doubts(head.codes)
 
 
 def doubts(head: Head) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from imhead.fitting.pose import Units
 from imhead.io.atomic import write_atomically
 from imhead.io.mesh_file import head_notes, in_units, write_mesh
 from imhead.io.obj_polygons import read_polygons
+from imhead.reports.topology_change import TemplateState, write_topology_change
+from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import template_of
 from imhead.topology.binding import FAR_MM, NEAR_MM, bind
@@ -167,3 +169,28 @@ def write_topology_mesh(
     else:
         write_mesh(written, path, unit=units, metadata=notes, uv=uv)
     return mesh
+
+
+def write_topology_comparison(
+    before: EditableHead, after: EditableHead, topology: UserTopology, out: Path, limit_mm: float
+) -> None:
+    """Write `before.obj`, `after.obj` and `change.ply` of two heads in a user's topology, each in its own expression.
+
+    Args:
+        before: any head of the model.
+        after: another of it.
+        topology: learnt with a model of the same template.
+        out: folder.
+        limit_mm: of the colours of the change.
+
+    Raises:
+        InputError: a topology of another template, or a folder that cannot be written.
+    """
+    template = template_of(before.model)
+    states = [
+        TemplateState(head.mesh(surface="template").vertices, head.mesh({}, surface="template").vertices)
+        for head in (before, after)
+    ]
+    normals, _ = vertex_normals(states[0].vertices, template.faces)
+    moved = np.einsum("vc,vc->v", states[1].vertices - states[0].vertices, normals)
+    write_topology_change(topology, template, states[0], states[1], moved, limit_mm, out)

@@ -30,6 +30,10 @@ class TrackedHead(EditableHead):
         found, total = self.figures["found"], self.figures["frames_total"]
         return f"TrackedHead({self.model.name}, found in {found} of {total} frames, the others bridged; {self.folder})"
 
+    def _told(self) -> list[tuple[str, object]]:
+        found, total = self.figures["found"], self.figures["frames_total"]
+        return [*super()._told(), ("frames", f"found in {found} of {total}"), ("folder", self.folder)]
+
     def report(self) -> dict[str, Any]:
         """The figures of the track, as `report.json` holds them."""
         return self.figures

@@ -90,20 +90,22 @@ def avatar_scene(
         notes: short texts for the file.
     """
     own = None if look.skin is not None else skin
+    light = look.eye_light(own)
+    lit = light ** (1.0 / 2.2)  # as sRGB
     images: tuple[Image, ...] = (
         Image("skin", skin_jpeg(topology, parts, look, own), "image/jpeg"),
-        Image("eye", eye_jpeg(look.eye_color(own), look.seed, _EYE_PICTURE), "image/jpeg"),
+        Image("eye", eye_jpeg(look.eye_color(own), look.seed, _EYE_PICTURE, light), "image/jpeg"),
     )
     brows = tuple(0.6 * value / 255.0 for value in look.tone(own).brows)
     materials: tuple[Material, ...] = (
         Material("skin", (1.0, 1.0, 1.0, 1.0), 0.62, image=0),
         Material("eye", (1.0, 1.0, 1.0, 1.0), 0.28, image=1),
         Material("cornea", (0.04, 0.04, 0.05, 0.16), 0.04, see_through=True),
-        Material("teeth", (1.0, 1.0, 1.0, 1.0), 0.30),
-        Material("gums", (1.0, 1.0, 1.0, 1.0), 0.40),
+        Material("teeth", (lit, lit, lit, 1.0), 0.30),
+        Material("gums", (lit, lit, lit, 1.0), 0.40),
         Material("lashes", (brows[0], brows[1], brows[2], 1.0), 0.75, two_sided=True),
-        Material("tears", (0.95, 0.86, 0.83, 0.22), 0.08, two_sided=True, see_through=True),
-        Material("caruncles", (0.80, 0.50, 0.46, 1.0), 0.30),
+        Material("tears", (0.95 * lit, 0.86 * lit, 0.83 * lit, 0.22), 0.08, two_sided=True, see_through=True),
+        Material("caruncles", (0.80 * lit, 0.50 * lit, 0.46 * lit, 1.0), 0.30),
     )
     mouth = mouth_on(parts, template.skin)
     mouth_moves = mouth_shapes(parts, mouth)
@@ -235,7 +237,7 @@ def _mouth_colors(parts: Parts) -> NDArray[np.uint8]:
             neck = ((height - height.min()) / max(np.ptp(height), 1e-6))[:, None]
             color[rows] *= 1.0 - neck**1.5 * [0.04, 0.10, 0.22] - (1.0 - neck) ** 3 * [0.08, 0.05, 0.03]
     light = np.clip((place[:, 2] - _DARK_MM[1]) / (_DARK_MM[0] - _DARK_MM[1]), 0.0, 1.0)
-    light = (0.22 + 0.78 * light**1.3)[:, None] ** [0.9, 1.05, 1.15]  # light that flesh has coloured
+    light = (0.22 + 0.78 * light**1.3)[:, None] ** [0.85, 1.2, 1.35]  # light that flesh has coloured
     return np.clip(np.round(color * light), 0, 255).astype(np.uint8)
 
 

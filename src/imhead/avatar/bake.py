@@ -27,7 +27,7 @@ from scipy.spatial import cKDTree
 from imhead.avatar.palette import SKINS, skin_named
 from imhead.avatar.parts import Parts
 from imhead.avatar.scan_colors import ColoredScan
-from imhead.avatar.scan_eyes import eye_color_of
+from imhead.avatar.scan_eyes import eyes_of_scan
 from imhead.avatar.skin_image import jpeg_bytes
 from imhead.avatar.skin_paint import skin_picture
 from imhead.conventions import srgb_to_linear
@@ -83,7 +83,7 @@ class Baked:
     tone: str
     """The nearest of the named skins."""
     eyes: str = ""
-    """The nearest of the named colours of eyes; empty where they were not seen."""
+    """The nearest of the named colours of eyes, and the light on them, as `palette.eyes_text` writes them."""
 
     def image(self) -> SkinImage:
         """Encoded, as a head carries it."""
@@ -123,7 +123,7 @@ def bake(
     tone = _nearest_tone(color[(weight > 0.9) & ~hair])
     painted = skin_picture(topology, parts, skin_named(tone), 0, size).reshape(-1, 3)[texels.texel].astype(np.float32)
     picture, kind = _filled(color, weight, hair, painted, surface, topology, parts, texels)
-    eyes = eye_color_of(colored, surface.eyes, np.median(color[(weight > 0.9) & ~hair], axis=0))
+    eyes = eyes_of_scan(colored, surface.eyes, np.median(color[(weight > 0.9) & ~hair], axis=0))
     return Baked(*_whole(picture, kind, texels, size), tone, eyes)
 
 

@@ -1,27 +1,32 @@
-"""Lips and cheeks that stay in front of the teeth, at rest and in every shape.
+"""Lips and cheeks that stay in front of teeth and gums, at rest and in every shape.
 
-The teeth of a head are seen from the middle of their arch: for each direction and height, how far out they reach. Skin
-that lies in front of them on the mean head is moved outwards until it does so here.
+Teeth and gums of each jaw, called an arch here, are seen from its middle: for each direction and height, how far out
+they reach. Skin that lies in front of them on the mean head is moved outwards until it does so here. An arch is looked
+at as it lies on the mean head, and skin is brought there, so that skin moves smoothly with the head.
 
-Shape legend: V template vertices, N points, T vertices of teeth.
+Shape legend: V template vertices, N points, M vertices in the mouth.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.ndimage import grey_dilation
+from dataclasses import dataclass
+from functools import lru_cache
 
-from imhead.avatar.parts import UPPER_TEETH, Parts
+import numpy as np
+from scipy.ndimage import grey_dilation, map_coordinates
+
+from imhead.avatar.parts import TONGUE, Parts, in_lower_jaw
 from imhead.types import FloatArray, IntArray
 
 _MIDDLE_Z_MM = 50.0
 _STEP_RAD, _STEP_MM = np.radians(2.0), 1.0
 _SPREAD = 4  # cells around a tooth's vertex that it reaches into, less far by `_SLOPE` times the distance
 _SLOPE = 0.6
-_GAP_MM = 0.3  # kept between teeth and skin
+_GAP_MM, _THICKER, _MOST_MM = 0.4, 0.15, 1.0  # kept between teeth and skin; more by this share of the depth of the lip
 _REACH_MM = np.array([48.0, 34.0])  # of the skin that can touch teeth: sideways and up or down from the mouth's middle
-_INSIDE_MM = 1.5  # what lies farther behind the front of the arch on the mean head is no lip and no cheek
+_INSIDE_MM = 1.0  # what lies farther behind the teeth beside it on the mean head is no lip and no cheek
 _STILL_MM = 0.01
+_LEAST_MM = 5.0  # a shorter reach is none
 
 
 def clear_of_teeth(
@@ -36,48 +41,91 @@ def clear_of_teeth(
         mouth_shapes: (52, M, 3) their shapes.
         skin_part: (V,) as in the topology; eyes are left out.
     """
-    rows = _in_front(parts, skin_part)
-    teeth = parts.mouth_piece >= UPPER_TEETH
+    rows, gap = _in_front(parts, skin_part)
+    teeth = parts.mouth_piece != TONGUE
     clear = skin.copy()
-    clear[rows] = _pushed(skin[rows], mouth[teeth])
+    clear[rows] = _pushed(parts, skin[rows], gap, mouth)
     found = shapes.copy()
     for k in range(len(shapes)):
         if np.abs(shapes[k, rows]).max() > _STILL_MM or mouth_shapes[k, teeth].any():
-            pushed = _pushed(clear[rows] + shapes[k, rows], (mouth + mouth_shapes[k])[teeth])
+            pushed = _pushed(parts, clear[rows] + shapes[k, rows], gap, mouth + mouth_shapes[k])
             found[k, rows] = pushed - clear[rows]
     return clear, found
 
 
-def _in_front(parts: Parts, skin_part: IntArray) -> IntArray:
-    """Template vertices (n,) that lie in front of the teeth on the mean head, or beside them."""
+@dataclass(frozen=True, eq=False)
+class _Arch:
+    """Teeth and gums of a jaw on the mean head."""
+
+    rows: IntArray
+    """(m,) their vertices in the mouth."""
+    low: float
+    """Height of the first column of the table, mm."""
+    reach: FloatArray
+    """(A, H) how far out they reach, by direction and height, mm; 0 where there are none."""
+
+    def depth(self, points: FloatArray) -> FloatArray:
+        """How far in front of it points (N, 3) of the mean head lie, mm; infinite where nothing lies behind."""
+        angle, out = _polar(points)
+        place = [(angle + np.pi) / _STEP_RAD, (points[:, 1] - self.low) / _STEP_MM]
+        reach = map_coordinates(self.reach, place, order=1, mode="constant")
+        return np.where(reach > _LEAST_MM, out - reach, np.inf)
+
+
+@lru_cache(maxsize=2)
+def _arches(parts: Parts) -> tuple[_Arch, ...]:
+    """The upper and the lower arch."""
+    lower = in_lower_jaw(parts.mouth_piece)
+    found = []
+    for block in (0, 1):
+        rows = np.flatnonzero((lower == block) & (parts.mouth_piece != TONGUE))
+        teeth = parts.mouth[rows]
+        low = float(teeth[:, 1].min()) - _SPREAD * _STEP_MM
+        count = int((float(teeth[:, 1].max()) - low) / _STEP_MM) + _SPREAD + 2
+        angle, radius = _polar(teeth)
+        reach = np.zeros((int(2.0 * np.pi / _STEP_RAD) + 2, count))
+        cell = np.round((angle + np.pi) / _STEP_RAD).astype(np.int64)
+        np.maximum.at(reach, (cell, np.round((teeth[:, 1] - low) / _STEP_MM).astype(int)), radius)
+        offsets = np.arange(-_SPREAD, _SPREAD + 1)
+        cone = -_SLOPE * np.maximum(np.hypot(1.4 * offsets[:, None], offsets[None]) - 1.5, 0.0)
+        found.append(_Arch(rows, low, np.maximum(grey_dilation(reach, structure=cone), 0.0)))
+    return tuple(found)
+
+
+def _in_front(parts: Parts, skin_part: IntArray) -> tuple[IntArray, FloatArray]:
+    """Template vertices (n,) that lie in front of the teeth on the mean head, or beside them, and the gap (n,), mm,
+    that each keeps from them: the outer skin of a lip keeps more than the inner one, so that both do not meet."""
     middle = parts.marks[[62, 66]].mean(axis=0)
-    near = (np.abs(parts.skin - middle)[:, :2] < _REACH_MM).all(axis=1) & (skin_part < 2)
-    angle, radius = _polar(parts.skin)
-    teeth_angle, teeth_radius = _polar(parts.mouth[parts.mouth_piece >= UPPER_TEETH])
-    front = np.full(len(_angles()), 0.0)
-    np.maximum.at(front, _cell(teeth_angle), teeth_radius)
-    front = grey_dilation(front, 5)
-    ahead = (radius > front[_cell(angle)] - _INSIDE_MM) & (front[_cell(angle)] > 0.0)
-    return np.flatnonzero(near & ahead)
+    near = np.flatnonzero((np.abs(parts.skin - middle)[:, :2] < _REACH_MM).all(axis=1) & (skin_part < 2))
+    points = parts.skin[near]
+    arches = _arches(parts)
+    depth = np.minimum(*(arch.depth(points) for arch in arches))
+    # above and below the teeth: what lies outside the arch
+    front = grey_dilation(np.max([arch.reach.max(axis=1) for arch in arches], axis=0), 5)
+    angle, out = _polar(points)
+    most = front[np.round((angle + np.pi) / _STEP_RAD).astype(np.int64)]
+    depth = np.where(np.isfinite(depth), depth, np.where(most > 0.0, out - most, -np.inf))
+    kept = depth > -_INSIDE_MM
+    gap = _GAP_MM + np.clip(_THICKER * depth[kept], 0.0, _MOST_MM)
+    return near[kept], gap
 
 
-def _pushed(points: FloatArray, teeth: FloatArray) -> FloatArray:
-    """Points (N, 3), moved away from the middle of the arch to where no tooth of `teeth` (T, 3) reaches."""
-    low = float(teeth[:, 1].min()) - _SPREAD * _STEP_MM
-    count = int((float(teeth[:, 1].max()) - low) / _STEP_MM) + _SPREAD + 2
-    angle, radius = _polar(teeth)
-    reach = np.zeros((len(_angles()), count))
-    np.maximum.at(reach, (_cell(angle), np.round((teeth[:, 1] - low) / _STEP_MM).astype(int)), radius)
-    offsets = np.arange(-_SPREAD, _SPREAD + 1)
-    cone = -_SLOPE * np.maximum(np.hypot(1.4 * offsets[:, None], offsets[None]) - 1.5, 0.0)
-    reach = grey_dilation(reach, structure=cone)
-    own, out = _polar(points)
-    row = np.round((points[:, 1] - low) / _STEP_MM).astype(int)
-    least = np.where((row >= 0) & (row < count), reach[_cell(own), np.clip(row, 0, count - 1)] + _GAP_MM, 0.0)
-    share = np.where(least > out, least / np.maximum(out, 1.0), 1.0)
-    moved = points.copy()
-    moved[:, 0] *= share
-    moved[:, 2] = _MIDDLE_Z_MM + (points[:, 2] - _MIDDLE_Z_MM) * share
+def _pushed(parts: Parts, points: FloatArray, gap: FloatArray, mouth: FloatArray) -> FloatArray:
+    """Points (N, 3), moved away from the middle of each arch to `gap` (N,) in front of it.
+
+    Args:
+        mouth: (M, 3) the parts of the mouth where they are now.
+    """
+    moved = points
+    for arch in _arches(parts):
+        rest = np.column_stack([parts.mouth[arch.rows], np.ones(len(arch.rows))])
+        turn = np.linalg.lstsq(rest, mouth[arch.rows], rcond=None)[0]  # a jaw moves by an affine map
+        back = np.linalg.inv(turn[:3])
+        there = (moved - turn[3]) @ back
+        out = _polar(there)[1]
+        push = np.maximum(gap - arch.depth(there), 0.0)
+        away = there * [1.0, 0.0, 1.0] - [0.0, 0.0, _MIDDLE_Z_MM]
+        moved = moved + (away * (push / np.maximum(out, 1.0))[:, None]) @ turn[:3]
     return moved
 
 
@@ -85,11 +133,3 @@ def _polar(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Direction (N,), radians, and distance (N,) from the middle of the arch, seen from above."""
     away = points[:, 2] - _MIDDLE_Z_MM
     return np.arctan2(points[:, 0], away), np.hypot(points[:, 0], away)
-
-
-def _angles() -> FloatArray:
-    return np.arange(-np.pi, np.pi + _STEP_RAD, _STEP_RAD)
-
-
-def _cell(angle: FloatArray) -> IntArray:
-    return np.round((angle + np.pi) / _STEP_RAD).astype(np.int64)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from imhead.avatar.eyes import LIMBUS, angle_at
 from imhead.avatar.palette import EyeColor
 from imhead.avatar.skin_image import jpeg_bytes
+from imhead.conventions import srgb_bytes, srgb_to_linear
 from imhead.types import FloatArray
 
 _WHITE, _PINK, _VEIN = np.array([236.0, 229.0, 222.0]), np.array([205.0, 150.0, 138.0]), np.array([178.0, 84.0, 78.0])
@@ -20,9 +21,10 @@ _VEINS = 26
 
 
 @lru_cache(maxsize=4)
-def eye_jpeg(color: EyeColor, seed: int, size: int) -> bytes:
-    """`eye_picture` as a JPEG; the same again is not painted again."""
-    return jpeg_bytes(eye_picture(color, seed, size))
+def eye_jpeg(color: EyeColor, seed: int, size: int, light: float = 1.0) -> bytes:
+    """`eye_picture` as a JPEG, in a share of daylight; the same again is not painted again."""
+    picture = eye_picture(color, seed, size)
+    return jpeg_bytes(picture if light == 1.0 else srgb_bytes(light * srgb_to_linear(picture / 255.0)))
 
 
 def eye_picture(color: EyeColor, seed: int, size: int) -> NDArray[np.uint8]:

@@ -141,7 +141,7 @@ def eye_shapes(vertices: FloatArray, eyes: FloatArray, side: int, *, turning: bo
     away = vertices - eye_centers(eyes)[side]
     for name in looks(side) if turning else ():
         turned = away @ (rotation(look_turn(name, side)) - np.eye(3)).T
-        # a lid does not bulge over a cornea that is turned under it, so the eye yields a little
+        # between rest and the whole turn a lid moves straight, through the cornea: the eye yields a little
         shapes[ARKIT_NAMES.index(name)] = turned - [0.0, 0.0, _LOOK_BACK_MM]
     for stem, share in _BLINK_SHAPES.items():
         shapes[ARKIT_NAMES.index(stem + ("Left", "Right")[side])] = [0.0, 0.0, -share * _BLINK_BACK_MM]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from imhead.avatar.eyes import look_turn, rotation
 from imhead.avatar.parts import LASHES, Parts
 from imhead.avatar.placing import lids_of, with_lids
 from imhead.conventions import ARKIT_NAMES
@@ -43,11 +44,14 @@ def lid_shapes(parts: Parts, skin: FloatArray, shapes: FloatArray, eyes: FloatAr
         side = int(name.endswith("Right"))
         if blinks:
             pressed[side, 4] *= 1.0 - _FLATTENED
-        moved = lids.on_eyes(skin + found[k], pressed)
+        # lids lie on the cornea where the look has turned it
+        turn = rotation(look_turn(name, side)) if name.startswith("eyeLook") else np.eye(3)
+        center = eye_centers(eyes)[side]
+        moved = center + (lids.on_eyes(center + (skin + found[k] - center) @ turn, pressed) - center) @ turn.T
         for _ in range(_ROUNDS if blinks else 0):
             moved = lids.on_eyes(_shut(parts, moved, found[k], eyes, part, side), pressed)
         # a lid that the shape leaves alone stays where it is
-        acts = np.linalg.norm(found[k, rows], axis=1) > _STILL_MM
+        acts = (np.linalg.norm(found[k, rows], axis=1) > _STILL_MM) & ((parts.skin[rows, 0] > 0.0) == (side == 0))
         found[k, rows[acts]] = (moved - skin)[rows[acts]]
     return found
 

@@ -5,10 +5,12 @@ A head's field closes a gap of a millimetre between lips, so its template may le
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from imhead.avatar.parts import MOVED_SHAPES, Parts, affine
 from imhead.conventions import ARKIT_NAMES
@@ -18,31 +20,51 @@ from imhead.types import FloatArray, IntArray
 _PAIR_MM, _OPPOSED = 2.2, -0.5  # vertices of the two lips that face each other on the mean head
 _REACH_MM = np.array([24.0, 9.0, 14.0])  # around the middle of the mouth
 _GAP_MM = 0.1  # left between them
-_MOST = 0.12  # of the shape that closes lips; a wider gap is an open mouth, and stays
+_OPEN_MM, _WIDE_MM = (
+    4.0,
+    6.0,
+)  # a gap wider than the first is closed less, beyond the second it is an open mouth and stays
+_WIDTH_MM = 2.5  # over which neighbours close alike
+_NEAR_MM, _FAR_MM = 3.0, 10.0  # from the lips' line: all of it, and nothing, so that an edit elsewhere moves no lip
 _LOWER_SHARE = 0.35  # of the jaw's movement: what follows it by more is the lower lip
 
 
 def lips_shut(parts: Parts, faces: IntArray, skin: FloatArray, shapes: FloatArray) -> FloatArray:
-    """Vertices (V, 3) of the neutral face `skin` with the gap between its lips closed by a little `mouthClose`.
+    """Vertices (V, 3) of the neutral face `skin` whose lips come together where a gap is between them.
+
+    Nothing moves but the lips, and each of their places by the gap beside it.
 
     Args:
         faces: (F, 3) of the template.
         shapes: (52, V, 3) ARKit shapes, mm.
     """
     jaw = shapes[ARKIT_NAMES.index("jawOpen")]
-    upper, lower = _facing(parts, faces.tobytes(), jaw.astype(np.float32).tobytes())
-    if not len(upper):
+    found = _facing(parts, faces.tobytes(), jaw.astype(np.float32).tobytes())
+    if not len(found.upper):
         return skin
-    close = shapes[ARKIT_NAMES.index("mouthClose")]
-    gap = float(np.median(skin[upper, 1] - skin[lower, 1])) - _GAP_MM
-    nearer = float(np.median(close[lower, 1] - close[upper, 1]))
-    share = gap / max(nearer, 1e-6)
-    return skin + close * share if 0.0 < share < _MOST else skin
+    gap = np.maximum(skin[found.upper, 1] - skin[found.lower, 1] - _GAP_MM, 0.0)
+    gap = gap * np.clip((_WIDE_MM - gap) / (_WIDE_MM - _OPEN_MM), 0.0, 1.0)
+    shut = skin.copy()
+    shut[found.moved, 1] += found.spread @ gap
+    return shut
+
+
+@dataclass(frozen=True, eq=False)
+class _Facing:
+    """Pairs of vertices of the two lips that face each other at rest."""
+
+    upper: IntArray
+    """(n,)."""
+    lower: IntArray
+    """(n,)."""
+    moved: IntArray
+    """(m,) the lips' vertices."""
+    spread: FloatArray
+    """(m, n) how far up each vertex goes by the gap of each pair: half of it, down in the upper lip."""
 
 
 @lru_cache(maxsize=2)
-def _facing(parts: Parts, faces: bytes, jaw: bytes) -> tuple[IntArray, IntArray]:
-    """Pairs of vertices (n,) of the upper and the lower lip that face each other at rest."""
+def _facing(parts: Parts, faces: bytes, jaw: bytes) -> _Facing:
     normals, _ = vertex_normals(parts.skin, np.frombuffer(faces, dtype=np.int64).reshape(-1, 3))
     opened = np.frombuffer(jaw, dtype=np.float32).reshape(-1, 3)
     bone = affine(parts.jaw[MOVED_SHAPES.index("jawOpen")], parts.skin, parts.centers[1])
@@ -53,4 +75,14 @@ def _facing(parts: Parts, faces: bytes, jaw: bytes) -> tuple[IntArray, IntArray]
     lower = np.flatnonzero(near & (share >= _LOWER_SHARE) & (normals[:, 1] > 0.0))
     distance, found = cKDTree(parts.skin[lower]).query(parts.skin[upper])
     kept = (distance < _PAIR_MM) & ((normals[upper] * normals[lower[found]]).sum(axis=1) < _OPPOSED)
-    return upper[kept], lower[found[kept]]
+    upper, lower = upper[kept], lower[found[kept]]
+    if not len(upper):
+        return _Facing(upper, lower, upper, np.zeros((0, 0)))
+    middles = 0.5 * (parts.skin[upper] + parts.skin[lower])
+    apart = cKDTree(middles).query(parts.skin)[0]
+    moved = np.flatnonzero(apart < _FAR_MM)
+    weight = np.exp(-0.5 * np.square(cdist(parts.skin[moved], middles) / _WIDTH_MM)) + 1e-30
+    weight /= weight.sum(axis=1, keepdims=True)
+    fade = np.clip((_FAR_MM - apart[moved]) / (_FAR_MM - _NEAR_MM), 0.0, 1.0)
+    up = np.where(share[moved] < _LOWER_SHARE, -0.5, 0.5) * fade * fade * (3.0 - 2.0 * fade)
+    return _Facing(upper, lower, moved, up[:, None] * weight)

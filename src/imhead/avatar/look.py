@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from imhead.avatar.names import Names, shape_name
-from imhead.avatar.palette import EYES, SKINS, EyeColor, SkinTone, eyes_named, skin_named
+from imhead.avatar.palette import EYES, SKINS, EyeColor, SkinTone, eyes_named, eyes_read, skin_named
 from imhead.errors import InputError
 from imhead.types import SkinImage
 
@@ -17,7 +17,11 @@ Drive = Literal["morphs", "joints"]
 
 @dataclass(frozen=True)
 class Look:
-    """What a person chooses of an avatar."""
+    """What a person chooses of an avatar.
+
+    >>> imhead.Look(skin="olive", eyes="green", lod=1).names
+    'arkit'
+    """
 
     skin: str | None = None
     """Name of a painted skin (`palette.SKINS`); None for the head's own colours, or light where it has none."""
@@ -40,6 +44,8 @@ class Look:
         if self.eyes is not None:
             eyes_named(self.eyes)
         shape_name("jawOpen", self.names)
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"the seed is {self.seed}; choose 0 or more")
         if self.texture not in (None, *TEXTURE_SIZES):
             raise InputError(
                 f"a texture of {self.texture} pixels is not made; use {', '.join(map(str, TEXTURE_SIZES))}"
@@ -56,5 +62,9 @@ class Look:
 
     def eye_color(self, own: SkinImage | None) -> EyeColor:
         """The colour of the eyes."""
-        found = self.eyes or (own.eyes if own is not None else "")
+        found = self.eyes or (eyes_read(own.eyes)[0] if own is not None else "")
         return EYES.get(found, EYES["brown"])
+
+    def eye_light(self, own: SkinImage | None) -> float:
+        """The light on eyes and teeth, as a share of daylight: that of the scan whose colours are worn."""
+        return 1.0 if own is None else eyes_read(own.eyes)[1]

@@ -11,6 +11,7 @@ from imhead.errors import InputError
 
 Color = tuple[int, int, int]
 _Colors = TypeVar("_Colors")
+_FULL_LIGHT = 0.995
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,26 @@ EYES: Mapping[str, EyeColor] = {
     "blue": EyeColor((104, 142, 174), (164, 176, 172), (44, 66, 92)),
     "grey": EyeColor((134, 148, 156), (170, 172, 164), (64, 74, 82)),
 }
+
+
+def eyes_text(name: str, light: float) -> str:
+    """A colour of eyes and the light on them, as a head file keeps them: `blue`, or `blue 0.42` in a dark scan.
+
+    Args:
+        name: a colour; empty where it was not seen.
+        light: of the whites, as a share of daylight's, above 0 to 1.
+    """
+    return name if light >= _FULL_LIGHT else f"{name} {light:.2f}"
+
+
+def eyes_read(text: str) -> tuple[str, float]:
+    """Name and light of a text of `eyes_text`, from a file that may hold anything."""
+    name, _, number = text.partition(" ")
+    try:
+        light = float(number) if number else 1.0
+    except ValueError:
+        light = 1.0
+    return name, light if 0.0 < light <= 1.0 else 1.0
 
 
 def skin_named(name: str) -> SkinTone:

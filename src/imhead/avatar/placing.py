@@ -19,6 +19,7 @@ _CARRIERS, _REACH_MM = 24, 2.5  # template vertices that turn a lash, and the wi
 _NEAREST, _NEAR_MM = 6, 0.9  # those that move its root
 _TONGUE_OUT_MM = 41.0  # how far the tip comes forward
 _TONGUE_MM, _TONGUE_THIN = 5.0, 0.33  # rise of the tongue's back over the lower teeth, and part of its thickness left
+_HELD_MM = 8.0
 _TONGUE_BENDS, _TONGUE_DROP = 20.0, 0.045  # mm before the resting tip, where it hangs down; 1/mm
 
 
@@ -46,19 +47,32 @@ def mouth_shapes(parts: Parts, mouth: FloatArray) -> FloatArray:
     for row, numbers in zip(shape_rows(), parts.jaw):
         shapes[row, rows] = affine(numbers, mouth[rows], center)
     tongue = np.flatnonzero(parts.mouth_piece == TONGUE)
-    shapes[ARKIT_NAMES.index("tongueOut"), tongue] = _tongue_out(parts.mouth[tongue])
+    shapes[ARKIT_NAMES.index("tongueOut"), tongue] = _tongue_out(parts.mouth[tongue], _from_floor(parts, tongue))
     return shapes
 
 
-def _tongue_out(rest: FloatArray) -> FloatArray:
-    """Movement (n, 3) of the tongue's vertices (n, 3) out of the mouth: over the teeth, thinner, the tip hanging."""
+def _from_floor(parts: Parts, tongue: IntArray) -> FloatArray:
+    """Distance (n,), mm, of the tongue's vertices (n,) from the rim at which the mouth's floor holds it."""
+    own = parts.mouth_piece[parts.mouth_faces] == TONGUE
+    rim = np.unique(parts.mouth_faces[own.any(axis=1)][~own[own.any(axis=1)]])
+    return np.asarray(cKDTree(parts.mouth[rim]).query(parts.mouth[tongue])[0])
+
+
+def _tongue_out(rest: FloatArray, held: FloatArray) -> FloatArray:
+    """Movement (n, 3) of the tongue's vertices (n, 3) out of the mouth: over the teeth, thinner, the tip hanging.
+
+    Args:
+        rest: (n, 3) at rest.
+        held: (n,) distance from the rim at which the floor holds them: near it they stay behind the teeth.
+    """
     y, z = rest[:, 1], rest[:, 2]
     top, tip = float(y.max()), float(z.max())
     along = np.clip((z - z.min()) / (tip - z.min()), 0.0, 1.0)
-    forward = _TONGUE_OUT_MM * np.clip((along - 0.15) / 0.85, 0.0, 1.0) ** 1.3
+    free = np.clip(held / _HELD_MM, 0.0, 1.0)
+    forward = free * _TONGUE_OUT_MM * np.clip((along - 0.15) / 0.85, 0.0, 1.0) ** 1.3
     front = np.clip((along - 0.3) / 0.3, 0.0, 1.0)
     front = front * front * (3.0 - 2.0 * front)
-    rise = front * (top + _TONGUE_MM - (top - y) * _TONGUE_THIN - y)
+    rise = np.sqrt(free) * front * (top + _TONGUE_MM - (top - y) * _TONGUE_THIN - y)
     beyond = np.maximum(z + forward - tip - _TONGUE_BENDS, 0.0)
     moved: FloatArray = np.stack([np.zeros(len(rest)), rise - _TONGUE_DROP * beyond**2, forward], axis=1)
     return moved

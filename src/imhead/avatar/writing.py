@@ -12,6 +12,7 @@ from imhead.avatar.avatar import PosedTemplate, avatar_scene
 from imhead.avatar.kept import Kept
 from imhead.avatar.look import Look
 from imhead.avatar.parts import load_parts
+from imhead.avatar.preview import check_preview_path, write_preview
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
 from imhead.io.glb_scene_writer import scene_bytes
@@ -34,6 +35,7 @@ def write_avatar(
     notes: Mapping[str, str] | None = None,
     skin: SkinImage | None = None,
     kept: Sequence[Kept] = (),
+    preview: Path | None = None,
 ) -> dict[str, Any]:
     """Write the avatar of a head whose template is `neutral`, replacing the file in one step.
 
@@ -44,15 +46,18 @@ def write_avatar(
         notes: short texts for the file.
         skin: the head's own colours; None for painted ones.
         kept: pieces of a scan that go with the head.
+        preview: an animated .webp of it, if one is wanted.
 
     Returns:
-        `out`, `bytes`, `parts` (name → vertices), `joints`, `skin`, `seconds` of the take or None, and
-        `warnings` about it.
+        `out`, `bytes`, `parts` (name → vertices), `joints`, `skin`, `seconds` of the take or None,
+        `warnings` about it, and the path of the `preview` or None.
 
     Raises:
         InputError: an unknown extension, another topology than the shipped one, or a take that cannot be read.
     """
     check_avatar_path(path)
+    if preview is not None:
+        check_preview_path(preview)
     topology, parts = load_topology(), load_parts()
     if not np.array_equal(neutral.faces, topology.faces):
         raise InputError("an avatar needs the template that ships with imhead; this model's template is another one")
@@ -69,6 +74,8 @@ def write_avatar(
         size = len(data)
     else:
         size = write_usd_scene(scene, path)
+    if preview is not None:
+        write_preview(preview, scene, look.names)
     return {
         "out": str(path),
         "bytes": size,
@@ -77,6 +84,7 @@ def write_avatar(
         "skin": worn,
         "seconds": None if played is None else float(played.seconds[-1]),
         "warnings": [] if played is None else list(played.warnings),
+        "preview": None if preview is None else str(preview),
     }
 
 

@@ -1,6 +1,7 @@
 """Visits of one person compared: each later one with the first.
 
-Scans are fitted together, so that they share one head; a head file is a visit as it stands.
+Scans are fitted together, so that they share one head; so is the surface of a head file beside them. Head files alone
+are visits as they stand.
 
 Shape legend: V vertices of the template.
 """
@@ -15,13 +16,16 @@ import numpy as np
 from imhead.change.amounts import Amount, Place, by_region, places_beyond, whole
 from imhead.change.change import Change, change_between, stable_regions
 from imhead.change.config import ChangeConfig
-from imhead.change.measured import MeasuredDifference, differences, neutral_vertices, usual_noise_mm
-from imhead.change.visits import Visit, head_visit, on_stable, scanned_visit
+from imhead.change.measured import MeasuredDifference, differences, displacement, usual_noise_mm
+from imhead.change.visits import Visit, head_visit, on_stable, scan_of_head, scanned_visit
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, ASSUMED_SCALE
 from imhead.errors import InputError
+from imhead.fitting.config import FitConfig
 from imhead.fitting.person import fit_person
+from imhead.fitting.person_scans import OwnFit, own_fit
 from imhead.fitting.pose import Units
+from imhead.registration.measured import neutral_vertices
 from imhead.template.surface import template_of
 from imhead.types import Head, Scan
 
@@ -127,7 +131,7 @@ def compared_visit(
     # both neutral faces by one step, so that an expression that both have cancels
     neutral = neutral_vertices(model, first.head)
     measured = differences(
-        neutral, neutral + change.alike - first.vertices, first.measured & visit.measured,
+        neutral, neutral + displacement(change, same_expression, config.slide_mm), first.measured & visit.measured,
         change.noise.total_mm / usual_noise_mm(),
     )  # fmt: skip
     return ComparedVisit(
@@ -141,30 +145,36 @@ def _visits(
     mm_per_unit: float | None, progress: Progress,
 ) -> tuple[list[Visit], tuple[str, ...]]:  # fmt: skip
     """A visit for each source, about in the frame of the first, and the warnings of the fit."""
-    scans = [(row, source) for row, source in enumerate(sources) if isinstance(source, Scan)]
-    found: dict[int, Visit] = {}
-    warnings: tuple[str, ...] = ()
-    if scans:
-        # the fit's messages name scans as the report does
-        given = [replace(scan, name=names[row]) for row, scan in scans]
-        person = fit_person(
-            given, model, config.fit, units=units, mm_per_unit=mm_per_unit,
-            progress=lambda stage, part: progress(stage, _FIT_SHARE * part),
-        )  # fmt: skip
-        if person.lost:
-            raise InputError(f"{given[person.lost[0][0]].name}: {person.lost[0][1]}; it cannot be compared")
-        warnings = tuple(warning for warning in person.warnings if "shows somebody else" not in warning)
-        for place, placed in zip(person.rows, person.scans):
-            row, scan = scans[place][0], given[place]
-            progress(f"registration of {scan.name}", _FIT_SHARE + 0.15 * place / len(given))
-            found[row] = scanned_visit(model, person.head, scan, placed, names[row], config)
-    for row, source in enumerate(sources):
+    if not any(isinstance(source, Scan) for source in sources):
+        heads = [head_visit(model, source, name) for source, name in zip(sources, names) if isinstance(source, Head)]
+        return [heads[0], *(on_stable(model, heads[0], visit, config) for visit in heads[1:])], ()
+    # the fit's messages name scans as the report does
+    given = [
+        scan_of_head(model, source, name) if isinstance(source, Head) else replace(source, name=name)
+        for source, name in zip(sources, names)
+    ]
+
+    def alone(
+        scan: Scan, row: int, model: Model, fit: FitConfig, units: Units, mm_per_unit: float | None
+    ) -> OwnFit:  # fmt: skip
+        if isinstance(sources[row], Head):
+            units, mm_per_unit = "mm", None
+        return own_fit(scan, row, model, fit, units, mm_per_unit)
+
+    person = fit_person(
+        given, model, config.fit, units=units, mm_per_unit=mm_per_unit, own=alone,
+        progress=lambda stage, part: progress(stage, _FIT_SHARE * part),
+    )  # fmt: skip
+    if person.lost:
+        raise InputError(f"{given[person.lost[0][0]].name}: {person.lost[0][1]}; it cannot be compared")
+    visits = []
+    for row, placed in zip(person.rows, person.scans):
+        progress(f"registration of {names[row]}", _FIT_SHARE + 0.15 * row / len(given))
+        visit, source = scanned_visit(model, person.head, given[row], placed, names[row], config), sources[row]
         if isinstance(source, Head):
-            found[row] = head_visit(model, source, names[row])
-    visits = [found[row] for row in range(len(sources))]
-    if scans and len(scans) == len(visits):
-        return visits, warnings
-    return [visits[0], *(on_stable(model, visits[0], visit, config) for visit in visits[1:])], warnings
+            visit = replace(visit, scanned=False, scale_assumed=source.scale_assumed)
+        visits.append(visit)
+    return visits, tuple(warning for warning in person.warnings if "shows somebody else" not in warning)
 
 
 def _expression(change: Change, taken_out: bool) -> ExpressionDifference:
@@ -180,7 +190,7 @@ def _doubts(first: Visit, later: Sequence[ComparedVisit]) -> list[str]:
         visit, change = other.visit, other.change
         pair = f"{first.name} and {visit.name}"
         evidence = visit.evidence or first.evidence
-        if not (visit.same_person and first.same_person):
+        if False in (visit.same_person, first.same_person):
             figures = "" if evidence is None else f" (excess {evidence.excess_mm:.2f} mm)"
             said.append(f"{pair}: seem to show two different people{figures}; the change then means nothing")
         elif float(np.median(np.abs(change.alignment.height_mm))) > _POOR_MM:
@@ -193,6 +203,11 @@ def _doubts(first: Visit, later: Sequence[ComparedVisit]) -> list[str]:
             said.append(
                 f"{pair}: the expressions differ ({names}), which moves 5 % of the skin by "
                 f"{other.expression.moves_mm:.1f} mm or more and counts as change; --same-expression takes it out"
+            )
+        if evidence is None and not np.array_equal(first.head.z_id, visit.head.z_id):
+            said.append(
+                f"{pair}: are head files of two fits; the ± of measurements holds for scans that are fitted together, "
+                "so give the scans if you have them"
             )
         if first.scale_assumed or visit.scale_assumed:
             said.append(f"{pair}: {ASSUMED_SCALE}; the size was fitted on the stable regions")

@@ -58,6 +58,9 @@ class ChangeConfig:
     """95 % intervals over those of 68 %."""
     place_sigma: float = 6.0
     """A connected place is said to have changed if somewhere in it the change is this many standard deviations."""
+    slide_mm: float = 1.0
+    """In measurements, a slide of a vertex along the surface of this length counts half, and a shorter one less: a
+    registration is no surer of it."""
     fit: FitConfig = field(default_factory=FitConfig)
     """Settings of the fits."""
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)

@@ -12,18 +12,15 @@ from importlib import resources
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.stats import t as student_t
 
-from imhead.checkpoint import Model
-from imhead.isosurface.field import expression_weights
-from imhead.measure.landmarks import landmark_names, landmark_places, patch_faces
-from imhead.measure.table import MEASUREMENTS, VOLUMES, landmark_rows, measurement, values
-from imhead.measure.volumes import cone_volume
-from imhead.registration.frames import registered_vertices
-from imhead.template.surface import template_of
-from imhead.types import BoolArray, FloatArray, Head
+from imhead.change.change import Change
+from imhead.measure.landmarks import landmark_places, patch_faces
+from imhead.measure.on_template import values_on
+from imhead.measure.table import MEASUREMENTS, VOLUMES, landmark_rows, measurement
+from imhead.types import BoolArray, FloatArray
 
 REPEATS_FILE = "repeats.json"
-_FACTOR_95 = 1.96
 _NEAR_MM = 5.0
 _PATCH_SHARE = 0.9
 
@@ -52,28 +49,36 @@ class MeasuredDifference:
         return self.after - self.before
 
     @property
+    def within_95(self) -> float | None:
+        """Half of the 95 % interval of the change; None where its error is not known."""
+        return None if self.error is None else _factor_95() * self.error
+
+    @property
     def beyond_noise(self) -> bool | None:
         """Whether the 95 % interval of the change does not hold 0; None where its error is not known."""
-        return None if self.error is None else abs(self.change) > _FACTOR_95 * self.error
+        return None if self.within_95 is None else abs(self.change) > self.within_95
 
 
-def neutral_vertices(model: Model, head: Head) -> FloatArray:
-    """(V, 3) the template of a head's neutral face with its registration, mm."""
-    return registered_vertices(template_of(model), model, head, expression_weights({}))
+def displacement(change: Change, same_expression: bool, slide_mm: float) -> FloatArray:
+    """(V, 3) how far each vertex moved from the first visit to the later one in the expression of the first, mm.
 
+    Along the normals it is the change itself, which is averaged over a window. Along the surface a registration knows
+    little of a vertex, so a short slide counts as none.
 
-def landmarks_on(vertices: FloatArray) -> dict[str, FloatArray]:
-    """Landmarks by name on template vertices (V, 3)."""
-    return dict(zip(landmark_names(), landmark_places().of(vertices)))
-
-
-def values_on(vertices: FloatArray) -> dict[str, float]:
-    """Every measurement by name on template vertices (V, 3) in mm."""
-    found = values(landmark_places().of(vertices))
-    for kind in VOLUMES:
-        used, faces = np.unique(patch_faces(kind.landmarks[0]), return_inverse=True)
-        found[kind.name] = cone_volume(vertices[used], faces.reshape(-1, 3))
-    return found
+    Args:
+        change: between the visits.
+        same_expression: whether the change is without the expression already.
+        slide_mm: of a slide of this length half counts.
+    """
+    whole = change.alike - change.before
+    along = np.einsum("vc,vc->v", whole, change.normals)
+    slide = whole - along[:, None] * change.normals
+    expression = 0.0 if same_expression else change.expression_mm
+    along = np.where(change.compared, change.moved_mm - expression, along)
+    squared = np.einsum("vc,vc->v", slide, slide)
+    counted = squared / (squared + slide_mm**2)
+    result: FloatArray = along[:, None] * change.normals + counted[:, None] * slide
+    return result
 
 
 def differences(before: FloatArray, after: FloatArray, measured: BoolArray, growth: float) -> list[MeasuredDifference]:
@@ -122,9 +127,16 @@ def usual_noise_mm() -> float:
     return _table().noise_mm
 
 
+@lru_cache(maxsize=1)
+def _factor_95() -> float:
+    """95 % intervals over the ±, which are known from so many pairs of scans only."""
+    return float(student_t.ppf(0.975, _table().pairs))
+
+
 @dataclass(frozen=True)
 class _Repeats:
     noise_mm: float
+    pairs: int
     errors: dict[str, float]
 
 

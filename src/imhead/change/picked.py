@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imhead.change.measured import landmarks_on
 from imhead.errors import InputError
 from imhead.measure.landmarks import LANDMARKS, landmark_names
+from imhead.measure.on_template import landmarks_on
 from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray
 

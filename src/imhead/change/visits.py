@@ -22,6 +22,8 @@ from imhead.registration.matching import match, shown_faces
 from imhead.registration.points import noise_over, skin_points
 from imhead.registration.register import Registration, register_points
 from imhead.surfaces.distances import point_to_surface
+from imhead.surfaces.mending import without_unused_points
+from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.transforms import aligned, matrix_of, transform_points
 from imhead.template.surface import TemplateSurface, arkit_weights, template_of
 from imhead.types import BoolArray, FloatArray, Head, Mesh, Scan
@@ -56,8 +58,8 @@ class Visit:
     """(4, 4) scan frame and unit → head frame, mm; the identity for a head."""
     scale_assumed: bool
     """Whether the unit of the scan was unknown."""
-    same_person: bool
-    """Whether it shows the person whom the others show."""
+    same_person: bool | None
+    """Whether it shows the person whom the others show; None where that was not asked."""
     evidence: LeaveOneOut | None
     """What that rests on; None where it was not asked."""
     scanned: bool
@@ -85,7 +87,8 @@ def scanned_visit(
     left, sigma = _left(found, config)
     return Visit(
         name, found.head, placed.weights, found.mesh.vertices, found.measured, left, sigma, points.noise_mm,
-        placed.scan_to_head, placed.pose.scale_assumed, placed.same_person, placed.evidence, True,
+        placed.scan_to_head, placed.pose.scale_assumed, None if placed.evidence is None else placed.same_person,
+        placed.evidence, True,
     )  # fmt: skip
 
 
@@ -105,8 +108,22 @@ def head_visit(model: Model, head: Head, name: str) -> Visit:
     nothing = np.zeros(len(shown))
     return Visit(
         name, head, arkit_weights(model, head.z_exp).clip(0.0, 1.0), registered_vertices(template, model, head),
-        measured, nothing, nothing, 0.0, np.eye(4), head.scale_assumed, True, None, False,
+        measured, nothing, nothing, 0.0, np.eye(4), head.scale_assumed, None, None, False,
     )  # fmt: skip
+
+
+def scan_of_head(model: Model, head: Head, name: str) -> Scan:
+    """The surface of a head file as a scan in mm, in its own expression: of a fitted head what its scan showed.
+
+    Beside scans a head is compared as one, so that the same head is fitted to all of them.
+    """
+    template = template_of(model)
+    visit = head_visit(model, head, name)
+    faces = template.faces[shown_faces(template) & visit.measured[template.faces].all(axis=1)]
+    if not len(faces):
+        raise InputError(f"{name}: its scan showed no skin of the head; give the scan, or another head")
+    points, faces = without_unused_points(visit.vertices, faces)
+    return Scan(name, points, vertex_normals(points, faces)[0], faces)
 
 
 def _left(found: Registration, config: ChangeConfig) -> tuple[FloatArray, FloatArray]:

@@ -43,6 +43,7 @@ def avatar(
     keep: Annotated[
         str | None, typer.Option(help="unexplained: what the head does not explain of a scanned mesh, such as hair.")
     ] = None,
+    preview: Annotated[Path | None, typer.Option(help="Animated picture of it to write: .webp.")] = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -51,10 +52,14 @@ def avatar(
     from imhead import load
     from imhead.avatar.look import DEFAULT_TEXTURE, Drive, Look
     from imhead.avatar.names import Names
+    from imhead.avatar.preview import check_preview_path
     from imhead.avatar.writing import check_avatar_path
 
     check_target(out, suffix=None)
     check_avatar_path(out)
+    if preview is not None:
+        check_target(preview, suffix=None)
+        check_preview_path(preview)
     for option, value, known in (("--names", names, get_args(Names)), ("--drive", drive, get_args(Drive))):
         if value not in known:
             raise InputError(f"{option} {value!r} is not known; use {', '.join(known)}")
@@ -76,7 +81,7 @@ def avatar(
             kept = fitted.unexplained()
             if not kept:
                 say.warn("the head explains all of the scan near it; nothing was kept")
-    written = head.avatar(out, look, take, kept)
+    written = head.avatar(out, look, take, kept, preview)
     for warning in written["warnings"]:
         say.warn(warning)
     playing = "" if written["seconds"] is None else f", a take of {written['seconds']:.1f} s"

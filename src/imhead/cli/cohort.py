@@ -65,8 +65,8 @@ def cohort(
         say.warn(entry["reason"])
     for warning in report["warnings"]:
         say.warn(warning)
-    if report["compared"] is not None:
-        found = ", ".join(f"{k['region']} ({k['kind']})" for k in report["findings"]) or "no difference"
+    if report["compared"] is not None and report["tests"]:
+        found = ", ".join(f"{k['region']} ({k['kind']})" for k in report["findings"]) or "no difference was found"
         say.print(f"{' and '.join(report['compared'])}: {found} at q = {report['q']:g}")
     say.print(f"{report['people']} people in {report['sittings']} sittings; report.html and tables in {out}")
     if as_json:

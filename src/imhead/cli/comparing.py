@@ -43,6 +43,9 @@ def compare(
         float | None, typer.Option(help="Millimetres that one unit of the scans stands for; goes before --units.")
     ] = None,
     resolution: Annotated[int, typer.Option(help="Of two heads: cells along the longest side of the bounds.")] = 256,
+    topology: Annotated[
+        str | None, typer.Option(help="Name or path of a topology that was learnt: both surfaces and the change in it.")
+    ] = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -60,7 +63,7 @@ def compare(
     from imhead.fitting.pose import Units
 
     if len(visits) == 2 and all(heads) and not any(for_scans.values()):
-        _two_heads(load(model, device), visits[0], visits[1], out, region or [], resolution, as_json)
+        _two_heads(load(model, device), visits[0], visits[1], out, region or [], resolution, topology, as_json)
         return
     if region:
         raise InputError("--region is for two head files that were edited; for scans name what is stable with --stable")
@@ -69,8 +72,11 @@ def compare(
     from imhead.api.comparing import compare_scans
     from imhead.change.config import STABLE
     from imhead.regions import resolve
+    from imhead.topology.store import open_topology
 
     resolve(stable or STABLE)  # before a model is loaded
+    opened = load(model, device)
+    mine = None if topology is None else open_topology(topology, opened.template)
     with progress_bar() as bar:
         task = bar.add_task("scans", total=1.0)
 
@@ -78,27 +84,37 @@ def compare(
             bar.update(task, completed=part, description=one_line(stage, 100))
 
         compared = compare_scans(
-            visits, load(model, device), stable=stable or (), scanner=scanner, same_expression=same_expression,
+            visits, opened, stable=stable or (), scanner=scanner, same_expression=same_expression,
             units=cast("Units", units), mm_per_unit=scale, progress=show,
         )  # fmt: skip
         show("report", 0.97)
-        report = compared.write(out, patient)
+        report = compared.write(out, patient, mine)
     for warning in report["warnings"]:
         say.warn(warning)
     for part in report["later"]:
         _tell(part)
-    say.print(f"report.html, heatmap.png, report.json and the change as .ply in {out}")
+    own = "" if mine is None else f", both surfaces in topology {mine.name}"
+    say.print(f"report.html, heatmap.png, report.json{own} and the change as .ply in {out}")
     if as_json:
         print_json(report)
 
 
 def _two_heads(
-    opened: MorphableModel, before: Path, after: Path, out: Path, region: list[str], resolution: int, as_json: bool
-) -> None:
+    opened: MorphableModel, before: Path, after: Path, out: Path, region: list[str], resolution: int,
+    topology: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    from imhead.api.topologies import write_topology_comparison
+    from imhead.topology.store import open_topology
+
+    mine = None if topology is None else open_topology(topology, opened.template)
     if not opened.has_template:
         say.print("this model has no template, so the report has no measurements and no volumes of regions")
     labels = (before.stem, after.stem) if before.stem != after.stem else ("before", "after")
-    result = opened.open(before).compare(opened.open(after), out, region or (), labels, resolution)
+    first, second = opened.open(before), opened.open(after)
+    result = first.compare(second, out, region or (), labels, resolution)
+    if mine is not None:
+        write_topology_comparison(first, second, mine, out, result["heat_limit_mm"])
+        say.print(f"before.obj, after.obj and change.ply in topology {mine.name}")
     say.print(f"report.html, heatmap.png and report.json in {out}")
     for warning in result["warnings"]:
         say.warn(warning)

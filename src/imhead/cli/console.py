@@ -36,7 +36,7 @@ class Say:
 say = Say()
 _LONGEST_SETTINGS = 1 << 20  # bytes
 
-ModelOption = Annotated[str, typer.Option("--model", help="Name of a shipped model, or path of one.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Name of a shipped model, path of one, or hf:owner/name.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for the results; made where missing.")]

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from imhead.cli.cluster import MemoryOption, RayOption, in_bytes
 from imhead.cli.console import DeviceOption, JsonOption, OutFolder, print_json, progress_bar, say
-from imhead.errors import InputError
+from imhead.cli.pace import PaceBars
 from imhead.io.atomic import check_folder
 
 
@@ -27,27 +28,22 @@ def curate(
     model: Annotated[
         str, typer.Option("--model", help="Name of a shipped model, path of one, or the folder of a run.")
     ] = "default",
+    ray: RayOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Fit, register and audit every scan of a folder: what can be learnt from, and what is left out and why."""
     check_folder(out)
     from imhead import load
-    from imhead.api.curation import curate as curate_folder
     from imhead.curation.page import PAGE
 
     path = Path(model) / "model.safetensors"
-    opened = load(path if path.is_file() else model, device).model
-    if jobs > 1 and opened.device.type != "cpu":
-        raise InputError(f"--jobs {jobs}: a GPU fits one scan at a time; leave it out, or add --device cpu")
+    opened = load(path if path.is_file() else model, "cpu" if ray else device)
     with progress_bar() as bar:
-        tasks = {name: bar.add_task(name, total=None, visible=False) for name in ("scans", "people")}
-
-        def show(what: str, done: int, total: int) -> None:
-            description = f"{what}: {done} of {total}"
-            bar.update(tasks[what], total=total, completed=done, visible=True, description=description)
-
-        found = curate_folder(scans, out, opened, people=people, jobs=jobs, progress=show)
+        found = opened.curate(
+            scans, out, people=people, jobs=jobs, ray=ray, memory_bytes=in_bytes(memory), progress=PaceBars(bar)
+        )
     for entry in found.entries:
         if not entry.verdict.accepted:
             say.warn(f"{entry.raw.file}: {entry.verdict.reason}")

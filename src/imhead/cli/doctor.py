@@ -25,7 +25,7 @@ _NEEDED = ("torch", "numpy", "scipy", "trimesh", "scikit-image", "libigl", "safe
 _MODULES = {"scikit-image": "skimage", "libigl": "igl", "pillow": "PIL"}
 _OPTIONAL = {
     "embreex": ("embreex", "rays about four times as fast", "pip install embreex"),
-    "viser": ("viser", "imhead studio", "pip install 'imhead[studio]'"),
+    "websockets": ("websockets", "imhead studio", "pip install 'imhead[studio]'"),
     "DracoPy": ("DracoPy", "GLB scans compressed by Draco", "pip install 'imhead[draco]'"),
     "usd-core": ("pxr", "USD scans", "pip install 'imhead[usd]'"),
     "anny": ("anny", "a source of training heads", "pip install 'imhead[anny]'"),

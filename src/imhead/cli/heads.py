@@ -175,7 +175,11 @@ def measure(
         print_line(f"warning: {doubt}")
     for name, row in table["measurements"].items():
         error = "" if row["error"] is None else f" ± {row['error']:.1f}"
-        print_line(f"{name:<26}{row['value']:8.1f}{error} {row['unit']}")
+        z = "" if row["z_model"] is None else f"   z {row['z_model']:+.1f}"
+        z += "" if row["z_at_size"] is None else f"   at its size {row['z_at_size']:+.1f}"
+        print_line(f"{name:<26}{row['value']:8.1f}{error} {row['unit']}{z}")
+    population = table["population"]
+    print_line("no z: how the heads of this model vary is not known" if population is None else population["statement"])
     for row in table.get("picked", ()):
         print_line(f"picked {row['name']:<24}{row['distance_mm']:8.2f} mm from ours")
 

@@ -55,6 +55,7 @@ def train(
     from imhead.training.loop import train as run_training
     from imhead.training.pictures import save_heads_picture, save_run_model
     from imhead.training.population import TrainingHeads
+    from imhead.training.team import launched, launched_device, launched_team
     from imhead.training.template import write_template
 
     if preset in PRESETS:
@@ -63,33 +64,40 @@ def train(
         config = train_config_from_dict(read_settings(Path(preset)))
     else:
         raise InputError(f"{preset}: neither a preset ({', '.join(PRESETS)}) nor a JSON file")
+    if launched() and processes > 1:
+        raise InputError("torchrun starts the processes; leave --processes out")
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
     opened = open_dataset(data)
     heads = TrainingHeads(opened, sources_of(opened.manifest, ict, anny), config.identities)
     start_run = Path(start) if start and Path(start).is_dir() else None
     before = load_model(start_run / "model.safetensors" if start_run else start) if start else None
-    learner = run_training(
-        config,
-        heads,
-        out,
-        resume=resume,
-        progress=say.print,
-        picture=save_heads_picture,
-        processes=processes,
-        device=device_named(device),
-        start=before,
-        start_run=start_run,
-    )
-    if heads.of_ict.any():
-        rescale_codes(learner, torch.from_numpy(heads.of_ict))
-    left = fit_eye_net(learner, heads.eyes(), heads.sources.mean_eyes)
-    say.print(f"eyeballs: {left:.2f} mm are left of their centres' places")
-    card = {"started_from": before.hash} if before else {}
-    path = save_run_model(learner, config, out, heads.data.manifest, card)
-    offsets = heads.offsets()
-    template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
-    encoder = write_encoder(path, learner.z_id, heads.ict, offsets, heads.all_expressions(), config.encoder, say.print)
-    write_pose_template(path)
+    chosen = launched_device(device_named(device)) if launched() else device_named(device)
+    with launched_team() as team:
+        learner = run_training(
+            config,
+            heads,
+            out,
+            resume=resume,
+            progress=say.print,
+            picture=save_heads_picture,
+            processes=processes,
+            device=chosen,
+            start=before,
+            start_run=start_run,
+            team=team,
+        )
+        if team is not None and team.rank:
+            return  # the first process writes the model
+        if heads.of_ict.any():
+            rescale_codes(learner, torch.from_numpy(heads.of_ict))
+        left = fit_eye_net(learner, heads.eyes(), heads.sources.mean_eyes)
+        say.print(f"eyeballs: {left:.2f} mm are left of their centres' places")
+        card = {"started_from": before.hash} if before else {}
+        path = save_run_model(learner, config, out, heads.data.manifest, card)
+        offsets, expressions = heads.offsets(), heads.all_expressions()
+        template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
+        encoder = write_encoder(path, learner.z_id, heads.ict, offsets, expressions, config.encoder, say.print)
+        write_pose_template(path)
     say.print(f"trained model in {path}, its template in {template}, its encoder in {encoder}")
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from imhead.cli.cluster import MemoryOption, RayOption, in_bytes
 from imhead.cli.console import DeviceOption, ModelOption, OutFolder, print_json, progress_bar, say
+from imhead.cli.pace import PaceBars
 from imhead.cli.people import check_person_name, fit_one_person
 from imhead.errors import InputError, one_line
 from imhead.io.atomic import check_folder
@@ -47,6 +49,8 @@ def fit(
     resolution: Annotated[int, typer.Option(min=16, max=1024, help="Cells of the mesh along the longest side.")] = 256,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
     jobs: Annotated[int, typer.Option(min=1, max=1024, help="Fits at a time; with 2 or more, each on one core.")] = 1,
+    ray: RayOption = None,
+    memory: MemoryOption = None,
     skip_existing: Annotated[
         bool,
         typer.Option("--skip-existing", help="Leave out scans whose folder holds a whole fit: go on with a batch."),
@@ -73,6 +77,7 @@ def fit(
     check_folder(out)
     from imhead import load
     from imhead.api.batch import SUMMARY, fit_each, unique_scans, whole_fit, with_summary
+    from imhead.api.cluster import workers_at
     from imhead.fitting.config import FitConfig
     from imhead.fitting.landmarks import read_landmarks
     from imhead.fitting.pose import Units
@@ -82,30 +87,34 @@ def fit(
     if units not in get_args(Units):
         raise InputError(f"--units {units!r} is not known; use {', '.join(get_args(Units))}")
     scans = unique_scans(scans)
-    opened = load(model, device)
+    opened = load(model, "cpu" if ray else device)
     if jobs > 1 and opened.model.device.type != "cpu":
         raise InputError(f"--jobs {jobs}: a GPU fits one scan at a time; leave it out, or add --device cpu")
     config = FitConfig(detail=detail, resolution=resolution, seed=seed)
     if same_person is not None:
         for option, given in (
             ("--landmarks", landmarks), ("--mirrored", mirrored), ("--skip-existing", skip_existing),
-            ("--register", register), ("--jobs", jobs > 1),
+            ("--register", register), ("--jobs", jobs > 1), ("--ray", ray is not None),
         ):  # fmt: skip
             if given:
                 raise InputError(f"--same-person does not go with {option}; leave one of them out")
         return fit_one_person(opened, scans, out, same_person, cast("Units", units), scale, config, as_json)
     places = None if landmarks is None else read_landmarks(landmarks)
     several, jobs = len(scans) > 1, min(jobs, len(scans))
+    here = jobs == 1 and ray is None
     refused: list[str] = []
     failed = 0
-    with progress_bar() as bar:
-        everything = bar.add_task("scans", total=len(scans), visible=several)
-        one = bar.add_task("", total=1.0, visible=jobs == 1)
+    shared = (*scans[:1], opened.model.path)
+    with progress_bar() as bar, workers_at(ray, jobs, out, shared, in_bytes(memory)) as workers:
+        everything = PaceBars(bar)
+        if several:
+            everything("scans", 0, len(scans))
+        one = bar.add_task("", total=1.0, visible=here)
 
         def show(path: Path, stage: str, part: float) -> None:
             bar.update(one, completed=part, description=one_line(f"{path.name}: {stage}", 100))
 
-        shown = show if jobs == 1 else None  # other processes have no bar
+        shown = show if here else None  # other processes have no bar
         fitted = _Fit(opened, cast("Units", units), config, scale, places, mirrored, register, color, shown)
 
         def whole(folder: Path) -> dict[str, Any] | None:
@@ -113,12 +122,13 @@ def fit(
             return report if report is None or not register or "registered" in report else None
 
         outcomes = fit_each(
-            fitted, scans, out, jobs=jobs,
+            fitted, scans, out, workers=workers,
             skip=whole if skip_existing else lambda folder: None,
         )  # fmt: skip
         with closing(with_summary(outcomes, scans, out) if several else outcomes) as outcomes:
             for count, outcome in enumerate(outcomes, 1):
-                bar.update(everything, completed=count, description=f"scans: {count} of {len(scans)}")
+                if several:
+                    everything("scans", count, len(scans))
                 if outcome.error is not None:
                     refused.append(outcome.error)
                     failed += outcome.status == "failed"

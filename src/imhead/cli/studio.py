@@ -18,8 +18,8 @@ def studio(
     device: DeviceOption = "auto",
 ) -> None:
     """Edit heads in the browser: click a region, change it."""
-    if find_spec("viser") is None:
-        raise InputError("the studio needs viser; install it with: pip install 'imhead[studio]'")
+    if find_spec("websockets") is None:
+        raise InputError("the studio needs websockets; install it with: pip install 'imhead[studio]'")
     from imhead import load
     from imhead.studio.web.server import StudioConfig, start
 

@@ -26,7 +26,8 @@ from imhead.types import BoolArray, FloatArray, IntArray
 
 Kind = Literal["shape", "place"]
 _LEAST_MEASURED = 0.5  # share of a region's vertices, below which a person does not enter its test
-_LEAST_PEOPLE = 4  # of each group
+LEAST_PEOPLE = 4
+"""Of each group, that a region's scans must show."""
 _LEAST_VERTICES = 12
 _ROWS_AT_ONCE = 4096  # vertices
 
@@ -115,7 +116,7 @@ def compare_groups(
         kept = measured[:, held].mean(axis=1) >= _LEAST_MEASURED
         groups = second[kept]
         count = (int((~groups).sum()), int(groups.sum()))
-        if min(count) < _LEAST_PEOPLE:
+        if min(count) < LEAST_PEOPLE:
             untested.append(name)
             continue
         rng = np.random.default_rng([config.seed, k])

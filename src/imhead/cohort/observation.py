@@ -6,24 +6,17 @@ Shape legend: V vertices, F faces, L landmarks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from imhead.checkpoint import Model
-from imhead.isosurface.field import expression_weights
-from imhead.measure.carrier import landmark_points
 from imhead.measure.landmarks import landmark_places, patch_faces
-from imhead.measure.table import MEASUREMENTS, VOLUMES, errors, landmark_rows, values
-from imhead.measure.volumes import cone_volume, volumes
+from imhead.measure.table import MEASUREMENTS, VOLUMES, errors, landmark_rows
 from imhead.regions import CENTERS_MM, RADII_MM
-from imhead.registration.frames import pointers, registered_vertices, vertex_frames
 from imhead.registration.matching import shown_faces
-from imhead.template.surface import TemplateSurface, template_of
+from imhead.registration.measured import head_landmarks, head_measurements, neutral_vertices
+from imhead.template.surface import TemplateSurface
 from imhead.types import BoolArray, FloatArray, Head, IntArray
-
-POPULATION_HEADS = 200
-"""Heads that are drawn to know the spread of the model's own population."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +70,9 @@ def observe(model: Model, head: Head) -> Observation:
     Raises:
         InputError: the model has no template, or the head belongs to another model.
     """
-    template, places = template_of(model), landmark_places()
-    vertices = registered_vertices(template, model, head, expression_weights({}))
-    landmarks = landmark_points(model).on_head(model, head)
-    if head.registration is not None:
-        frames = vertex_frames(vertices, template.faces, _pointers(template))
-        landmarks = landmarks + places.of(np.einsum("vk,vkc->vc", head.registration.astype(np.float64), frames))
-    measurements = values(landmarks) | volumes(model, head)
+    vertices, places = neutral_vertices(model, head), landmark_places()
+    landmarks, measurements = head_landmarks(model, head, vertices), head_measurements(model, head, vertices)
     patches = {kind.name: patch_faces(kind.landmarks[0]) for kind in VOLUMES}
-    if head.registration is not None:
-        measurements |= {name: _patch_volume(vertices, faces) for name, faces in patches.items()}
     count, certainty = len(vertices), head.certainty
     if certainty is None or len(certainty.sigma_mm) != count or len(certainty.landmark_mm) != len(landmarks):
         everywhere, unknown = np.ones(count, dtype=bool), np.full(count, np.nan)
@@ -105,38 +91,3 @@ def observe(model: Model, head: Head) -> Observation:
         np.sqrt(by_axis + certainty.landmark_mm.astype(np.float64) ** 2),
         shown, measurements, errors(landmarks, certainty), seen, head.scale_assumed,
     )  # fmt: skip
-
-
-def _patch_volume(vertices: FloatArray, faces: IntArray) -> float:
-    used, local = np.unique(faces, return_inverse=True)
-    return cone_volume(vertices[used], local.reshape(-1, 3))
-
-
-@lru_cache(maxsize=4)
-def _pointers(template: TemplateSurface) -> IntArray:
-    return pointers(template.mean, template.faces)
-
-
-@lru_cache(maxsize=4)
-def population(model: Model, seed: int = 0, heads: int = POPULATION_HEADS) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of every measurement over heads that the model draws from its prior, by name.
-
-    That is the model's own population: what it learnt heads are like. It is no norm of people, of any age, sex or
-    ancestry.
-
-    Raises:
-        InputError: the model has no template.
-    """
-    drawn = np.random.default_rng(seed).normal(size=(heads, model.net.config.identity_size))
-    mean = model.neutral()
-    rows = []
-    for code in drawn:
-        head = Head(mean.model_id, mean.model_hash, code, mean.z_exp, mean.offsets)
-        rows.append(values(landmark_points(model).on_head(model, head)) | volumes(model, head))
-    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return {name: (float(column.mean()), float(column.std(ddof=1))) for name, column in table.items()}
-
-
-def z_scores(measurements: dict[str, float], among: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """Name → standard deviations above the mean of a `population`."""
-    return {name: (value - among[name][0]) / among[name][1] for name, value in measurements.items() if name in among}

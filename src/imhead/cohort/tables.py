@@ -10,28 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from imhead.cohort.observation import z_scores
 from imhead.cohort.study import Study
 from imhead.measure.landmarks import landmark_names
+from imhead.measure.population import Population
 from imhead.measure.table import measurement
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of the entries of an archive: the same study gives the same bytes
 
 
-def measurement_table(study: Study, among: dict[str, tuple[float, float]]) -> bytes:
+def measurement_table(study: Study, among: Population) -> bytes:
     """One row for each measurement of each sitting; empty where a figure is not known."""
     rows = (
         (
             sitting.person, sitting.group, sitting.path.name, name, _number(value), measurement(name).unit,
-            _number(seen.errors.get(name)), int(seen.seen[name]), _number(scores.get(name)),
+            _number(seen.errors.get(name)), int(seen.seen[name]), _number(z.get(name)), _number(at_size.get(name)),
             int(seen.scale_assumed),
         )
         for sitting, seen in zip(study.sittings, study.observations)
-        for scores in (z_scores(seen.measurements, among),)
+        for z in (among.z_scores(seen.measurements, scale_assumed=seen.scale_assumed),)
+        for at_size in (among.z_at_size(seen.measurements),)
         for name, value in seen.measurements.items()
     )  # fmt: skip
     return _csv(
-        ("person", "group", "file", "measurement", "value", "unit", "error_68", "measured", "z_model",
+        ("person", "group", "file", "measurement", "value", "unit", "error_68", "measured", "z_model", "z_at_size",
          "scale_assumed"), rows,
     )  # fmt: skip
 

@@ -5,31 +5,32 @@ Shape legend: S samples of a scan, K points of the mean face.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model
 from imhead.conventions import UNIT_MM
 from imhead.curation.cleaning import cleaned
 from imhead.curation.config import CurationConfig
+from imhead.curation.duplicates import shape_print
 from imhead.curation.inputs import RawScan
+from imhead.curation.keeping import hair_arrays, opened_hair, opened_pose, pose_arrays, pose_figures
+from imhead.curation.pictures import scan_picture
 from imhead.curation.problems import Problem
 from imhead.curation.store import Record
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import head_of
-from imhead.fitting.hair import Hair
 from imhead.fitting.mirror import mirror_signs, reflected
 from imhead.fitting.objective import Codes
 from imhead.fitting.person_scans import OwnFit, own_fit, samples_on_head
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import PoseResult, find_pose
-from imhead.fitting.pose.evidence import PoseEvidence
 from imhead.fitting.pose.finder import TWO_HEADS
 from imhead.fitting.pose_file import nose_tip_mm
 from imhead.fitting.pose_scan import scan_of_person
@@ -53,17 +54,39 @@ def open_scan(raw: RawScan, config: CurationConfig) -> tuple[Scan, dict[str, int
     Raises:
         InputError: it cannot be read, or nothing is left of it.
     """
-    scan, dirt = cleaned(read_scan_limited(raw.path), config.cleaning)
+    return _as_fitted(read_scan_limited(raw.path), raw, config)
+
+
+def _as_fitted(given: Scan, raw: RawScan, config: CurationConfig) -> tuple[Scan, dict[str, int]]:
+    scan, dirt = cleaned(given, config.cleaning)
     return (reflected(scan) if raw.mirrored else scan), dirt.report()
 
 
-def found_alone(raw: RawScan, model: Model, config: CurationConfig) -> Record:
-    """The record of a scan's own fit; one with a `problem` where there is none.
+@dataclass(frozen=True, eq=False)
+class FoundScan:
+    """A scan's own fit."""
+
+    record: Record
+    """With a `problem` among its figures where there is none."""
+    picture: Image.Image | None
+    """Of the scan, in its pose where that was found."""
+
+
+def found_alone(raw: RawScan, model: Model, config: CurationConfig) -> FoundScan:
+    """A scan's own fit, with the print of its shape.
 
     Raises:
         InputError: the file cannot be read, or nothing is left of it.
     """
-    scan, dirt = open_scan(raw, config)
+    given = read_scan_limited(raw.path)
+    printed = {"print": shape_print(given.points)}
+    scan, dirt = _as_fitted(given, raw, config)
+    record = _own_record(scan, dirt, raw, model, config)
+    picture = scan_picture(scan, record.arrays.get("scan_to_head"))
+    return FoundScan(Record(record.arrays | printed, record.figures), picture)
+
+
+def _own_record(scan: Scan, dirt: dict[str, int], raw: RawScan, model: Model, config: CurationConfig) -> Record:
     torch.manual_seed(config.fit.seed)
     try:
         fit = own_fit(scan, 0, model, config.fit, raw.units, None)
@@ -169,38 +192,20 @@ def _arrays(fit: OwnFit) -> dict[str, np.ndarray]:
         "z_id": codes.z_id.cpu().numpy(),
         "weights": codes.weights.cpu().numpy(),
         "motion": np.asarray(fit.state.motion, dtype=np.float64),
-        "scan_to_head": np.asarray(fit.pose.scan_to_head, dtype=np.float64),
-        "hair_samples": np.asarray(fit.hair.samples, dtype=np.float64),
-        "hair_patch": np.asarray(fit.hair.patch, dtype=np.int64),
-        "hair_region": np.asarray(fit.hair.region, dtype=np.int64),
-        "hair_area": np.asarray(fit.hair.area_cm2, dtype=np.float64),
+        **pose_arrays(fit.pose),
+        **hair_arrays(fit.hair),
     }
-
-
-_POSE_FIGURES = (
-    "units", "unit_source", "scale_assumed", "score", "runner_up", "face_coverage", "head_scale", "probability",
-)  # fmt: skip
 
 
 def _fit_figures(fit: OwnFit) -> dict[str, Any]:
     """What the arrays leave out, exactly, so that the fit can be opened again."""
-    pose = {name: getattr(fit.pose, name) for name in _POSE_FIGURES}
-    return {
-        "pose": pose | {"warnings": list(fit.pose.warnings), "evidence": asdict(fit.pose.evidence)},
-        "distance_mm": fit.distance_mm,
-        "iterations": fit.iterations,
-    }
+    return {"pose": pose_figures(fit.pose), "distance_mm": fit.distance_mm, "iterations": fit.iterations}
 
 
 def reopened(record: Record, scan: Scan, row: int, model: Model, config: FitConfig) -> OwnFit:
     """The fit of a record, for its scan as `open_scan` gives it."""
     arrays, kept = record.arrays, record.figures["fit"]
-    known: Mapping[str, Any] = kept["pose"]
-    pose = PoseResult(
-        scan_to_head=arrays["scan_to_head"], **{name: known[name] for name in _POSE_FIGURES},
-        warnings=tuple(known["warnings"]), evidence=PoseEvidence(**known["evidence"]),
-    )  # fmt: skip
-    hair = Hair(arrays["hair_samples"], arrays["hair_patch"], arrays["hair_region"], arrays["hair_area"])
+    pose, hair = opened_pose(arrays, kept["pose"]), opened_hair(arrays)
     samples, normals = samples_on_head(scan, pose, config)
     z_id, weights = (torch.from_numpy(arrays[name]).float().to(model.device) for name in ("z_id", "weights"))
     offsets = torch.zeros(len(model.net.radius), model.net.config.region_code_size, device=model.device)

@@ -1,57 +1,37 @@
-"""The scans of a person together: one identity, each scan on it, registered, and what the audit asks of that.
-
-Shape legend: V vertices of the template, P kept points of a scan.
-"""
+"""The scans of a person together: one identity, each scan on it, and what the audit asks of that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from typing import Any
 
-import igl
 import numpy as np
-from PIL import Image
 
 from imhead.checkpoint import Model
-from imhead.conventions import ARKIT_NAMES, FACE_RADIUS_MM
+from imhead.conventions import ARKIT_NAMES
 from imhead.curation.config import CurationConfig
 from imhead.curation.finding import open_scan, reopened
 from imhead.curation.inputs import RawScan
-from imhead.curation.pictures import registered_picture
+from imhead.curation.keeping import hair_arrays, pose_arrays, pose_figures
 from imhead.curation.store import Record
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
+from imhead.fitting.figures import ScanFigures
 from imhead.fitting.person import PersonFit, fit_person
 from imhead.fitting.person_scans import OwnFit
 from imhead.fitting.pose_scan import ScanOfPerson, pose_scan
-from imhead.isosurface.field import code_of_weights
-from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
-from imhead.registration.matching import shown_faces
-from imhead.registration.points import ScanPoints, skin_points
-from imhead.registration.register import Registration, register_points
-from imhead.surfaces.properties import face_areas
-from imhead.template.surface import TemplateSurface
-from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, Scan
+from imhead.regions import REGIONS
+from imhead.types import Head, Scan
 
-_LEAST_IN_REGION = 30  # points, for a figure of a region
+KEPT = "kept"
+"""Name of the figures that a registration needs, and nobody else."""
 _BEARD = frozenset(region.name for region in REGIONS if region.group in ("mouth", "chin", "jaw", "cheek"))
 _MIRROR_SCALES_MM = (4.0, 3.0, 2.5, 2.0, 2.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Joined:
-    """A scan in a joint fit."""
-
-    record: Record
-    """Its figures and arrays."""
-    picture: Image.Image | None
-    """Scan and template; None where it is not registered."""
-
-
-def joined_person(members: Sequence[tuple[RawScan, Record]], model: Model, config: CurationConfig) -> list[Joined]:
-    """The scans of one person on one head, in the order given.
+def joined_person(members: Sequence[tuple[RawScan, Record]], model: Model, config: CurationConfig) -> list[Record]:
+    """The scans of one person on one head, in the order given; a record with arrays is to be registered yet.
 
     Args:
         members: with the record of each one's own fit; one with a problem is looked for with the person's own head.
@@ -69,8 +49,7 @@ def joined_person(members: Sequence[tuple[RawScan, Record]], model: Model, confi
             sides[suspect] = apart
             person = rest
     placed = _placed(person)
-    found = [_joined(scans[row], placed.get(row), person, sides.get(row), model, config) for row in range(len(members))]
-    return found
+    return [_joined(placed.get(row), person, sides.get(row)) for row in range(len(members))]
 
 
 def _fitted(
@@ -107,16 +86,9 @@ def _nearer_mirrored(sides: dict[str, float]) -> float:
     return sides["as_it_is"] - sides["mirrored"]
 
 
-def _joined(
-    scan: Scan,
-    placed: ScanOfPerson | None,
-    person: PersonFit,
-    sides: dict[str, float] | None,
-    model: Model,
-    config: CurationConfig,
-) -> Joined:
+def _joined(placed: ScanOfPerson | None, person: PersonFit, sides: dict[str, float] | None) -> Record:
     if placed is None:
-        return Joined(Record({}, {"found": False, "mirror_mm": sides}), None)
+        return Record({}, {"found": False, "mirror_mm": sides})
     figures: dict[str, Any] = {
         "found": True,
         "same_person": placed.same_person,
@@ -125,18 +97,19 @@ def _joined(
         "person_sigma": round(float(np.sqrt(np.square(person.head.z_id).mean())), 4),
     }
     if not placed.same_person:
-        return Joined(Record({}, figures), None)
-    figures |= _fit_figures(placed)
+        return Record({}, figures)
     assert placed.pose is not None
-    head = replace(person.head, z_exp=code_of_weights(model, placed.weights))
-    try:
-        points = skin_points(scan, placed.pose, placed.hair, placed.scan_to_head, placed.noise_mm)
-        registration = register_points(head, model, points)
-    except InputError as error:
-        return Joined(Record({}, figures | {"registered": None, "unregistered": str(error)}), None)
-    figures["registered"] = _registered_figures(registration)
-    arrays = _arrays(registration, placed, person.head, config)
-    return Joined(Record(arrays, figures), registered_picture(registration))
+    arrays = {
+        **pose_arrays(placed.pose),
+        **hair_arrays(placed.hair),
+        "on_head": np.asarray(placed.scan_to_head, dtype=np.float64),
+        "weights": np.asarray(placed.weights, dtype=np.float64),
+        "z_id": np.asarray(person.head.z_id),
+        "offsets": np.asarray(person.head.offsets),
+        "eyes": np.asarray(person.head.eyes),
+    }
+    kept = {"pose": pose_figures(placed.pose), "noise_mm": placed.noise_mm}
+    return Record(arrays, figures | _fit_figures(placed) | {KEPT: kept})
 
 
 def _mirror_mm(scan: Scan, placed: ScanOfPerson, head: Head, model: Model, config: CurationConfig) -> dict[str, float]:
@@ -154,100 +127,20 @@ def _mirror_mm(scan: Scan, placed: ScanOfPerson, head: Head, model: Model, confi
 
 
 def _fit_figures(placed: ScanOfPerson) -> dict[str, Any]:
-    figures = placed.figures
-    on_face = figures.face
-    distance = figures.distance_mm[on_face]
     return {
-        **figures.summary(),
-        "face_p90_mm": round(float(np.percentile(distance, 90)), 4) if len(distance) else None,
-        "face_unexplained": round(1.0 - float(figures.explained[on_face].mean()), 4) if on_face.any() else 1.0,
+        **placed.figures.summary(),
+        **face_figures(placed.figures),
         "expression": {n: round(float(w), 4) for n, w in zip(ARKIT_NAMES, placed.weights.tolist()) if w > 0.005},
         "beard_cm2": round(sum(float(k["area_cm2"]) for k in placed.hair.report() if k["region"] in _BEARD), 1),
         "scan_to_head": placed.scan_to_head.tolist(),
     }
 
 
-def _registered_figures(found: Registration) -> dict[str, Any]:
-    area, side = _face_vertices(found.template)
-    shown = area * found.measured
-    halves = [float(shown[rows].sum() / max(area[rows].sum(), 1e-12)) for rows in (side > 0, side < 0)]
-    regions = _by_region(found.mesh, found.points)
-    worst = max(regions, key=lambda name: regions[name]["p90"], default=None)
-    report = {key: value for key, value in found.report().items() if key != "seconds"}
-    return report | {
-        "face_measured": round(float(shown.sum() / area.sum()), 4),
-        "left_measured": round(halves[0], 4),
-        "right_measured": round(halves[1], 4),
-        "worst_region": worst,
-        "worst_region_mm": None if worst is None else regions[worst]["p90"],
-        "regions_mm": regions,
-    }
-
-
-@lru_cache(maxsize=2)
-def _face_vertices(template: TemplateSurface) -> tuple[FloatArray, FloatArray]:
-    """(V,) area of each vertex of the face's skin that a scanner sees, 0 elsewhere; (V,) which side it lies on."""
-    shown = shown_faces(template)
-    tip = template.mean[np.argmax(template.mean[:, 2])]
-    area = np.where(shown, face_areas(Mesh(template.mean, template.faces)), 0.0)
-    thirds = np.repeat(area / 3.0, 3)
-    own: FloatArray = np.bincount(template.faces.ravel(), thirds, len(template.mean)).astype(np.float64)
-    own[np.linalg.norm(template.mean - tip, axis=1) > FACE_RADIUS_MM] = 0.0
-    return own, template.mean[:, 0]
-
-
-def _by_region(mesh: Mesh, points: ScanPoints) -> dict[str, dict[str, float]]:
-    """Distances of the used points to the registered template by region, mm."""
-    squared, _, _ = igl.point_mesh_squared_distance(points.points, mesh.vertices, mesh.faces)
-    distance = np.sqrt(np.maximum(squared, 0.0))
-    near = distance < 10.0
-    own = _region_of(points.points[near])
-    found = {}
-    for region in REGIONS:
-        rows = distance[near][own == region.index]
-        if len(rows) >= _LEAST_IN_REGION:
-            found[region.name] = {
-                "median": round(float(np.median(rows)), 4),
-                "p90": round(float(np.percentile(rows, 90)), 4),
-            }
-    return found
-
-
-def _region_of(points: FloatArray) -> IntArray:
-    """(N,) index of the region whose ball holds each point (N, 3) deepest."""
-    away = np.linalg.norm(points[:, None] - CENTERS_MM, axis=2) / RADII_MM
-    return np.asarray(away.argmin(axis=1))
-
-
-def _arrays(found: Registration, placed: ScanOfPerson, head: Head, config: CurationConfig) -> dict[str, np.ndarray]:
-    """What a data set takes of a scan: head frame, mm."""
-    points, normals = found.points.points, found.points.normals
-    rows = np.flatnonzero(_on_surface(found.mesh, points))
-    rows = np.sort(np.random.default_rng(0).permutation(rows)[: config.kept_points])
-    assert found.head.registration is not None
+def face_figures(figures: ScanFigures) -> dict[str, Any]:
+    """How much of a scan's face the head does not explain, and the distance that nine tenths of it keep."""
+    on_face = figures.face
+    distance = figures.distance_mm[on_face]
     return {
-        "z_id": np.asarray(head.z_id, dtype=np.float32),
-        "eyes": np.asarray(head.eyes, dtype=np.float32),
-        "weights": np.asarray(placed.weights, dtype=np.float32),
-        "vertices": found.mesh.vertices.astype(np.float32),
-        "registration": np.asarray(found.head.registration, dtype=np.float32),
-        "measured": found.measured.astype(np.uint8),
-        "points": points[rows].astype(np.float32),
-        "normals": _outward(found.mesh, points[rows], normals[rows]).astype(np.float32),
+        "face_p90_mm": round(float(np.percentile(distance, 90)), 4) if len(distance) else None,
+        "face_unexplained": round(1.0 - float(figures.explained[on_face].mean()), 4) if on_face.any() else 1.0,
     }
-
-
-def _on_surface(mesh: Mesh, points: FloatArray) -> BoolArray:
-    """(N,) bool: points that lie on the registered template, 1.5 mm at most from it."""
-    squared, _, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
-    near: BoolArray = squared < 1.5**2
-    return near
-
-
-def _outward(mesh: Mesh, points: FloatArray, normals: FloatArray) -> FloatArray:
-    """Normals (N, 3) with the sign of the template's there."""
-    _, face, _ = igl.point_mesh_squared_distance(points, mesh.vertices, mesh.faces)
-    corners = mesh.vertices[mesh.faces[face]]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sign = np.where(np.einsum("nc,nc->n", cross, normals) < 0.0, -1.0, 1.0)
-    return normals * sign[:, None]

@@ -19,6 +19,8 @@ from imhead.curation.table import ROUND_COLUMNS, Entry
 from imhead.io.atomic import write_atomically
 
 PAGE = "index.html"
+MOST_CARDS = 4000
+"""Scans that the page shows; a browser becomes slow with more, and nobody looks at them."""
 _BUTTONS = (  # a copy has none: a decision on its content would be one on the original
     '<p><button value="accept">accept</button><button value="reject">reject</button>'
     '<input placeholder="note" maxlength="150"></p>'
@@ -46,11 +48,13 @@ def write_page(
             kind = entry.verdict.problems[0].kind
             kinds[kind] = kinds.get(kind, 0) + 1
     template = Template((resources.files("imhead.curation") / "assets" / "sheet.html").read_text(encoding="utf-8"))
+    more = max(0, len(ranked) - MOST_CARDS)
+    hidden = f"; the last {more} of them are in summary.csv alone" if more else ""
     page = template.substitute(
-        summary=f"{accepted} of {len(entries)} scans are accepted, of {people} people",
+        summary=f"{accepted} of {len(entries)} scans are accepted, of {people} people{hidden}",
         kinds=", ".join(f"{name} {count}" for name, count in sorted(kinds.items())) or "none",
         rounds=_rounds(rounds),
-        cards="\n".join(_card(out, entry, model_hash) for entry in ranked),
+        cards="\n".join(_card(out, entry, model_hash) for entry in ranked[:MOST_CARDS]),
         # a closing tag in a note would end the script
         decisions=json.dumps(
             {key: {"accept": value.accept, "note": value.note} for key, value in sorted(decisions.items())}

@@ -29,21 +29,36 @@ def person_key(person: str) -> str:
     return mark_of("person", person)
 
 
+def person_path(out: Path, person: str) -> Path:
+    """The file of a person."""
+    return out / PEOPLE / f"{person_key(person)}.safetensors"
+
+
+def person_is_written(out: Path, person: str, raws: Sequence[RawScan], marks: Mapping[str, str]) -> bool:
+    """Whether a person's file is there, made of these accepted scans with records of these marks."""
+    return read_record(person_path(out, person), _mark(person, raws, marks), ()) is not None
+
+
 def write_person(
     out: Path, person: str, members: Sequence[tuple[RawScan, Record]], model: Model, marks: Mapping[str, str]
 ) -> None:
-    """Write what a data set takes of a person, unless it is there already.
+    """Write what a data set takes of a person.
 
     Args:
         members: accepted scans, at least one, with the record of each on the person's head.
         marks: digest of a scan → mark of that record.
     """
+    raws = [raw for raw, _ in members]
+    write_record(person_path(out, person), _mark(person, raws, marks), _record(members, model, _notes(raws)))
+
+
+def _mark(person: str, raws: Sequence[RawScan], marks: Mapping[str, str]) -> str:
+    return mark_of("person", _VERSION, person, _notes(raws), [marks[raw.digest] for raw in raws])
+
+
+def _notes(raws: Sequence[RawScan]) -> list[dict[str, Any]]:
     # no names: a data set copies the file
-    notes = [{"digest": raw.digest, **raw.notes} for raw, _ in members]
-    mark = mark_of("person", _VERSION, person, notes, [marks[raw.digest] for raw, _ in members])
-    path = out / PEOPLE / f"{person_key(person)}.safetensors"
-    if read_record(path, mark, ()) is None:
-        write_record(path, mark, _record(members, model, notes))
+    return [{"digest": raw.digest, **raw.notes} for raw in raws]
 
 
 def _record(members: Sequence[tuple[RawScan, Record]], model: Model, notes: list[dict[str, Any]]) -> Record:

@@ -5,7 +5,8 @@ Shape legend: N points.
 
 from __future__ import annotations
 
-import igl
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -17,7 +18,7 @@ from imhead.types import FloatArray, Mesh, Scan
 
 _SIZE = 200  # pixels of a view
 _HEAT_MM = 2.0
-_MOST_POINTS = 30_000
+_MOST_POINTS = 16_000  # of a cloud, drawn as small squares
 
 
 def scan_picture(scan: Scan, scan_to_head: FloatArray | None) -> Image.Image | None:
@@ -35,7 +36,7 @@ def scan_picture(scan: Scan, scan_to_head: FloatArray | None) -> Image.Image | N
     if scan.faces is not None:
         surface, normals, _ = as_surface(Mesh(points, scan.faces))
     elif len(points) >= 16:
-        surface, normals, _ = as_surface(points[:: max(1, len(points) // _MOST_POINTS)])
+        surface, normals, _ = as_surface(points[:: math.ceil(len(points) / _MOST_POINTS)])
     else:
         return None
     colors = flat_color(SCAN_BLUE, surface)
@@ -43,13 +44,12 @@ def scan_picture(scan: Scan, scan_to_head: FloatArray | None) -> Image.Image | N
     return contact_sheet(drawn, columns=len(drawn))
 
 
-def registered_picture(found: Registration) -> Image.Image:
-    """The used points, coloured by their distance to the registered template, and the template, blue where measured."""
+def registered_picture(found: Registration, distance_mm: FloatArray) -> Image.Image:
+    """The used points, coloured by their distance (N,) to the registered template, and that, blue where measured."""
     points = found.points.points
-    squared, _, _ = igl.point_mesh_squared_distance(points, found.mesh.vertices, found.mesh.faces)
-    step = max(1, len(points) // _MOST_POINTS)
+    step = math.ceil(len(points) / _MOST_POINTS)
     surface, normals, source = as_surface(points[::step])
-    heat = heat_colors(np.sqrt(np.maximum(squared, 0.0))[::step], _HEAT_MM, signed=False)[source]
+    heat = heat_colors(distance_mm[::step], _HEAT_MM, signed=False)[source]
     look = camera("front", center_mm=FACE_CENTER_MM, half_mm=1.25 * FACE_HALF_MM)
     side = camera("three_quarter", center_mm=FACE_CENTER_MM, half_mm=1.25 * FACE_HALF_MM)
     plain = flat_color((222, 214, 208), found.mesh)

@@ -1,7 +1,8 @@
 """Files of a curation: a folder for each scan, named by the hash of its content, written whole as work is done.
 
     CURATED/scans/HASH/ROUND/found.safetensors    the scan's own fit
-    CURATED/scans/HASH/ROUND/placed.safetensors   the scan on its person's head, registered
+    CURATED/scans/HASH/ROUND/joined.safetensors   the scan on its person's head, until it is registered
+    CURATED/scans/HASH/ROUND/placed.safetensors   the same, registered
     CURATED/scans/HASH/ROUND/scan.png             the scan, picture.png with the template on it
     CURATED/scans/HASH/ROUND/problem.json         why it is refused, beside problem.png
     CURATED/people/KEY.safetensors                what a data set takes of a person
@@ -26,7 +27,7 @@ from imhead.io.atomic import remove, write_atomically
 from imhead.io.tensor_file import with_metadata
 
 RECORD_FORMAT = "imhead-curation-1"
-FOUND, PLACED = "found.safetensors", "placed.safetensors"
+FOUND, JOINED, PLACED = "found.safetensors", "joined.safetensors", "placed.safetensors"
 SCAN_PICTURE, PICTURE = "scan.png", "picture.png"
 PROBLEM, PROBLEM_PICTURE = "problem.json", "problem.png"
 
@@ -92,11 +93,11 @@ class ScanFolder:
         return cls(out / "scans" / digest / model_hash)
 
     def read(self, name: str, mark: str | None = None, only: Collection[str] | None = None) -> Record | None:
-        """`FOUND` or `PLACED`, if it is there and of the mark, with all of its arrays or some."""
+        """`FOUND`, `JOINED` or `PLACED`, if it is there and of the mark, with all of its arrays or some."""
         return read_record(self.folder / name, mark, only)
 
     def write(self, name: str, mark: str, record: Record) -> None:
-        """Write `FOUND` or `PLACED`."""
+        """Write `FOUND`, `JOINED` or `PLACED`."""
         write_record(self.folder / name, mark, record)
 
     def refuse(self, kind: str, sentence: str) -> None:

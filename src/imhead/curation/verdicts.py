@@ -38,11 +38,12 @@ def audited_alone(
     by_digest = {raw.digest: raw for raw in first.values()}
     prints = {digest: record.arrays["print"] for digest, record in found.items() if "print" in record.arrays}
     twins = copies({raw.digest: prints[raw.digest] for raw in first.values() if raw.digest in prints})
+    of_person: dict[str, list[RawScan]] = {}
+    for raw in first.values():
+        of_person.setdefault(raw.person, []).append(raw)
     for raw in raws:
-        siblings = [
-            found[other.digest].figures for other in first.values()
-            if other.person == raw.person and other.digest != raw.digest
-        ]  # fmt: skip
+        others = of_person.get(raw.person, ())
+        siblings = [found[other.digest].figures for other in others if other.digest != raw.digest]
         alone[raw.file] = problems_alone(raw, found[raw.digest].figures, siblings, limits)
         original = first[raw.digest]
         how = "is the same file as"

@@ -34,6 +34,15 @@ _RETREATS = 20  # of 0.1 mm or degrees each
 _LEAST_CHANGE = 1e-3  # mm or degrees: smaller changes are not reported
 
 
+class OutOfReach(InputError):
+    """A change that no plausible head reaches."""
+
+    def __init__(self, message: str, nearest: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.nearest = dict(nearest)
+        """Measurement → the nearest value that can be reached, mm or degrees."""
+
+
 @dataclass(frozen=True)
 class Reached:
     """What an edit by number did to the measurements."""
@@ -78,8 +87,8 @@ def reach_targets(
         The edited head, and what the edit did to the measurements.
 
     Raises:
-        InputError: an unknown measurement, one that these regions do not move, or a change that no plausible head
-            reaches; then the message names the nearest reachable one.
+        InputError: an unknown measurement, or one that these regions do not move.
+        OutOfReach: a change that no plausible head reaches; the error names the nearest reachable one.
     """
     for name, change in changes.items():
         if not abs(change) <= _LARGEST_CHANGE:
@@ -90,7 +99,7 @@ def reach_targets(
     wanted = np.array(list(changes.values()), dtype=np.float64)
     u = _solve(problem, wanted)
     if u is None:
-        raise InputError(_nearest_reachable(problem, wanted))
+        raise _out_of_reach(problem, wanted)
     return _edited(problem, u)
 
 
@@ -142,8 +151,8 @@ def _sigma_along(problem: _Problem, u: FloatArray) -> float:
     return float((start + way) @ way / length) if length > 0.0 else 0.0
 
 
-def _nearest_reachable(problem: _Problem, wanted: FloatArray) -> str:
-    """The message for a change that is out of reach: the nearest value that can be reached."""
+def _out_of_reach(problem: _Problem, wanted: FloatArray) -> OutOfReach:
+    """The error for a change that is out of reach, with the nearest value that can be reached."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         if (high - low) * np.abs(wanted).max() <= _NEAREST_STEP:
@@ -161,13 +170,15 @@ def _nearest_reachable(problem: _Problem, wanted: FloatArray) -> str:
         reached = np.zeros_like(wanted)
     start = values_of(problem.hard, problem.steps.start)
     told = []
+    named = {}
     for m, before, change, nearest in zip(problem.targets, start, wanted, reached):
         unit = "mm" if m.unit == "mm" else " degrees"
+        named[m.name] = float(before + nearest)
         told.append(
             f"{m.name} cannot change by {change:+g}{unit} here; the nearest reachable value is "
             f"{before + nearest:.1f}{unit}, a change of {nearest:+.1f}{unit}"
         )
-    return "; ".join(told)
+    return OutOfReach("; ".join(told), named)
 
 
 def _edited(problem: _Problem, u: FloatArray) -> tuple[Head, Reached]:

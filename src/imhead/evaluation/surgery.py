@@ -17,7 +17,6 @@ from imhead.change.amounts import Place
 from imhead.change.change import Change
 from imhead.change.comparison import ComparedVisit, compare_visits
 from imhead.change.config import ChangeConfig
-from imhead.change.measured import values_on
 from imhead.checkpoint import Model
 from imhead.conventions import FACE_RADIUS_MM
 from imhead.errors import InputError
@@ -26,6 +25,7 @@ from imhead.evaluation.runner import CaseRunner, Row, rounded
 from imhead.evaluation.virtual_scanner import VirtualScan
 from imhead.evaluation.virtual_surgery import KINDS, Patient, at_places, patient
 from imhead.fitting.start import pose_template
+from imhead.measure.on_template import values_on
 from imhead.measure.table import measurement
 from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.normals import vertex_normals
@@ -54,6 +54,7 @@ def surgery_suite(
     - `found`: share of what moved by more than 1 mm that is called beyond the noise.
     - `volume_ml`, `volume_error_ml`: truth, and mean size of the error, of what the operated surface swept.
     - `volume_within_95`: share of patients whose interval of the face's volume holds the truth.
+    - `measured_within_95`: share of the measurements whose interval of the change holds the truth.
 
     Args:
         model: to fit.
@@ -96,6 +97,8 @@ def surgery_case(model: Model, source: HeldOutSource, index: int, expression: bo
     row["same_person"] = bool(other.visit.same_person and found.first.same_person)
     row["icp_error_mm"] = icp_error_mm(case, np.random.default_rng([0x1C9, index]))
     row["measured"] = measured_errors(case, other)
+    known = [(row["measured"][k.name], k.within_95) for k in other.measurements if k.within_95 is not None]
+    row["measured_within_95"] = float(np.mean([abs(error) < reach for error, reach in known]))
     return row
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion, gaus
 from imhead.fitting.hair import Hair, SeenRows
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, offset_priors
+from imhead.fitting.shut_eyes import with_shut_eyes
 from imhead.fitting.start import pose_template
 from imhead.fitting.unseen import carried_into_unseen
 from imhead.fitting.walls import ThinPlaces, thin_places
@@ -54,19 +56,21 @@ def optimized(
         done += 1
         progress("detail" if with_offsets else "codes", 0.2 + 0.6 * min(1.0, done / planned))
 
-    hair = Hair.none()
+    hair, start = Hair.none(), state
     for number, (scales, with_offsets) in enumerate(stages):
         if not with_offsets:
             state = _after_stage(model, state, scales, None, config, lambda: show(False))
             if number == 0:
                 hair = hair_with(state.codes, state.motion)
-                state = with_hair(state, hair)
+                state = start = with_hair(state, hair)
                 continue
             sure = hair.confirmed(model, state.codes, state.motion)
             if sure is not hair:
                 # some of it was rough skin, which now enters
                 hair = sure
                 state = _after_stage(model, with_hair(state, hair), scales, None, config, lambda: show(False))
+            refit = partial(_after_stage, model, scales=scales, thin=None, config=config, show_step=lambda: show(False))
+            state = with_shut_eyes(model, state, start, refit)
             continue
         before = replace(state, offset_prior=_offset_prior(model, state, config))
         thin = thin_places(model, before.codes) if config.wall_weight > 0.0 else ThinPlaces.none()

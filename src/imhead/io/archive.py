@@ -37,7 +37,9 @@ class Archive:
         except (zipfile.BadZipFile, ValueError, LookupError, NotImplementedError, OSError):
             raise InputError(f"{label}: is no ZIP archive, or its end is missing; copy it again") from None
         self._left = _LARGEST_EXPANSION * len(data) + _FREE_BYTES
-        self._entries = {entry.filename: entry for entry in self._zip.infolist() if not entry.is_dir()}
+        # some programs of Windows write its own separator
+        entries = ((entry.filename.replace("\\", "/"), entry) for entry in self._zip.infolist())
+        self._entries = {name: entry for name, entry in entries if not name.endswith("/")}
 
     def names(self) -> list[str]:
         """The names of all entries that are files, but for what macOS adds."""

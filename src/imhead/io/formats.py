@@ -34,7 +34,8 @@ def _alone(read: Callable[[bytes, str], RawGeometry]) -> _Reader:
 _UNPACKED: dict[str, _Reader] = {
     ".ply": _alone(read_ply), ".obj": read_obj, ".stl": _alone(read_stl), ".glb": read_glb,
     ".gltf": read_gltf, ".off": _alone(read_off), ".3mf": _alone(read_3mf), ".vtk": _alone(read_vtk),
-    ".vtp": _alone(read_vtp), ".xyz": _alone(read_points), ".pts": _alone(read_points), ".pcd": _alone(read_pcd),
+    ".vtp": _alone(read_vtp), ".xyz": _alone(read_points), ".asc": _alone(read_points),
+    ".pts": _alone(read_points), ".pcd": _alone(read_pcd),
     ".wrl": _alone(read_wrl), ".dae": _alone(read_dae), ".usda": _alone(read_usd), ".usdc": _alone(read_usd),
     ".usd": _alone(read_usd), ".usdz": _alone(read_usdz),
 }  # fmt: skip

@@ -243,10 +243,14 @@ class GltfData:
         values = self.accessor(index)
         if values.shape[1] != width:
             raise Damaged(f"an accessor has {values.shape[1]} columns where {width} belong")
+        return self.as_floats(values, index)
+
+    def as_floats(self, values: NDArray[Any], accessor: Any) -> FloatArray:
+        """Numbers of an accessor, plain or unpacked, as float64; normalized integers run from -1 or 0 to 1."""
         with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is widened; it is looked for later
             numbers: FloatArray = values.astype(np.float64)
         full = _FULL.get(values.dtype.str.lstrip("|"))
-        if full and item(self.tree, "accessors", index).get("normalized"):
+        if full and item(self.tree, "accessors", accessor).get("normalized"):
             numbers = np.maximum(numbers / full, -1.0)
         return numbers
 

@@ -307,7 +307,7 @@ class _Draco(_Plain):
         if name not in self._ids:
             return super().floats(name, width)
         values = self._mesh.attributes[natural(self._ids[name])].reshape(-1, width)
-        return values.astype(np.float64)
+        return self._data.as_floats(values, self._primitive["attributes"].get(name))
 
     def joints(self, name: str) -> IntArray:
         if name not in self._ids:

@@ -14,7 +14,7 @@ from imhead.types import FloatArray, IntArray
 
 # the word in front is optional; its letters say what a row holds beside the place (ST texture, C colour, N normal)
 _HEADER = re.compile(
-    rb"\s*((?:ST)?C?N?OFF\b)?\s*([-+]?\d{1,18})[ \t]+([-+]?\d{1,18})(?:[ \t]+\d+)?[ \t]*(?=\n|$)", re.I
+    rb"\s*((?:ST|C|N){0,3}OFF\b)?\s*([-+]?\d{1,18})[ \t]+([-+]?\d{1,18})(?:[ \t]+\d+)?[ \t]*(?=\n|$)", re.I
 )
 _BINARY = re.compile(rb"\s*\w*OFF[ \t]+BINARY", re.I)
 

@@ -127,9 +127,11 @@ def parse_header(data: bytes, label: str) -> Header:
 def _property(words: list[str], order: str) -> Property:
     if not order:
         raise ValueError
-    if words[1] == "list":
-        _, _, count_type, value_type, name = words
-        kind = _TYPES[value_type]
-        return Property(name, order + kind, order + _TYPES[count_type], kind[0] != "f")
-    _, value_type, name = words
-    return Property(name, order + _TYPES[value_type], None, _TYPES[value_type][0] != "f")
+    listed = words[1] == "list"
+    name = " ".join(words[4 if listed else 2 :])  # some programs write names of two words
+    if not name:
+        raise ValueError
+    if listed:
+        kind = _TYPES[words[3]]
+        return Property(name, order + kind, order + _TYPES[words[2]], kind[0] != "f")
+    return Property(name, order + _TYPES[words[1]], None, _TYPES[words[1]][0] != "f")

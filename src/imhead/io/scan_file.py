@@ -30,7 +30,7 @@ SCAN_EXTENSIONS: tuple[str, ...] = tuple(READERS)
 _LARGEST_COORDINATE = 1e9
 _SMALLEST_EXTENT = 1e-6
 _FLAT_SHARE = 1e-4
-_FACES_AT_ONCE = 1 << 17
+_FACES_AT_ONCE = 1 << 15
 _REPEATED_ORIGIN = 10
 """Points of a cloud at exactly (0, 0, 0) from which on they are pixels without depth."""
 
@@ -60,7 +60,7 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
         used = np.zeros(len(points), dtype=bool)
         used[faces] = True
         unused = len(points) - int(used.sum())
-        before = faces
+        before = faces if colors is not None else None
         points, faces = merge_equal_points(points, faces)
         colors = _renumbered(colors, before, faces, len(points))
         real = _with_area(points, faces, warnings, label)
@@ -69,7 +69,7 @@ def read_scan(path: Path, *, max_bytes: int = 1 << 30) -> Scan:
             texture = None if texture is None else replace(texture, uv=texture.uv[real], picture=texture.picture[real])
         if unused:
             warnings.append(f"{unused} points that belong to no face were left out.")
-        before = faces
+        before = faces if colors is not None else None
         points, faces = without_unused_points(points, faces)
         colors = _renumbered(colors, before, faces, len(points))
         del before
@@ -129,10 +129,10 @@ def one_line(path: Path) -> str:
 
 
 def _renumbered(
-    colors: NDArray[np.uint8] | None, before: IntArray, faces: IntArray, count: int
+    colors: NDArray[np.uint8] | None, before: IntArray | None, faces: IntArray, count: int
 ) -> NDArray[np.uint8] | None:
     """Colours (count, 3) of the points that `faces` (F, 3) name, of those (N, 3) that the same faces named `before`."""
-    if colors is None:
+    if colors is None or before is None:
         return None
     found = np.zeros((count, 3), dtype=np.uint8)
     found[faces[::-1].ravel()] = colors[before[::-1].ravel()]  # of equal points the first counts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from imhead.errors import InputError
 from imhead.io.archive import Archive
 from imhead.io.placing import PlacedMeshes
 from imhead.io.raw_geometry import RawGeometry
+from imhead.io.siblings import shown_name
 from imhead.io.triangles import fan_triangles
 from imhead.types import FloatArray, IntArray
 
@@ -39,11 +41,21 @@ def read_usd(data: bytes, label: str) -> RawGeometry:
     Raises:
         InputError: usd-core is not installed, or the file is damaged or holds no mesh; one line.
     """
+    found = _geometry(data, label)
+    if found is None:
+        raise InputError(f"{label}: holds no mesh; export the scan again")
+    return found
+
+
+def _geometry(data: bytes, label: str) -> RawGeometry | None:
+    """What `read_usd` gives; None where there are neither meshes nor points."""
     with _layer(data, label) as layer:
         meshes, clouds = PlacedMeshes(len(data), label), PlacedMeshes(len(data), label)
         try:
             referring = _place(layer, meshes, clouds, label)
-            used = clouds if meshes.is_empty and not clouds.is_empty else meshes
+            used = clouds if meshes.is_empty else meshes
+            if used.is_empty:
+                return None
             if referring:
                 used.warnings += (f"{referring} prims that refer to others or to other files were not followed.",)
             return used.joined("mesh")
@@ -54,7 +66,9 @@ def read_usd(data: bytes, label: str) -> RawGeometry:
 
 
 def read_usdz(data: bytes, label: str) -> RawGeometry:
-    """The geometry of the first layer of a USDZ package; otherwise as `read_usd`.
+    """The geometry of the first layer of a USDZ package that holds some; otherwise as `read_usd`.
+
+    The first layer may do no more than refer to the others, which are then read as they are, with a warning.
 
     Raises:
         InputError: as `read_usd`, or no package.
@@ -63,7 +77,12 @@ def read_usdz(data: bytes, label: str) -> RawGeometry:
     layers = [name for name in archive.names() if name.lower().endswith(_ENDINGS)]
     if not layers:
         raise InputError(f"{label}: is a ZIP archive without a USD layer in it; is it another format, renamed?")
-    return read_usd(archive.read(layers[0]), label)
+    for name in layers:
+        found = _geometry(archive.read(name), label)
+        if found is not None:
+            other = f"The first layer holds no mesh; that of {shown_name(name)} was read as it is."
+            return found if name == layers[0] else replace(found, warnings=(*found.warnings, other))
+    raise InputError(f"{label}: holds no mesh; export the scan again")
 
 
 @contextmanager

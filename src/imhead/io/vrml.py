@@ -10,7 +10,7 @@ import numpy as np
 from imhead.errors import InputError
 from imhead.io.placing import PlacedMeshes
 from imhead.io.raw_geometry import RawGeometry, whole_numbers
-from imhead.io.text_numbers import bad_word, leading_numbers, unix_text
+from imhead.io.text_numbers import bad_word, decimal_comma, has_decimal_comma, leading_numbers, unix_text
 from imhead.io.triangles import fan_triangles
 from imhead.types import FloatArray
 
@@ -18,6 +18,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s,{}\[\]"#]+|#[^\n]*')
 _NUMBERS_END = re.compile(rb"[\]\[{}\"]")
 _COMMENT = re.compile(rb"#[^\n]*")
 _DEEPEST = 500
+_LOOKED_AT = 2000  # bytes of a list, for how its numbers are written
 _PLACES = ("point", "coordIndex")
 _MOVES = {
     "translation": 3, "rotation": 4, "scale": 3, "scaleFactor": 3, "center": 3, "scaleOrientation": 4, "matrix": 16
@@ -111,10 +112,19 @@ def _parse(text: bytes, label: str) -> _Node:
 def _list(text: bytes, label: str) -> FloatArray:
     if b"#" in text:
         text = _COMMENT.sub(b"", text)
+    if decimal := _decimal_comma(text[:_LOOKED_AT]):
+        raise decimal_comma(label, ascii(decimal[:40].decode("latin-1")))
     values, odd = leading_numbers(text.replace(b",", b" "))
     if odd is not None:
         raise bad_word(label, odd)
     return values
+
+
+def _decimal_comma(text: bytes) -> bytes | None:
+    """The first number with a decimal comma, where most are written so; commas also stand between numbers."""
+    words = text.split()[:-1]  # the last one may be cut
+    commas = [word for word in words if has_decimal_comma(word.rstrip(b","))]
+    return commas[0] if b"." not in text and 2 * len(commas) > len(words) else None
 
 
 def _place(root: _Node, placed: PlacedMeshes, first_version: bool, size: int, label: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from xml.parsers import expat
 
@@ -9,6 +10,8 @@ from imhead.errors import InputError
 
 _PIECE_BYTES = 1 << 20
 _DEEPEST = 200
+_DECLARED = re.compile(rb"<\?xml[^>]{0,200}?\bencoding\s*=\s*[\"']([^\"'>]*)")
+_READ_AS_DECLARED = ("utf-8", "utf-16", "us-ascii", "iso-8859-1")
 
 
 def read_xml(
@@ -30,7 +33,7 @@ def read_xml(
     Raises:
         InputError: not well-formed, nested too deep, or with entities of its own, which can hide a bomb.
     """
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate(_encoding(data[:1024]))
     parser.buffer_text = True
     stack: list[str] = []
     texts: list[list[bytes]] = []
@@ -66,6 +69,18 @@ def read_xml(
         raise InputError(
             f"{label}: its XML makes no sense at line {error.lineno}, it is truncated or damaged; export it again"
         ) from None
+
+
+def _encoding(start: bytes) -> str | None:
+    """The encoding to read a file in whatever it declares; None where that is read as it says.
+
+    Numbers and the names of elements are the same bytes in every encoding of a program that writes scans; expat reads
+    few, and asks Python for others, which may know none of that name.
+    """
+    found = _DECLARED.search(start)
+    if found is None or found.group(1).decode("latin-1").lower() in _READ_AS_DECLARED:
+        return None
+    return "iso-8859-1"
 
 
 def number_attribute(attributes: dict[str, str], name: str, label: str) -> float:

@@ -51,21 +51,34 @@ class PopulationMoves:
         self._identity = unfold.reshape(len(unfold), -1)
         self._own = [config.population_spread * _spread_factor(unfold[:, region]) for region in range(REGION_COUNT)]
         self._pose = _pose_moves(vertices)
-        parts = [self._identity @ by_code]
-        parts += [factor @ by_code[k * size : (k + 1) * size] for k, factor in enumerate(self._own)]
-        parts += [np.einsum("kvc,vc->kv", self._pose[:, used], normals[used]).astype(np.float32)]
-        self._moves = np.concatenate(parts)
+        ids = len(unfold)
+        count = ids + sum(map(len, self._own)) + len(self._pose)
+        self._moves = np.zeros((count, len(used)), dtype=np.float32)
         """(K, n) change of the heights by each coefficient of standard deviation 1."""
-        self._mean = np.zeros(len(self._moves))
-        self._mean[: len(unfold)] = -head.z_id
+        self._blocks: list[tuple[slice, IntArray]] = []
+        """For each region its rows of them, and the vertices that it moves."""
+        first = ids
+        for region, factor in enumerate(self._own):
+            block = by_code[region * size : (region + 1) * size]
+            held = np.flatnonzero(block.any(axis=0))
+            rows = slice(first, first + len(factor))
+            self._moves[:ids, held] += unfold[:, region] @ block[:, held]
+            self._moves[rows, held] = factor @ block[:, held]
+            self._blocks.append((rows, held))
+            first = rows.stop
+        self._moves[first:] = np.einsum("kvc,vc->kv", self._pose[:, used], normals[used])
+        self._mean = np.zeros(count)
+        self._mean[:ids] = -head.z_id
 
     def likely(self, height_mm: FloatArray, weight: FloatArray) -> FloatArray:
         """The most probable displacement (V, 3), mm, for heights (n,) of the scan with weights (n,) in 1/mm²."""
         weighted = self._moves * weight.astype(np.float32)
-        hessian = (weighted @ self._moves.T).astype(np.float64)
+        hessian = self._products(weighted).astype(np.float64)
         hessian[np.diag_indices_from(hessian)] += 1.0
-        found = cho_solve(cho_factor(hessian), weighted @ height_mm + self._mean)
-        ids, pose = len(self._identity), found[len(found) - len(self._pose) :]
+        ids = len(self._identity)
+        factored = cho_factor(hessian, lower=True, overwrite_a=True)
+        found = cho_solve(factored, weighted @ height_mm + self._mean)
+        pose = found[len(found) - len(self._pose) :]
         codes = (found[:ids] @ self._identity).reshape(REGION_COUNT, -1)
         first = ids
         for region, factor in enumerate(self._own):
@@ -74,6 +87,17 @@ class PopulationMoves:
         moved = self._template.blend(self._model, codes.astype(np.float32)) - self._template.mean
         result: FloatArray = moved + np.tensordot(pose, self._pose, axes=(0, 0))
         return result
+
+    def _products(self, weighted: FloatArray) -> FloatArray:
+        """The lower triangle (K, K) of the moves times the weighted ones (K, n): a region moves few vertices."""
+        ids, end = len(self._identity), len(self._moves) - len(self._pose)
+        found = np.zeros((len(weighted), len(weighted)), dtype=np.float32)
+        found[:, :ids] = self._moves @ weighted[:ids].T
+        found[end:] = weighted[end:] @ self._moves.T
+        for rows, held in self._blocks:
+            later = slice(rows.start, end)
+            found[later, rows] = self._moves[later][:, held] @ weighted[rows][:, held].T
+        return found
 
 
 def normal_moves(template: TemplateSurface, model: Model, normals: FloatArray, used: IntArray) -> FloatArray:

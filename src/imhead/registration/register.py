@@ -189,13 +189,14 @@ def _observed(
 
 def _measured(template: TemplateSurface, vertices: FloatArray, found: Matches, points: ScanPoints) -> BoolArray:
     """(V,) bool: vertices of shown skin with a matched point near by."""
-    shown = np.zeros(len(vertices), dtype=bool)
-    shown[template.faces[shown_faces(template)]] = True
+    measured = np.zeros(len(vertices), dtype=bool)
     if not len(found.height_mm):
-        return np.zeros(len(vertices), dtype=bool)
+        return measured
+    shown = np.unique(template.faces[shown_faces(template)])
     places = np.einsum("nk,nkc->nc", found.shares, vertices[found.corners])
-    away = cKDTree(places).query(vertices)[0]
-    measured: BoolArray = shown & (away < max(_MEASURED_MM, 3.0 * points.spacing_mm))
+    near = max(_MEASURED_MM, 3.0 * points.spacing_mm)
+    away = cKDTree(places).query(vertices[shown], distance_upper_bound=near)[0]
+    measured[shown] = away < near
     return measured
 
 

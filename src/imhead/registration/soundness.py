@@ -35,13 +35,13 @@ def sound(
     """
     step = moved - start
     share = np.ones(len(start))
-    before = _unsound(start, start, faces)
     edges = edges_of(faces)
+    before = _unsound(start, start, faces, edges)
     both = np.concatenate([edges, edges[:, ::-1]])
     around = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), (len(start), len(start))).tocsr()
     count = np.maximum(np.asarray(around.sum(axis=1)).ravel(), 1.0)
     result = finish(moved)
-    bad = _unsound(start, result, faces) & ~before
+    bad = _unsound(start, result, faces, edges) & ~before
     for round_number in range(_ROUNDS):
         if not bad.any():
             break
@@ -52,14 +52,14 @@ def sound(
         share[near > 0.0] *= _KEPT if round_number < _ROUNDS - 2 else 0.0
         eased = np.minimum(share, (around @ share) / count)  # no step at the edge of what was taken back
         result = finish(start + eased[:, None] * step)
-        bad = _unsound(start, result, faces) & ~before
+        bad = _unsound(start, result, faces, edges) & ~before
     return result, int(bad.sum())
 
 
-def _unsound(start: FloatArray, vertices: FloatArray, faces: IntArray) -> BoolArray:
+def _unsound(start: FloatArray, vertices: FloatArray, faces: IntArray, edges: IntArray) -> BoolArray:
     """(V,) bool: vertices of crossing edges, and of faces that have turned over since the start."""
     marked = np.zeros(len(vertices), dtype=bool)
-    marked[crossing_edges(vertices, faces)] = True
+    marked[crossing_edges(vertices, faces, edges)] = True
     before, after = face_cross(start, faces), face_cross(vertices, faces)
     size = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     turned = np.einsum("fc,fc->f", before, after) < _TURNED * size

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from imhead.cohort.groups import LEAST_PEOPLE
 from imhead.cohort.study import Study
+from imhead.measure.population import STATEMENT as CONTEXT
 from imhead.measure.table import measurement
 from imhead.reports.plots import agreement, picture_uri, scatter
 
@@ -18,17 +20,15 @@ STATEMENT = (
     "These are statistics of surfaces, not a diagnosis. imhead is no medical device. A head without a measured place "
     "carries the model's guess there, which lies nearer to the model's mean than the person does."
 )
-CONTEXT = (
-    "z is the number of standard deviations from the mean of the heads that the model itself draws. That population is "
-    "what the model learnt from; it is no norm of people, of any age, sex or ancestry, and z is no judgement."
-)
 _STYLE = (
-    ".plots{display:grid;grid-template-columns:repeat(2,1fr);gap:1rem}svg{width:100%;font:12px Georgia,serif;"
+    ".plots{display:grid;grid-template-columns:repeat(2,1fr);gap:1rem}.plots>div{break-inside:avoid}"
+    "svg{width:100%;font:12px Georgia,serif;"
     "fill:#26262a}.legend span{margin-right:1rem}.legend i{display:inline-block;width:.7em;height:.7em;"
     "border-radius:50%;margin-right:.35em}"
 )
 _LARGE_MM = 1.0  # technical error, from which on the page points it out
 _PLOTTED = 4  # measurements with a plot of agreement
+_LEAST_PLOTTED = 3  # people of such a plot
 _ROWS = 12  # regions of the table of tests
 
 
@@ -73,7 +73,9 @@ def _groups(study: Study, facts: Mapping[str, Any], picture: Image.Image | None)
         return ""
     first, second = (html.escape(name) for name in study.compared)
     found = study.test.findings(facts["q"])
-    if found:
+    if not study.test.tests:
+        words = f"No test was made: each needs the scans of {LEAST_PEOPLE} people or more in both groups."
+    elif found:
         said = ", ".join(f"{t.region.replace('_', ' ')} ({t.kind})" for t in found)
         words = f"At a false-discovery rate of {facts['q']:g}, {first} and {second} differ in: <b>{said}</b>."
     else:
@@ -84,13 +86,17 @@ def _groups(study: Study, facts: Mapping[str, Any], picture: Image.Image | None)
         f"<td>{t.people[0]} + {t.people[1]}</td><td>{t.difference_mm:.2f}</td><td>{_p(t.p)}</td><td>{_p(t.q)}</td></tr>"
         for t in sorted(study.test.tests, key=lambda t: t.p)[:_ROWS]
     )
-    left = ", ".join(name.replace("_", " ") for name in study.test.untested)
-    return (
+    head = (
         f"<h2>{first} and {second}</h2><p>{words}</p>"
         + _figure(picture, f"Mean of {second} minus mean of {first}, along the normal, on the mean head.")
-        + "<table><caption>The tests with the smallest p. Shape: the region laid on itself; its largest difference "
-        "along the normal. Place: where its middle lies in the aligned head; the distance.</caption><thead><tr>"
-        f"<th></th><th></th><th>people</th><th>mm</th><th>p</th><th>q</th></tr></thead><tbody>{rows}</tbody></table>"
+    )  # fmt: skip
+    if not study.test.tests:
+        return head
+    left = ", ".join(name.replace("_", " ") for name in study.test.untested)
+    return (
+        f"{head}<table><caption>The tests with the smallest p. Shape: the region laid on itself; its largest "
+        "difference along the normal. Place: where its middle lies in the aligned head; the distance.</caption><thead>"
+        f"<tr><th></th><th></th><th>people</th><th>mm</th><th>p</th><th>q</th></tr></thead><tbody>{rows}</tbody></table>"
         + (f"<p>Not tested, since too few scans show them: {left}.</p>" if left else "")
     )
 
@@ -117,12 +123,13 @@ def _repeats(study: Study, picture: Image.Image | None) -> str:
     rows = "".join(
         f"<tr{' class=changed' if r.tem > _LARGE_MM and measurement(n).unit == 'mm' else ''}>"
         f"<td>{n.replace('_', ' ')}</td><td>{r.people}</td><td>{r.tem:.2f}</td><td>{_figure_of(r.tem_percent, 1)}</td>"
-        f"<td>{_figure_of(r.icc, 2)}</td><td>{_figure_of(r.icc_low, 2)} to {_figure_of(r.icc_high, 2)}</td>"
-        f"<td>{_figure_of(r.bias, 2)}</td><td>{_figure_of(r.low, 2)} to {_figure_of(r.high, 2)}</td>"
+        f"<td>{_figure_of(r.icc, 2)}</td><td>{_between(r.icc_low, r.icc_high)}</td>"
+        f"<td>{_figure_of(r.bias, 2)}</td><td>{_between(r.low, r.high)}</td>"
         f"<td>{measurement(n).unit}</td></tr>"
         for n, r in ordered
     )
-    plots = "".join(f"<div><p>{n.replace('_', ' ')}</p>{_agreement(study, n)}</div>" for n, _ in ordered[:_PLOTTED])
+    plotted = [n for n, r in ordered if r.people >= _LEAST_PLOTTED][:_PLOTTED]
+    plots = "".join(f"<div><p>{n.replace('_', ' ')}</p>{_agreement(study, n)}</div>" for n in plotted)
     words = f"The technical error is above {_LARGE_MM:g} mm for: {', '.join(large)}." if large else ""
     if not large:
         words = f"The technical error of every length is {_LARGE_MM:g} mm or less."
@@ -183,11 +190,19 @@ def _method(facts: Mapping[str, Any]) -> str:
 
 def _figure(picture: Image.Image, caption: str) -> str:
     text = html.escape(caption)
-    return f'<figure><img src="{picture_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure class="wide"><img src="{picture_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    )
 
 
 def _p(value: float) -> str:
     return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _between(low: float, high: float) -> str:
+    if not np.isfinite([low, high]).all():
+        return "n/a"
+    return f"{_figure_of(low, 2)} to {_figure_of(high, 2)}"
 
 
 def _figure_of(value: float | None, digits: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imhead.checkpoint import Model
-from imhead.cohort.groups import GroupConfig
+from imhead.cohort.groups import LEAST_PEOPLE, GroupConfig
 from imhead.cohort.people import sitting_names
 from imhead.cohort.study import Study
 from imhead.cohort.tables import group_table, landmark_table, measurement_table, repeat_table, shape_arrays
@@ -22,6 +22,7 @@ from imhead.io.landmark_writer import LANDMARK_EXTENSIONS, write_landmarks
 from imhead.io.mesh_file import write_mesh
 from imhead.io.picture_file import write_picture
 from imhead.measure.landmarks import landmark_names
+from imhead.measure.population import Population
 from imhead.measure.table import measurement
 from imhead.reports.cohort_page import cohort_page
 from imhead.reports.cohort_pictures import (
@@ -37,13 +38,13 @@ _FEW = 10  # people of a group, below which a warning says so
 
 
 def write_study(
-    study: Study, model: Model, among: dict[str, tuple[float, float]], out: Path, *, config: GroupConfig,
+    study: Study, model: Model, among: Population, out: Path, *, config: GroupConfig,
     sizes: bool = True, left_out: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Write a study; what `report.json` says.
 
     Args:
-        among: mean and spread of each measurement in the model's own population.
+        among: the model's own population.
         out: folder, made where missing.
         config: of the tests.
         sizes: whether heads keep their size.
@@ -82,7 +83,7 @@ def write_study(
 
 
 def _facts(
-    study: Study, model: Model, among: dict[str, tuple[float, float]], config: GroupConfig, sizes: bool,
+    study: Study, model: Model, among: Population, config: GroupConfig, sizes: bool,
     left_out: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:  # fmt: skip
     test = study.test
@@ -95,6 +96,7 @@ def _facts(
         "groups": dict(sorted(groups.items())),
         "compared": None if study.compared is None else list(study.compared),
         "q": config.q,
+        "tests": 0 if test is None else len(test.tests),
         "findings": [
             {"region": t.region, "kind": t.kind, "difference_mm": t.difference_mm, "p": t.p, "q": t.q} for t in found
         ],
@@ -115,11 +117,12 @@ def _facts(
     }
 
 
-def _by_group(study: Study, name: str, among: Mapping[str, tuple[float, float]]) -> dict[str, dict[str, float | None]]:
+def _by_group(study: Study, name: str, among: Population) -> dict[str, dict[str, float | None]]:
     """Mean and standard deviation of people, where the scans show the measurement; and the mean's z."""
     rows: dict[str, dict[str, float | None]] = {}
     values: list[float] = []
     groups: list[str] = []
+    assumed = any(k.scale_assumed for k in study.observations)
     for person, group in zip(study.person, study.group):
         seen = [study.observations[k] for k in study.rows_of(person) if study.observations[k].seen[name]]
         if seen:
@@ -128,12 +131,11 @@ def _by_group(study: Study, name: str, among: Mapping[str, tuple[float, float]])
     for group in ("all", *sorted({g for g in study.group if g})):
         own = np.array([v for v, g in zip(values, groups) if group in ("all", g)])
         mean = float(own.mean()) if len(own) else None
-        middle, spread = among[name]
         rows[group] = {
             "people": len(own),
             "mean": mean,
             "sd": float(own.std(ddof=1)) if len(own) > 1 else None,
-            "z_model": None if mean is None else (mean - middle) / spread,
+            "z_model": None if mean is None else among.z_scores({name: mean}, scale_assumed=assumed).get(name),
         }
     return rows
 
@@ -148,6 +150,8 @@ def _warnings(study: Study, config: GroupConfig, left_out: Sequence[Mapping[str,
     for group, count in sorted(Counter(study.group).items()):
         if study.compared is not None and group in study.compared and count < _FEW:
             found.append(f"{group} has {count} people: only large differences can be found")
+    if study.test is not None and not study.test.tests:
+        found.append(f"no region could be tested: each needs the scans of {LEAST_PEOPLE} people in both groups")
     if study.test is not None and study.test.tests:
         # with every person of a group apart from the other, this is the smallest p that there can be
         fewest = min(2.0 / comb(sum(t.people), min(t.people)) for t in study.test.tests)
@@ -164,7 +168,7 @@ def _method(study: Study, model: Model, config: GroupConfig, sizes: bool) -> str
         f"Generalised Procrustes analysis over {int(study.common.sum())} vertices of the head that the scans of at "
         f"least half of the people show, {'sizes kept' if sizes else 'all at one size'}. "
     )
-    if study.test is not None:
+    if study.test is not None and study.test.tests:
         text += (
             "Each region is tested on its own shape and on its place, by Hotelling's T² of its principal components "
             f"above a floor of {config.floor_mm:g} mm and {config.permutations} permutations, seed {config.seed}; "

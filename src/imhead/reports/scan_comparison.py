@@ -24,11 +24,17 @@ from imhead.errors import one_line
 from imhead.io.atomic import check_folder, write_atomically
 from imhead.io.mesh_file import write_mesh
 from imhead.io.picture_file import write_picture
+from imhead.measure.population import STATEMENT as CONTEXT
+from imhead.measure.population import Population, shipped_population
+from imhead.registration.measured import neutral_vertices
 from imhead.rendering.figures import contact_sheet, heat_colors, legend, round_limit, stack
 from imhead.rendering.shading import ByteImage, shade
 from imhead.reports.scan_comparison_page import comparison_page
 from imhead.reports.standard_views import STANDARD_VIEWS, with_scale_bar
+from imhead.reports.topology_change import TemplateState, write_topology_change
+from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import template_of
+from imhead.topology.store import UserTopology
 from imhead.types import FloatArray, Mesh
 
 STATEMENT = (
@@ -47,6 +53,7 @@ def write_scan_comparison(
     files: Sequence[Path | None] = (),
     scanner: str | None = None,
     patient: str | None = None,
+    topology: UserTopology | None = None,
 ) -> dict[str, Any]:
     """Write `report.json`, `heatmap.png`, `report.html` and `change.ply` of visits that were compared.
 
@@ -57,6 +64,7 @@ def write_scan_comparison(
         files: of the visits, for their hashes; empty or None for scans that are no files.
         scanner: name of the scanner whose repeatability was taken, if one was named.
         patient: a label for the printed page alone; it is in no file's name and not in report.json.
+        topology: of the user, for `change.ply`; then `before.obj` and `after.obj` are written too.
 
     Returns:
         What `report.json` holds.
@@ -72,10 +80,9 @@ def write_scan_comparison(
         labels = [f"{row}, {view}" for row in row_names(comparison.first, other) for view in STANDARD_VIEWS]
         sheets.append(contact_sheet([cell for row in rows for cell in row], labels, columns=len(STANDARD_VIEWS)))
     write_picture(stack([*sheets, bar]), out / "heatmap.png")
-    for other in comparison.later:
-        name = "change.ply" if len(pages) == 1 else f"change_{comparison.later.index(other) + 1}.ply"
-        mesh = Mesh(other.change.before, template_of(model).faces)
-        write_mesh(mesh, out / name, colors=heat_colors(other.change.moved_mm, limit), sigma_mm=other.change.sigma_mm)
+    for place, other in enumerate(comparison.later, 1):
+        number = "" if len(pages) == 1 else f"_{place}"
+        _write_change(comparison.first, other, model, limit, out, number, topology)
     label = None if patient is None else one_line(patient, _LABEL)
     names = [row_names(comparison.first, other) for other in comparison.later]
     page = comparison_page(report, pages, names, list(STANDARD_VIEWS), bar, label)
@@ -84,13 +91,35 @@ def write_scan_comparison(
     return report
 
 
+def _write_change(
+    first: Visit, other: ComparedVisit, model: Model, limit_mm: float, out: Path, number: str,
+    topology: UserTopology | None,
+) -> None:  # fmt: skip
+    """The surface before, coloured by the change: on the template, or in a user's topology with both surfaces."""
+    change, template = other.change, template_of(model)
+    if topology is None:
+        colors = heat_colors(change.moved_mm, limit_mm)
+        write_mesh(
+            Mesh(change.before, template.faces), out / f"change{number}.ply", colors=colors, sigma_mm=change.sigma_mm
+        )
+        return
+    later = other.visit.head_to_frame
+    neutral = [neutral_vertices(model, visit.head) for visit in (first, other.visit)]
+    before = TemplateState(change.before, transform_points(first.head_to_frame, neutral[0]))
+    after = TemplateState(change.after, change.alignment.moved(transform_points(later, neutral[1])))
+    write_topology_change(
+        topology, template, before, after, change.moved_mm, limit_mm, out, sigma_mm=change.sigma_mm, number=number
+    )
+
+
 def scan_comparison_report(
     comparison: Comparison, model: Model, files: Sequence[Path | None] = (), scanner: str | None = None
 ) -> dict[str, Any]:
     """What `report.json` holds. `noise_mm`, `aligned_on`, `change` and the other figures at the top are those of the
     last visit; `later` has them for each."""
     first, last = comparison.first, comparison.later[-1]
-    later = [_figures(other) for other in comparison.later]
+    among = shipped_population(model)
+    later = [_figures(other, among, first.scale_assumed) for other in comparison.later]
     hashes = [None if path is None else _digest(path) for path in files]
     visits = [first, *(other.visit for other in comparison.later)]
     hashes += [None] * (len(visits) - len(hashes))
@@ -104,6 +133,7 @@ def scan_comparison_report(
         "sign": "positive is outwards; ± are halves of 68 % intervals",
         "version": version("imhead"),
         "model": {"name": model.name, "hash": model.hash},
+        "population": None if among is None else {"heads": among.heads, "statement": CONTEXT},
         "statement": STATEMENT,
         "warnings": list(comparison.warnings),
     }
@@ -114,8 +144,10 @@ def row_names(first: Visit, other: ComparedVisit) -> tuple[str, str, str, str]:
     return first.name, other.visit.name, "change", "change beyond the noise"
 
 
-def _figures(other: ComparedVisit) -> dict[str, Any]:
-    change = other.change
+def _figures(other: ComparedVisit, among: Population | None, scale_assumed: bool) -> dict[str, Any]:
+    change, rows = other.change, other.measurements
+    states = [{row.name: row.before for row in rows}, {row.name: row.after for row in rows}]
+    z = [{} if among is None else among.z_scores(state, scale_assumed=scale_assumed) for state in states]
     shown = change.compared
     sigma = change.sigma_mm[shown]
     return {
@@ -132,7 +164,7 @@ def _figures(other: ComparedVisit) -> dict[str, Any]:
         "movement": None if other.whole is None else _amount(other.whole),
         "change": {name: _amount(part) for name, part in other.regions.items()},
         "places": [_place(place) for place in other.places],
-        "measurements": [_measured(row) for row in other.measurements],
+        "measurements": [_measured(row) | {"z_before": _z(row, z[0]), "z_after": _z(row, z[1])} for row in rows],
     }
 
 
@@ -163,6 +195,11 @@ def _measured(row: MeasuredDifference) -> dict[str, Any]:
         "name": row.name, "unit": row.unit, "before": round(row.before, 3), "after": round(row.after, 3),
         "change": round(row.change, 3), "error": error, "shown": row.shown, "beyond_noise": row.beyond_noise,
     }  # fmt: skip
+
+
+def _z(row: MeasuredDifference, scores: dict[str, float]) -> float | None:
+    """z among the model's heads; None where a scan does not show the measurement, or it is not known."""
+    return round(scores[row.name], 2) if row.shown and row.name in scores else None
 
 
 def _digest(path: Path) -> str:

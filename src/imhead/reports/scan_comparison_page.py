@@ -14,9 +14,10 @@ from imhead.reports.comparison_page import asset, data_uri, number, strip
 
 _METHOD = (
     "One head is fitted to all scans, each in its own pose and expression, and the template is moved onto each scan "
-    "where the scan shows skin. The later surface is laid on the first one by a rigid motion that fits the stable "
-    "regions, with a robust loss. The change at a place is the distance to the later surface along the normal of the "
-    "first one. It is a distance of surfaces, not the path of a piece of skin.",
+    "where the scan shows skin. A head file beside a scan counts as a scan of its own surface. The later surface is "
+    "laid on the first one by a rigid motion that fits the stable regions, with a robust loss. The change at a place "
+    "is the distance to the later surface along the normal of the first one. It is a distance of surfaces, not the "
+    "path of a piece of skin.",
     "The noise is what the stable regions differ by after the alignment, or the repeatability of the named scanner. To "
     "it are added the scatter of the points at each place and what the alignment may err, which grows with the "
     "distance from the stable regions. A change is called beyond the noise where its 95 % interval does not hold 0. "
@@ -72,19 +73,23 @@ def _part(
     views: Sequence[str],
     bar: Image.Image,
 ) -> str:
-    caption = html.escape(", ".join(views))
-    half = (len(views) + 1) // 2  # two lines, so that scale bars can be read in print
-    figures = "".join(
-        f'<figure class="wide"><img src="{data_uri(strip(row[:half]))}" alt="{html.escape(name)}">'
-        f'<img src="{data_uri(strip(row[half:]))}" alt="">'
-        f"<figcaption>{html.escape(name)}: {caption}</figcaption></figure>"
-        for row, name in zip(pictures, rows, strict=True)
-    )
+    figures = [_figure(row, name, views) for row, name in zip(pictures, rows, strict=True)]
     first, name = html.escape(report["before"]), html.escape(part["name"])
+    # what changed goes before what it changed from
     return (
-        f"<h2>From {first} to {name}</h2><p>{_summary(part)}</p>{_places(part)}{figures}"
+        f"<h2>From {first} to {name}</h2><p>{_summary(part)}</p>{_places(part)}{figures[2]}"
         f'<div class="bar"><img src="{data_uri(bar)}" alt="colour scale in mm"></div>'
-        f"{_regions(part)}{_measurements(part)}"
+        f"{figures[3]}{figures[0]}{figures[1]}{_regions(part)}{_measurements(part, report['population'])}"
+    )
+
+
+def _figure(row: Sequence[ByteImage], name: str, views: Sequence[str]) -> str:
+    """Pictures in two lines, so that scale bars can be read in print."""
+    half, name = (len(views) + 1) // 2, html.escape(name)
+    return (
+        f'<figure class="wide"><img src="{data_uri(strip(row[:half]))}" alt="{name}">'
+        f'<img src="{data_uri(strip(row[half:]))}" alt="">'
+        f"<figcaption>{name}: {html.escape(', '.join(views))}</figcaption></figure>"
     )
 
 
@@ -140,14 +145,20 @@ def _regions(part: Mapping[str, Any]) -> str:
         for name, row in part["change"].items()
     )
     return (
-        "<h2>By region</h2><table><caption>Regions overlap softly and share each place; bold is beyond the noise."
-        "</caption><thead><tr><th></th><th>mean, mm</th><th>largest, mm</th><th>volume, ml</th><th>shown</th><th></th>"
-        f"</tr></thead><tbody>{body}</tbody></table>"
+        "<h2>By region</h2><table><caption>Regions overlap softly and share each place; bold is beyond the noise. "
+        f"{_by_chance(len(part['change']), 'regions')}</caption><thead><tr><th></th><th>mean, mm</th>"
+        "<th>largest, mm</th><th>volume, ml</th><th>shown</th><th></th></tr></thead>"
+        f"<tbody>{body}</tbody></table>"
     )
 
 
-def _measurements(part: Mapping[str, Any]) -> str:
-    body = ""
+def _by_chance(count: int, what: str) -> str:
+    few = max(1, round(0.05 * count))
+    return f"Of {count} {what} that did not change, about {few} will be called beyond the noise by chance."
+
+
+def _measurements(part: Mapping[str, Any], population: Mapping[str, Any] | None) -> str:
+    body, known = "", population is not None
     for row in part["measurements"]:
         error = "" if row["error"] is None else f" &plusmn; {row['error']:.2f}"
         body += (
@@ -155,12 +166,30 @@ def _measurements(part: Mapping[str, Any]) -> str:
             f"<td>{number(row['before'], signed=False, digits=2)}</td>"
             f"<td>{number(row['after'], signed=False, digits=2)}</td>"
             f"<td>{number(row['change'], signed=True, digits=2)}{error}</td><td>{html.escape(row['unit'])}</td>"
-            f"<td>{_verdict(row['beyond_noise']) if row['shown'] else 'not shown by both'}</td></tr>"
+            f"{_z(row, known)}<td>{_verdict(row['beyond_noise']) if row['shown'] else 'not shown by both'}</td></tr>"
         )
+    z = "<th>z</th>" if known else ""
+    chance = _by_chance(sum(row["error"] is not None for row in part["measurements"]), "measurements")
     return (
-        "<h2>Measurements</h2><table><caption>On the neutral face.</caption><thead><tr><th></th><th>before</th>"
-        f"<th>after</th><th>change</th><th>unit</th><th></th></tr></thead><tbody>{body}</tbody></table>"
+        f"<h2>Measurements</h2><table><caption>On the neutral face. {chance} {_context(population)}</caption>"
+        f"<thead><tr><th></th><th>before</th><th>after</th><th>change</th><th>unit</th>{z}<th></th></tr></thead>"
+        f"<tbody>{body}</tbody></table>"
     )
+
+
+def _context(population: Mapping[str, Any] | None) -> str:
+    if population is None:
+        return "How this model's heads vary is not known, so no z is given."
+    return f"z before and after: {html.escape(population['statement'])}"
+
+
+def _z(row: Mapping[str, Any], known: bool) -> str:
+    if not known:
+        return ""
+    if row["z_before"] is None or row["z_after"] is None:
+        return "<td></td>"
+    both = (number(row[key], signed=True, digits=1) for key in ("z_before", "z_after"))
+    return f"<td>{' to '.join(both)}</td>"
 
 
 def _files(report: Mapping[str, Any]) -> str:

@@ -41,8 +41,8 @@ def with_scale_bar(picture: ByteImage, look: Camera) -> ByteImage:
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     length = _BAR_MM / (2.0 * look.half_mm) * image.width
-    size = max(9, image.width // 30)
+    size = max(9, image.width // 18)  # 8 points where a picture is printed 50 mm wide
     left, low = image.width * 0.04, image.height * 0.96
     draw.line((left, low, left + length, low), fill=INK, width=max(2, image.width // 140))
-    draw.text((left + length / 2, low - 3), f"{_BAR_MM:.0f} mm", fill=INK, font=text_font(size), anchor="mb")
+    draw.text((left, low - 6), f"{_BAR_MM:.0f} mm", fill=INK, font=text_font(size), anchor="lb")
     return np.asarray(image)

@@ -15,6 +15,10 @@ from typing import Any, cast, get_args
 import imhead
 from imhead.api.export import ExportConfig, export_head
 from imhead.api.tables import measurement_table
+from imhead.avatar.look import Drive, Look
+from imhead.avatar.names import Names
+from imhead.avatar.writing import AVATAR_EXTENSIONS
+from imhead.editing.words import OPPOSITES, words_for
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.pose import Units
@@ -22,13 +26,14 @@ from imhead.io.limits import limits_for
 from imhead.io.mesh_file import MESH_EXTENSIONS
 from imhead.io.reading_process import read_in_new_process
 from imhead.io.scan_file import SCAN_EXTENSIONS
-from imhead.regions import region_table
+from imhead.regions import groups, region_table, resolve
 from imhead.serving.openapi import FILE, Route, openapi
-from imhead.serving.work import UnknownError, Workshop
+from imhead.serving.work import Afterwards, UnknownError, Workshop
 
 MOST_BYTES = 100 << 20
 """Largest request."""
 _MOST_HEAD_BYTES = 16 << 20
+_AVATAR_FILES = tuple(extension for extension in AVATAR_EXTENSIONS if extension != ".usda")  # that one is a folder
 _TYPES = {"integer": int, "number": (int, float), "boolean": bool, "string": str, "array": list, "object": dict}
 
 
@@ -55,6 +60,11 @@ def _about(shop: Workshop, request: Request, settings: dict[str, Any]) -> dict[s
 
 def _regions(shop: Workshop, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
     return region_table()
+
+
+def _words(shop: Workshop, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
+    known = {group: [word for word in words_for(resolve(group)) if word not in OPPOSITES] for group in groups()}
+    return {"words": {group: words for group, words in known.items() if words}}
 
 
 def _open_head(shop: Workshop, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +112,17 @@ def _mesh(shop: Workshop, request: Request, settings: dict[str, Any], name: str)
         return path.read_bytes()
 
 
+def _avatar(shop: Workshop, request: Request, settings: dict[str, Any], name: str) -> bytes:
+    extension = f".{settings.pop('format', 'glb')}".lower()
+    if extension not in _AVATAR_FILES:
+        raise InputError(f"format {extension[1:]!r} is not known; use {', '.join(e[1:] for e in _AVATAR_FILES)}")
+    with tempfile.TemporaryDirectory(prefix="imhead-") as folder:
+        path = Path(folder) / f"avatar{extension}"
+        with _named(path, path.name):
+            shop.head(name).avatar(path, Look(**settings))
+        return path.read_bytes()
+
+
 def _measure(shop: Workshop, request: Request, settings: dict[str, Any], name: str) -> dict[str, Any]:
     return measurement_table(shop.head(name))
 
@@ -120,7 +141,8 @@ def _fit(shop: Workshop, request: Request, settings: dict[str, Any]) -> dict[str
             scan = read_in_new_process(path, MOST_BYTES, limits_for(len(request.body)))
     config = FitConfig(detail=settings.get("detail", True))
     mirrored = settings.get("mirrored", False)
-    return {"fit": shop.fit(scan, cast("Units", units), config, settings.get("mm_per_unit"), mirrored)}
+    after = Afterwards(settings.get("register", False), settings.get("colors", True))
+    return {"fit": shop.fit(scan, cast("Units", units), config, settings.get("mm_per_unit"), mirrored, after)}
 
 
 def _fit_state(shop: Workshop, request: Request, settings: dict[str, Any], name: str) -> dict[str, Any]:
@@ -142,6 +164,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/about", _about, "Versions of the program and of its model.", {}),
     Route("GET", "/v1/openapi.json", _description, "This description.", {}),
     Route("GET", "/v1/regions", _regions, "The regions, their groups and mirror pairs.", {}),
+    Route("GET", "/v1/words", _words, "Group of regions → the words that an edit by direction knows.", {}),
     Route("POST", "/v1/heads", _open_head, "Open a head file.", {}, sends="a head file"),
     Route(
         "POST", "/v1/sample", _sample, "Draw a new head.", {"seed": {"type": "integer"}, "spread": {"type": "number"}}
@@ -175,6 +198,20 @@ ROUTES: tuple[Route, ...] = (
         },
         gets="a mesh file",
     ),
+    Route(
+        "POST", "/v1/heads/{head}/avatar", _avatar, "Skin, eyes, teeth, joints and the 52 shapes of a head.",
+        {
+            "format": {"type": "string", "enum": [extension[1:] for extension in _AVATAR_FILES]},
+            "skin": {"type": "string", "description": "Painted; without it the scan's colours, or light."},
+            "eyes": {"type": "string"},
+            "seed": {"type": "integer"},
+            "texture": {"type": "integer"},
+            "names": {"type": "string", "enum": list(get_args(Names))},
+            "drive": {"type": "string", "enum": list(get_args(Drive))},
+            "lod": {"type": "integer"},
+        },
+        gets="an avatar",
+    ),
     Route("GET", "/v1/heads/{head}/measure", _measure, "Measurements and landmarks of the neutral face.", {}),
     Route(
         "POST", "/v1/fits", _fit, "Begin a fit to a scan.",
@@ -184,6 +221,8 @@ ROUTES: tuple[Route, ...] = (
             "mm_per_unit": {"type": "number"},
             "mirrored": {"type": "boolean"},
             "detail": {"type": "boolean"},
+            "register": {"type": "boolean", "description": "Move the template onto the scan itself, as --register."},
+            "colors": {"type": "boolean", "description": "Keep the scan's colours, if it has any; otherwise true."},
         },
         sends="a scan",
     ),

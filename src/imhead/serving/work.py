@@ -29,6 +29,16 @@ class _Cancelled(Exception):
     pass
 
 
+@dataclass(frozen=True)
+class Afterwards:
+    """What is done with a fitted head."""
+
+    register: bool = False
+    """Move the template onto the scan itself."""
+    colors: bool = True
+    """Keep the scan's colours, if it has any."""
+
+
 @dataclass
 class Fit:
     """One fit, from its request to its head."""
@@ -103,7 +113,10 @@ class Workshop:
         with self._lock:
             self._heads.pop(name, None)
 
-    def fit(self, scan: Scan, units: Units, config: FitConfig, mm_per_unit: float | None, mirrored: bool) -> str:
+    def fit(
+        self, scan: Scan, units: Units, config: FitConfig, mm_per_unit: float | None, mirrored: bool,
+        after: Afterwards,
+    ) -> str:  # fmt: skip
         """Begin a fit, which waits for those before it; its name.
 
         Raises:
@@ -130,6 +143,11 @@ class Workshop:
                 found = self.model.fit(
                     scan, units, config, mm_per_unit=mm_per_unit, mirrored=mirrored, progress=show
                 )  # fmt: skip
+                if after.register:
+                    show("on the scan", 1.0)
+                    found = found.register()
+                if after.colors:
+                    found = found.keeping_colors()
                 fit.report, fit.head, fit.part = found.report(), self.keep(found), 1.0
                 fit.status = "done"
             except _Cancelled:

@@ -27,14 +27,15 @@ def edges_of(faces: IntArray) -> IntArray:
     return edges
 
 
-def crossing_edges(vertices: FloatArray, faces: IntArray) -> IntArray:
+def crossing_edges(vertices: FloatArray, faces: IntArray, edges: IntArray | None = None) -> IntArray:
     """Edges (E, 2) that pass through a face with which they share no vertex.
 
     Args:
         vertices: (V, 3), any units.
         faces: (F, 3).
+        edges: `edges_of` the faces, where it is known.
     """
-    edges = edges_of(faces)
+    edges = edges_of(faces) if edges is None else edges
     start, along = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
     tree = ray_tree(vertices, faces)
     length = np.linalg.norm(along, axis=1)

@@ -24,20 +24,24 @@ def merge_equal_points(points: NDArray[Any], faces: NDArray[Any]) -> tuple[Float
         faces: (F, 3).
 
     Returns:
-        (V', 3) points and (F, 3) faces that index them.
+        (V', 3) points and (F, 3) faces that index them; the arrays given where no two points are equal.
     """
-    array = np.asarray(points, dtype=np.float64)
+    array, corners = np.asarray(points, dtype=np.float64), np.asarray(faces, dtype=np.int64)
     order = np.lexsort(array.T)
     in_order = array[order]
     fresh = np.ones(len(array), dtype=bool)
     fresh[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
+    del in_order
+    if fresh.all():
+        return array, corners  # no two are equal
     # lexsort is stable, so the first of each group is its first appearance
     first = order[fresh][np.cumsum(fresh) - 1]
     representative = np.empty(len(array), dtype=np.int64)
     representative[order] = first
     kept = representative == np.arange(len(array))
     new_index = np.cumsum(kept) - 1
-    return array[kept], new_index[representative[np.asarray(faces, dtype=np.int64)]]
+    # one look-up for each corner: there may be far more corners than points
+    return array[kept], new_index[representative][corners]
 
 
 def surface_faces(points: FloatArray, faces: IntArray) -> NDArray[np.bool_]:

@@ -22,8 +22,8 @@ from imhead.io.atomic import write_atomically
 from imhead.io.obj_polygons import Polygons, polygon_obj
 from imhead.io.tensor_file import with_metadata
 from imhead.template.surface import TemplateSurface
-from imhead.topology.binding import Binding
-from imhead.types import FloatArray, IntArray
+from imhead.topology.binding import NEAR_MM, Binding
+from imhead.types import BoolArray, FloatArray, IntArray
 
 FORMAT = "imhead-user-topology-1"
 SUFFIX = ".safetensors"
@@ -60,9 +60,23 @@ class UserTopology:
         """(F, 3) its polygons, cut into fans."""
         return self.binding.triangles
 
+    @property
+    def on_skin(self) -> BoolArray:
+        """(U,) vertices that lie on the template's skin: no eyeball, tooth or hair."""
+        on_skin: BoolArray = (self.binding.distance_mm < NEAR_MM) & (self.binding.eye == 0)
+        return on_skin
+
+    @property
+    def nearest(self) -> IntArray:
+        """(U,) the template's vertex nearest to each of its vertices."""
+        corners, largest = self.binding.corners, self.binding.shares.argmax(axis=1)
+        nearest: IntArray = corners[np.arange(len(corners)), largest]
+        return nearest
+
     def at_vertices(self, values: FloatArray) -> FloatArray:
-        """(U, …) values at its vertices, from values (V, …) at the template's."""
-        carried: FloatArray = np.einsum("uk,uk...->u...", self.binding.shares, values[self.binding.corners])
+        """(U,) values at its vertices, from values (V,) at the template's; NaN where one that counts is NaN."""
+        shares = self.binding.shares
+        carried: FloatArray = np.where(shares > 0.0, shares * values[self.binding.corners], 0.0).sum(axis=1)
         return carried
 
     def obj(self, vertices: FloatArray, notes: dict[str, str]) -> bytes:

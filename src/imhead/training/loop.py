@@ -28,7 +28,7 @@ from imhead.training.config import TrainConfig
 from imhead.training.learner import Learner, load_state, save_state
 from imhead.training.objective import step_gradients
 from imhead.training.population import Population, TrainingHeads, build_population, open_population
-from imhead.training.team import ALONE, Team, join, leave
+from imhead.training.team import ALONE, Team, await_first, join, leave
 from imhead.training.warm_start import continued, warm_start
 
 _PCA_STARTED = ("z_id", "model.decnet.weight", "model.keypoint_net.weight")
@@ -65,6 +65,7 @@ def train(
     device: torch.device = _CPU,
     start: Model | None = None,
     start_run: Path | None = None,
+    team: Team | None = None,
 ) -> Learner:
     """Train, or resume training, in the folder `run`; the result is on the CPU.
 
@@ -75,13 +76,18 @@ def train(
         device: where the networks learn; on a GPU with matrix products in TF32 (docs/decisions/0024).
         start: a trained model to begin from, with its template beside it; codes then start as in `warm_start`.
         start_run: the folder of the run that wrote `start`, on the same data set, if its codes are to be kept too.
+        team: of processes that torchrun started, as `launched_team` gives it, instead of `processes`; all see `run`.
 
     Raises:
         InputError: `run` holds another run and `resume` is not set, or it was made with other settings; or there are
             more processes than half the heads of a step, or several on a GPU; or `start` has other sizes, or no
-            template.
+            template; or `run` is not seen by each process of a team.
     """
     _check_processes(processes, config, device)
+    if team is not None:
+        _check_shares(team.size, config)
+        if team.rank:
+            return _follow(team, config, run, stop_after, device)
     _open_run(run, to_dict(config) | ({"start": start.hash} if start else {}), resume)
     torch.manual_seed(config.seed)
     offsets = heads.offsets()
@@ -96,7 +102,11 @@ def train(
             learner = warm_start(start, template_of(start), heads.ict, offsets, config.model)
         save_state(learner, _optimizer(learner), run, 0)
     del offsets
-    end = min(config.steps + config.warp_steps, stop_after or config.steps + config.warp_steps)
+    end = _end(config, stop_after)
+    if team is not None:
+        await_first(run)
+        _run_steps(learner.to(device), population, config, run, end, team, progress, picture)
+        return learner.cpu()
     if processes == 1:
         _run_steps(learner.to(device), population, config, run, end, ALONE, progress, picture)
         return learner.cpu()
@@ -122,10 +132,18 @@ def train(
 def _check_processes(processes: int, config: TrainConfig, device: torch.device) -> None:
     if processes > 1 and device.type != "cpu":
         raise InputError(f"{processes} processes would share one GPU; use one process, or --device cpu")
+    _check_shares(processes, config)
+
+
+def _check_shares(processes: int, config: TrainConfig) -> None:
     if 2 * processes > config.batch_heads and processes > 1:
         raise InputError(
             f"{processes} processes cannot share {config.batch_heads} heads; use {config.batch_heads // 2}"
         )
+
+
+def _end(config: TrainConfig, stop_after: int | None) -> int:
+    return min(config.steps + config.warp_steps, stop_after or config.steps + config.warp_steps)
 
 
 def _open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -141,14 +159,27 @@ def _open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
 
 
 def _join_run(rank: int, size: int, config: TrainConfig, run: Path, end: int, meeting: Path, threads: int) -> None:
-    """What every process but the first executes."""
+    """What every process but the first executes, of those that it started."""
     # no torch.manual_seed: no draw in the loop uses torch's generator
     torch.set_num_threads(threads)
-    population = open_population(run / "population")
-    learner = Learner(HeadModel(config.model), torch.zeros(len(population.canonical), config.model.identity_size))
+    learner, population = _opened(config, run)
     team = join(rank, size, meeting)
     _run_steps(learner, population, config, run, end, team, lambda text: None, None)
     leave(team)
+
+
+def _follow(team: Team, config: TrainConfig, run: Path, stop_after: int | None, device: torch.device) -> Learner:
+    """What every process but the first executes, of those that torchrun started."""
+    await_first(run)
+    learner, population = _opened(config, run)
+    _run_steps(learner.to(device), population, config, run, _end(config, stop_after), team, lambda text: None, None)
+    return learner.cpu()
+
+
+def _opened(config: TrainConfig, run: Path) -> tuple[Learner, Population]:
+    population = open_population(run / "population")
+    codes = torch.zeros(len(population.canonical), config.model.identity_size)
+    return Learner(HeadModel(config.model), codes), population
 
 
 def _optimizer(learner: Learner) -> torch.optim.Adam:

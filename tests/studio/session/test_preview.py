@@ -12,7 +12,7 @@ from imhead import editing
 from imhead.api import EditableHead
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
-from imhead.studio.session.page_protocol import ShownSurface
+from imhead.studio.session.page_protocol import Overlay, ShownSurface
 from imhead.studio.session.preview import Preview
 from imhead.studio.session.surface import SurfaceCache
 from imhead.studio.session.tab_session import TabSession
@@ -138,13 +138,13 @@ class Page:
         self.moving: list[Mesh] = []
         self.still: list[Mesh] = []
 
-    def show_moving(self, mesh: Mesh) -> None:
+    def show_moving(self, head: Head, mesh: Mesh) -> None:
         self.moving.append(mesh)
 
-    def show_still(self, shown: ShownSurface, colors: FloatArray | None, limit_mm: float) -> None:
+    def show_still(self, shown: ShownSurface, overlay: Overlay) -> None:
         self.still.append(shown.mesh)
 
-    def show_error(self, sentence: str) -> None:
+    def show_error(self, sentence: str, nearest: object) -> None:
         raise AssertionError(sentence)
 
     def __getattr__(self, name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from scipy.spatial import cKDTree
 from imhead.api import EditableHead
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
+from imhead.studio.session.jobs import JobState
+from imhead.studio.session.page_protocol import Overlay
 from imhead.studio.session.surface import SurfaceCache, map_regions, quick_mesh
 from imhead.studio.session.tab_session import ShownSurface, TabSession
 from imhead.studio.state.commands.edits import MoveByWord
@@ -18,7 +21,7 @@ from imhead.studio.state.commands.expression import SetExpression
 from imhead.studio.state.commands.library import RandomHead
 from imhead.studio.state.studio import Studio
 from imhead.template.surface import template_of
-from imhead.types import FloatArray, Mesh
+from imhead.types import Head, Mesh
 
 
 class LimitPage:
@@ -28,22 +31,28 @@ class LimitPage:
         self._limits = limits
         self.moving: list[Mesh] = []
 
-    def show_moving(self, mesh: Mesh) -> None:
+    def show_moving(self, head: Head, mesh: Mesh) -> None:
         self.moving.append(mesh)
 
-    def show_still(self, shown: ShownSurface, colors: FloatArray | None, limit_mm: float) -> None:
-        self._limits.append(limit_mm)
+    def show_still(self, shown: ShownSurface, overlay: Overlay) -> None:
+        self._limits.append(overlay.limit_mm)
 
     def sync(self) -> None:
         pass
 
-    def show_progress(self, stage: str, part: float | None) -> None:
+    def show_jobs(self, jobs: tuple[JobState, ...]) -> None:
+        pass
+
+    def show_handle(self, vertex: int, ways: object) -> None:
+        pass
+
+    def show_range(self, name: str, low: float, high: float) -> None:
         pass
 
     def download(self, name: str, content: bytes) -> None:
         pass
 
-    def show_error(self, sentence: str) -> None:
+    def show_error(self, sentence: str, nearest: Mapping[str, float]) -> None:
         raise AssertionError(sentence)
 
 

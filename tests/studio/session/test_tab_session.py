@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.studio.session import tab_session as session_module
 from imhead.studio.session.exports import KINDS
-from imhead.studio.session.page_protocol import ShownSurface
+from imhead.studio.session.jobs import JobState
+from imhead.studio.session.page_protocol import Overlay, ShownSurface
 from imhead.studio.session.tab_session import INTERNAL_ERROR, TabSession
 from imhead.studio.state.commands.edits import MoveAlong, SampleRegions
 from imhead.studio.state.commands.expression import SetExpression
 from imhead.studio.state.commands.library import RandomHead, ShowHead
 from imhead.studio.state.studio import Studio
-from imhead.types import FloatArray, Mesh
+from imhead.types import FloatArray, Head, Mesh
 
 
 class RecordingPage:
@@ -32,32 +33,43 @@ class RecordingPage:
         self.meshes: list[Mesh] = []
         self.still: list[ShownSurface] = []
         self.colors: list[FloatArray | None] = []
+        self.beside: list[Mesh] = []
         self.errors: list[str] = []
+        self.nearest: dict[str, float] = {}
+        self.ranges: dict[str, tuple[float, float]] = {}
         self.files: dict[str, bytes] = {}
-        self.stages: list[tuple[str, float | None]] = []
+        self.jobs: list[tuple[JobState, ...]] = []
         self.over = threading.Event()
 
-    def show_moving(self, mesh: Mesh) -> None:
+    def show_moving(self, head: Head, mesh: Mesh) -> None:
         self.meshes.append(mesh)
 
-    def show_still(self, shown: ShownSurface, colors: FloatArray | None, limit_mm: float) -> None:
+    def show_still(self, shown: ShownSurface, overlay: Overlay) -> None:
         self.still.append(shown)
-        self.colors.append(colors)
+        self.colors.append(overlay.colors)
+        self.beside += [] if overlay.beside is None else [overlay.beside[1]]
 
     def sync(self) -> None:
         pass
 
-    def show_progress(self, stage: str, part: float | None) -> None:
-        self.stages.append((stage, part))
-        if part is None:
+    def show_jobs(self, jobs: tuple[JobState, ...]) -> None:
+        self.jobs.append(jobs)
+        if not jobs and len(self.jobs) > 1 and self.jobs[-2]:
             self.over.set()
+
+    def show_handle(self, vertex: int, ways: object) -> None:
+        pass
+
+    def show_range(self, name: str, low: float, high: float) -> None:
+        self.ranges[name] = low, high
 
     def download(self, name: str, content: bytes) -> None:
         self.files[name] = content
         self.over.set()
 
-    def show_error(self, sentence: str) -> None:
+    def show_error(self, sentence: str, nearest: Mapping[str, float]) -> None:
         self.errors.append(sentence)
+        self.nearest |= nearest
         self.over.set()
 
 
@@ -133,17 +145,32 @@ def test_undo_shows_the_first_surface_again(opened: Opened) -> None:
     np.testing.assert_allclose(np.sort(after.vertices, axis=0), np.sort(before.vertices, axis=0), atol=1e-4)
 
 
-def test_a_ray_at_a_region_picks_it_and_a_ray_that_misses_the_head_picks_nothing(opened: Opened) -> None:
+def test_a_held_slider_is_one_step_however_long_it_rests(opened: Opened) -> None:
     session, page = opened
-    shown = page.still[-1]
-    owner = shown.regions.owner
-    front = shown.mesh.vertices[:, 2].argmax()
-    place = shown.mesh.vertices[front] - 0.01 * shown.normals[front]
-    found = session.pick(place + np.array([0.0, 0.0, 500.0]), np.array([0.0, 0.0, -1.0]))
-    assert found is not None
-    near = np.linalg.norm(shown.mesh.vertices - place, axis=1) < 30.0
-    assert found.index in set(owner[near])
-    assert session.pick(np.array([0.0, 2000.0, 500.0]), np.array([0.0, 0.0, -1.0])) is None
+    session.change(lambda studio: studio.select("nose"))
+    assert session.wait()
+    steps, surfaces = len(session.studio.history.steps), len(page.still)
+    session.hold()
+    for sigma in (0.5, 1.0):
+        session.draft(lambda studio, s=sigma: MoveAlong(studio.scope, 0, s))  # type: ignore[misc]
+        assert session.wait()
+        assert len(session.studio.history.steps) == steps
+    assert len(page.still) == surfaces + 2, "each rest shows the exact surface"
+    session.release()
+    assert session.wait()
+    assert len(session.studio.history.steps) == steps + 1
+    assert "+1.00" in session.studio.history.steps[-1].label
+
+
+def test_side_by_side_shows_the_head_as_it_was_added(opened: Opened) -> None:
+    session, page = opened
+    first = page.still[-1].mesh
+    session.change(lambda studio: studio.select("nose"))
+    session.change(lambda studio: studio.do(SampleRegions(studio.scope, 4)))
+    session.set_display("beside")
+    assert session.wait()
+    np.testing.assert_array_equal(page.beside[-1].vertices, first.vertices)
+    assert (page.still[-1].mesh.vertices != first.vertices).any()
 
 
 def test_the_heat_map_is_white_where_nothing_moved(opened: Opened) -> None:
@@ -177,7 +204,7 @@ def test_an_error_is_shown_and_the_session_goes_on(opened: Opened) -> None:
     assert session.studio.document.names() == ("mean head", "random 1")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "report"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("report", "avatar")])
 def test_every_saved_file_can_be_read_back(
     opened: Opened, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +217,7 @@ def test_every_saved_file_can_be_read_back(
     session.do(RandomHead(2))
     session.do(SetExpression((("jawOpen", 0.4),)))
     session.export(kind)
-    assert page.over.wait(60.0)
+    assert page.over.wait(100.0) and page.errors == []
     (name, content), = page.files.items()  # fmt: skip
     assert name == "random_2" + KINDS[kind]
     path = tmp_path / name
@@ -226,14 +253,14 @@ def test_a_saved_project_opens_in_another_tab(opened: Opened, model: Model) -> N
     other.join()
 
 
-def test_an_upload_that_is_not_a_scan_is_refused_and_the_progress_bar_closes(opened: Opened) -> None:
+def test_an_upload_that_is_not_a_scan_is_refused_once_and_its_job_ends(opened: Opened) -> None:
     session, page = opened
     session.upload("../face.ply", b"ply\nnonsense")
     deadline = time.monotonic() + 100.0
-    while not (page.errors and page.stages and page.stages[-1][1] is None) and time.monotonic() < deadline:
+    while not (page.errors and page.jobs[-1] == ()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert page.errors and page.errors[0].startswith("face.ply: ")
-    assert page.stages[-1] == ("", None)
+    assert len(page.errors) == 1 and page.errors[0].startswith("face.ply: ")
+    assert [job.title for jobs in page.jobs for job in jobs][-1] == "face.ply"
     assert session.studio.document.names() == ("mean head",)
 
 

@@ -20,7 +20,7 @@ import trimesh
 from imhead import checkpoint
 from imhead.checkpoint import Model, load_model, save_head
 from imhead.errors import InputError
-from imhead.studio.session import uploads
+from imhead.studio.session import child, uploads
 from imhead.studio.session.tab_session import TabSession
 from imhead.studio.state import project
 from imhead.studio.state.commands.library import AddHead, RandomHead
@@ -180,17 +180,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
         started.append(original(*args, **kwargs))
         return started[-1]
 
-    monkeypatch.setattr(uploads.subprocess, "Popen", start)
+    monkeypatch.setattr(child.subprocess, "Popen", start)
     return started
-
-
-def test_a_tab_reads_one_file_at_a_time() -> None:
-    reader = uploads.Reader()
-    refused = pytest.raises(InputError, match=r"^second\.ply: another file is still being read")
-    with reader.turn("first.ply"), refused, reader.turn("second.ply"):
-        raise AssertionError("two at a time")
-    with reader.turn("third.ply"):
-        pass
 
 
 def test_a_reading_process_ends_with_its_tab(shipped: Model, processes: list[subprocess.Popen[bytes]]) -> None:
@@ -219,7 +210,7 @@ def test_a_page_that_returns_is_told_that_its_upload_was_not_read(
     errors: list[str] = []
 
     class Page:
-        def show_error(self, sentence: str) -> None:
+        def show_error(self, sentence: str, nearest: object) -> None:
             errors.append(sentence)
             told.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ from imhead.regions import REGIONS, groups, resolve
 from imhead.studio.state.commands.command import Command, Scope
 from imhead.studio.state.commands.edits import BlendHeads, CopyRegions, MoveAlong, ResetRegions, SampleRegions
 from imhead.studio.state.commands.expression import SetExpression
-from imhead.studio.state.commands.library import AddHead, RandomHead, RemoveHead, ShowHead
+from imhead.studio.state.commands.library import AddHead, RandomHead, RemoveHead, RenameHead, ShowHead
 from imhead.studio.state.document import Document
 from imhead.studio.state.labels import regions_label
 from imhead.studio.state.project import open_project, project_bytes
 from imhead.studio.state.studio import Studio
-from imhead.types import Head
+from imhead.types import Certainty, Head, SkinImage
 
 NOSE = groups()["nose"]
 ROWS = {name: [region.index for region in resolve(name)] for name in groups()}
@@ -317,6 +318,78 @@ def test_a_project_restores_every_step_bit_for_bit(studio: Studio, tmp_path: Pat
     # the order of a safetensors file's metadata is not fixed, its content is
     saved, again = load(path.read_bytes()), load(project_bytes(opened))
     assert saved.keys() == again.keys() and all(np.array_equal(saved[name], again[name]) for name in saved)
+
+
+def test_a_project_keeps_the_skin_the_certainty_and_the_registration_of_a_head(studio: Studio, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    skin = SkinImage(b"\xff\xd8 a picture", b"a mask", "tan", "green")
+    sure = Certainty(
+        np.full(5, 0.5), np.array([1, 0, 1, 0, 1], bool), rng.normal(size=(6, 2)), np.ones(2), 0.1, 1.96, True
+    )
+    moved = rng.normal(size=(5, 3)).astype(np.float32)
+    head = replace(studio.head, skin=skin, certainty=sure, registration=moved, scale_assumed=True)
+    studio.do(AddHead("scanned", head))
+    studio.do(SetExpression((("jawOpen", 0.5),)))
+    studio.do(AddHead("lost", replace(studio.model.neutral(), lost_skin="0" * 64)))
+    path = tmp_path / "mine.imhead"
+    path.write_bytes(project_bytes(studio))
+    assert path.read_bytes().count(skin.picture) == 1, "heads share a skin"
+    opened = open_project(path, studio.model)
+    for named in (opened.document.named("scanned").codes, opened.document.named("scanned").origin):
+        assert named.skin is not None and named.skin.digest == skin.digest
+        assert (named.skin.tone, named.skin.eyes, named.lost_skin) == ("tan", "green", "")
+        np.testing.assert_array_equal(named.registration, moved)
+        assert named.certainty is not None and named.certainty.factor_95 == 1.96 and named.certainty.calibrated
+        np.testing.assert_array_equal(named.certainty.measured, sure.measured)
+        np.testing.assert_allclose(named.certainty.sigma_mm, 0.5)
+    lost = opened.document.named("lost").codes
+    assert (lost.skin, lost.certainty, lost.registration, lost.lost_skin) == (None, None, None, "0" * 64)
+    assert opened.document.named("mean head").codes.skin is None
+
+
+@pytest.mark.parametrize("body", ["[]", '{"steps": 3}', '{"skins": 5}', '{"at": Infinity}'])
+def test_a_project_of_odd_content_is_refused(studio: Studio, tmp_path: Path, body: str) -> None:
+    path = tmp_path / "mine.imhead"
+    mark = {"format": "imhead-project-2", "model_hash": studio.model.hash, "project": body}
+    path.write_bytes(save(load(project_bytes(studio)), mark))
+    with pytest.raises(InputError, match=r"^mine\.imhead: "):
+        open_project(path, studio.model)
+
+
+def test_a_project_that_promises_a_skin_and_holds_none_is_refused(studio: Studio, tmp_path: Path) -> None:
+    path = tmp_path / "mine.imhead"
+    path.write_bytes(project_bytes(studio).replace(b'\\"skin\\": [-1', b'\\"skin\\": [ 3'))
+    with pytest.raises(InputError, match="carries what the file does not hold"):
+        open_project(path, studio.model)
+
+
+def test_a_renamed_head_keeps_its_codes_and_its_name_can_be_undone(studio: Studio) -> None:
+    before, name = studio.head, studio.document.current.name
+    studio.do(RenameHead("  me "))
+    assert studio.document.current.name == "me" and studio.head is before
+    studio.do(RenameHead("mean head"))
+    assert studio.document.current.name == "mean head 2", "two heads never share a name"
+    studio.undo()
+    studio.undo()
+    assert studio.document.current.name == name
+    with pytest.raises(InputError, match="needs a name"):
+        studio.do(RenameHead(" "))
+
+
+def test_a_step_can_be_named_and_a_project_keeps_its_name(studio: Studio, tmp_path: Path) -> None:
+    studio.do(RandomHead(4))
+    at = studio.history.at
+    studio.history.rename(at, "before\nsurgery")
+    assert (studio.history.steps[at].label, studio.history.steps[at].named) == ("before surgery", True)
+    path = tmp_path / "mine.imhead"
+    path.write_bytes(project_bytes(studio))
+    opened = open_project(path, studio.model)
+    assert [(step.label, step.named) for step in opened.history.steps] == [
+        (step.label, step.named) for step in studio.history.steps
+    ]
+    for number, label in ((99, "x"), (at, "  ")):
+        with pytest.raises(InputError):
+            studio.history.rename(number, label)
 
 
 def test_a_damaged_project_is_refused_in_one_line(studio: Studio, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from imhead.cli import studio as command
 from imhead.errors import InputError
 
 
-def test_without_viser_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_websockets_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'imhead\[studio\]'"):
         command.studio()
@@ -17,7 +17,7 @@ def test_without_viser_the_command_says_what_to_install(monkeypatch: pytest.Monk
 def test_the_command_prints_an_address_with_a_key_and_ends_when_interrupted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("viser")
+    pytest.importorskip("websockets")
     from imhead.studio.web.server import StudioServer
 
     def interrupted(_: StudioServer) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imhead.api import EditableHead
 from imhead.checkpoint import Model, save_head
 from imhead.errors import InputError
-from imhead.io.mesh_file import MESH_EXTENSIONS, head_notes, write_mesh
+from imhead.io.mesh_file import head_notes, write_mesh
+from imhead.io.skin_files import skin_names
 from imhead.studio.state.document import Document
 from imhead.template.surface import template_of
 
 KINDS: dict[str, str] = {
-    "GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "STL": ".stl",
-    "head file": ".safetensors", "report": ".html",
+    "avatar": "_avatar.glb", "GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "STL": ".stl", "head file": ".safetensors",
+    "report": ".html",
 }  # fmt: skip
-"""Kinds of files, and the suffix of each."""
+"""Kinds of files, and the end of each one's name."""
+SLOW_KINDS = ("avatar", "GLB", "STL", "report")
+"""Those that take seconds: a process of its own writes them."""
 RESOLUTION = 256
 """Cells along the longest side of the bounds, for an STL and for a report."""
 
@@ -33,34 +38,47 @@ class ExportedFile:
 
 
 def export_head(kind: str, model: Model, document: Document, selection: tuple[str, ...]) -> ExportedFile:
-    """Write the shown head as a file of one of the `KINDS`.
+    """Write the shown head as a file of one of the `KINDS`. The file of a head with colours is an archive: they lie
+    beside it.
 
     Args:
         selection: regions; a report separates movement inside and outside them.
 
     Raises:
-        InputError: the kind is unknown.
+        InputError: the kind is unknown, or the head cannot be written as one.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be saved; choose one of {', '.join(KINDS)}")
-    suffix, head = KINDS[kind], EditableHead(document.head, model)
-    name = file_name(document, suffix)
+    head, name = EditableHead(document.head, model), file_name(document, KINDS[kind])
     with tempfile.TemporaryDirectory(prefix="imhead-export-") as folder:
         path = Path(folder) / name
-        if suffix == ".html":
+        if kind == "report":
             before = EditableHead(replace(document.current.origin, z_exp=document.head.z_exp), model)
             before.compare(head, folder, selection, resolution=RESOLUTION)
             return ExportedFile(name, (Path(folder) / "report.html").read_bytes())
-        if suffix not in MESH_EXTENSIONS:
+        if kind == "head file":
             save_head(head.codes, path)
+            return _with_its_skin(head, path)
+        if kind == "avatar":
+            head.avatar(path)
         else:
             _write_mesh(head, path)
         return ExportedFile(name, path.read_bytes())
 
 
-def file_name(document: Document, suffix: str) -> str:
+def file_name(document: Document, end: str) -> str:
     """Name of a file of the shown head."""
-    return "".join(c if c.isalnum() else "_" for c in document.current.name) + suffix
+    return "".join(c if c.isalnum() else "_" for c in document.current.name) + end
+
+
+def _with_its_skin(head: EditableHead, path: Path) -> ExportedFile:
+    if head.codes.skin is None:
+        return ExportedFile(path.name, path.read_bytes())
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in (path.name, *skin_names(head.codes.skin.digest)):
+            archive.write(path.with_name(name), name)
+    return ExportedFile(path.with_suffix(".zip").name, packed.getvalue())
 
 
 def _write_mesh(head: EditableHead, path: Path) -> None:

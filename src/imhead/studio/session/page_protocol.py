@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from imhead.studio.session.surface import RegionMap, RegionPicker
-from imhead.types import FloatArray, IntArray, Mesh
+from imhead.studio.session.handle import Way
+from imhead.studio.session.jobs import JobState
+from imhead.studio.session.surface import RegionMap
+from imhead.types import FloatArray, Head, IntArray, Mesh
 
-DisplayMode = Literal["now", "before", "movement"]
-DISPLAY_MODES: tuple[DisplayMode, ...] = ("now", "before", "movement")
-"""The head as it is, as it was when it was added to the session, or coloured by how far it moved since."""
+DisplayMode = Literal["now", "before", "beside", "movement"]
+DISPLAY_MODES: tuple[DisplayMode, ...] = ("now", "before", "beside", "movement")
+"""The head as it is, as it was when it was added to the session, both side by side, or coloured by how far it moved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +24,8 @@ class FittedScan:
     """(N, 3) scan points in the head's frame, mm."""
     faces: IntArray | None
     """(F, 3) triangles of the scan; None for a point cloud."""
+    distance_mm: FloatArray
+    """(N,) distance of each point to the head, mm, 0 or more."""
     median_mm: float
     """Median distance of the explained points to the head, mm."""
     explained: float
@@ -33,38 +38,51 @@ class FittedScan:
 class ShownSurface:
     """The exact surface in the view."""
 
+    head: Head
+    """Whose surface it is."""
     mesh: Mesh
     """The mesh, head frame, mm."""
     regions: RegionMap
     """Where the regions lie on it."""
     normals: FloatArray
     """(V, 3) unit normals."""
-    picker: RegionPicker
-    """Finds the region that a ray hits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """What is drawn over or beside the exact surface."""
+
+    colors: FloatArray | None = None
+    """(V, 3) sRGB of a heat map; None for the plain head."""
+    limit_mm: float = 0.0
+    """Largest movement on the heat map's scale; 0 without one."""
+    beside: tuple[Head, Mesh] | None = None
+    """Another head and its surface, shown on the left."""
 
 
 class Page(Protocol):
     """What a session needs of the page that shows it."""
 
-    def show_moving(self, mesh: Mesh) -> None:
-        """Show a mesh that is about to change again."""
+    def show_moving(self, head: Head, mesh: Mesh) -> None:
+        """Show a head by a mesh that is about to change again."""
 
-    def show_still(self, shown: ShownSurface, colors: FloatArray | None, limit_mm: float) -> None:
-        """Show the exact surface.
-
-        Args:
-            colors: (V, 3) sRGB of a heat map; None for the plain head.
-            limit_mm: largest movement on the heat map's scale; 0 without one.
-        """
+    def show_still(self, shown: ShownSurface, overlay: Overlay) -> None:
+        """Show the exact surface."""
 
     def sync(self) -> None:
         """Update the widgets from the state."""
 
-    def show_progress(self, stage: str, part: float | None) -> None:
-        """Show how far an upload is, 0 to 1; None when it is over."""
+    def show_jobs(self, jobs: tuple[JobState, ...]) -> None:
+        """Show what runs, and how far it is."""
+
+    def show_range(self, name: str, low: float, high: float) -> None:
+        """Show the values of a measurement that the selection can reach."""
+
+    def show_handle(self, vertex: int, ways: Sequence[Way]) -> None:
+        """A vertex can be dragged: where each direction of the selection moves it."""
 
     def download(self, name: str, content: bytes) -> None:
         """Send a file to the browser."""
 
-    def show_error(self, sentence: str) -> None:
-        """Show an error message."""
+    def show_error(self, sentence: str, nearest: Mapping[str, float]) -> None:
+        """Show an error message, and the values of measurements that can be reached instead."""

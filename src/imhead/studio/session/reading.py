@@ -10,15 +10,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from imhead.checkpoint import load_head, load_model, save_head
 from imhead.errors import InputError
 from imhead.io.limits import NO_MEMORY_LIMIT, can_limit, limit_this_process, limits_for
 from imhead.io.packed_scan import send_scan
 from imhead.io.scan_file import read_scan
-from imhead.studio.state.project import open_project, project_bytes
+from imhead.studio.session.child import say
 
-DONE = "done:"
-"""Start of the last line; the reason of a refusal follows."""
 SCAN, HEAD, PROJECT = "vetted.scan", "vetted.safetensors", "vetted.imhead"
 """Files beside the one read: a packed scan, or the head or the project, written anew."""
 
@@ -32,7 +29,12 @@ def refusal(kind: str, path: Path, model: str) -> str:
                 if not can_limit():
                     scan = replace(scan, warnings=(*scan.warnings, NO_MEMORY_LIMIT))
                 send_scan(scan, out.write)
-        elif kind == "head":
+            return ""
+        # only here: a scan that is refused is refused at once, without networks
+        from imhead.checkpoint import load_head, load_model, save_head
+        from imhead.studio.state.project import open_project, project_bytes
+
+        if kind == "head":
             save_head(load_head(path, load_model(model)), path.with_name(HEAD))
         else:
             path.with_name(PROJECT).write_bytes(project_bytes(open_project(path, load_model(model))))
@@ -46,4 +48,4 @@ def refusal(kind: str, path: Path, model: str) -> str:
 if __name__ == "__main__":
     limit_this_process(limits_for(Path(sys.argv[2]).stat().st_size))
     print("started", flush=True)
-    print(DONE + " ".join(refusal(sys.argv[1], Path(sys.argv[2]), sys.argv[3]).split()), flush=True)
+    say(refusal(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from imhead.checkpoint import Model
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.editing import region_codes
 from imhead.isosurface.field import LEAST_SLOPE, HeadField, eyes_of
-from imhead.regions import REGIONS, Region
 from imhead.studio.session.preview import Preview, projected
 from imhead.surfaces.normals import vertex_normals
-from imhead.surfaces.rays import first_hit, ray_caster
 from imhead.template.surface import arkit_weights, posed_blend, template_of
 from imhead.template.topology import LEFT_EYE
-from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh
+from imhead.types import FloatArray, Head, IntArray, Mesh
 
 _LEAST_COSINE = 0.6  # between field and triangle normal; below it, only the triangles count
 
@@ -37,11 +34,6 @@ class RegionMap:
         owners: IntArray = self.influence.argmax(axis=1)
         return owners
 
-    def region_faces(self, region: Region) -> IntArray:
-        """(K, 3) faces with at least one corner in the region."""
-        faces: IntArray = self.mesh.faces[(self.owner[self.mesh.faces] == region.index).any(axis=1)]
-        return faces
-
 
 def map_regions(model: Model, head: Head, mesh: Mesh) -> RegionMap:
     """Locate the regions on the mesh of a head."""
@@ -53,44 +45,6 @@ def map_regions(model: Model, head: Head, mesh: Mesh) -> RegionMap:
     squared = (canonical**2).sum(axis=1)[:, None] - 2.0 * canonical @ centers.T + (centers**2).sum(axis=1)
     depth = 1.0 - np.sqrt(np.maximum(squared, 0.0)) / radius
     return RegionMap(mesh, np.maximum(depth, 0.0).astype(np.float32))
-
-
-class RegionPicker:
-    """Finds the region of a mesh that a ray hits."""
-
-    def __init__(self, regions: RegionMap) -> None:
-        self._regions = regions
-        self._owner = regions.owner
-        self._caster = ray_caster(regions.mesh)
-
-    def region(self, origin_mm: FloatArray, direction: FloatArray) -> Region | None:
-        """The region that a ray hits first; None if it misses the head.
-
-        Args:
-            origin_mm: (3,) start of the ray.
-            direction: (3,) of any length.
-        """
-        face = int(first_hit(self._caster, np.float64(origin_mm)[None], np.float64(direction)[None])[0])
-        if face < 0:
-            return None
-        corners = self._owner[self._regions.mesh.faces[face]]
-        return REGIONS[int(np.bincount(corners).argmax())]
-
-
-def pointer_ray(wxyz: FloatArray, fov: float, aspect: float, x: float, y: float) -> FloatArray:
-    """(3,) unit direction from a camera through a point of its image.
-
-    Args:
-        wxyz: (4,) rotation camera → world; the camera looks along +z, its y points down.
-        fov: vertical field of view, radians.
-        aspect: width over height.
-        x: 0 at the left edge, 1 at the right one.
-        y: 0 at the top, 1 at the bottom.
-    """
-    half_height = np.tan(fov / 2.0)
-    ray = np.array([(2.0 * x - 1.0) * half_height * aspect, (2.0 * y - 1.0) * half_height, 1.0])
-    rotated: FloatArray = Rotation.from_quat(np.roll(wxyz, -1)).apply(ray / np.linalg.norm(ray))
-    return rotated
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,14 +118,6 @@ def smooth_normals(mesh: Mesh, gradients: FloatArray) -> FloatArray:
     mixed = weight * normals + (1.0 - weight) * flat
     unit: FloatArray = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     return unit
-
-
-def used_rows(faces: IntArray, vertices: int) -> tuple[IntArray, IntArray]:
-    """Rows (U,) of the V vertices that the faces use, and the faces renumbered to these rows."""
-    used: BoolArray = np.zeros(vertices, dtype=bool)
-    used[faces] = True
-    new_index = np.cumsum(used) - 1
-    return np.flatnonzero(used), new_index[faces]
 
 
 def quick_mesh(model: Model, head: Head) -> Mesh:

@@ -6,34 +6,47 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from imhead.api import FittedHead
 from imhead.checkpoint import Model
+from imhead.editing import OutOfReach
 from imhead.errors import InputError
 from imhead.fitting.fit import fit_scan
-from imhead.regions import Region
 from imhead.rendering.figures import heat_colors, round_limit
 from imhead.studio.session import exports, uploads
+from imhead.studio.session.handle import handle_ways
+from imhead.studio.session.jobs import Job, Jobs, JobState
 from imhead.studio.session.memory import trim_heap
-from imhead.studio.session.page_protocol import DisplayMode, FittedScan, Page, ShownSurface
-from imhead.studio.session.surface import RegionPicker, SurfaceCache, map_regions, quick_mesh, same_surface
+from imhead.studio.session.page_protocol import DisplayMode, FittedScan, Overlay, Page, ShownSurface
+from imhead.studio.session.surface import SurfaceCache, map_regions, quick_mesh, same_surface
 from imhead.studio.session.worker import Worker
-from imhead.studio.state.commands.command import Command, Draft
+from imhead.studio.session.writing import written_apart
+from imhead.studio.state.commands.command import Command, Draft, Scope
+from imhead.studio.state.commands.edits import reachable_range
 from imhead.studio.state.commands.library import AddHead
 from imhead.studio.state.project import PROJECT_SUFFIX, project_bytes
 from imhead.studio.state.studio import Studio
 from imhead.surfaces.distances import signed_distance
-from imhead.types import BoolArray, FloatArray, Head, Mesh
+from imhead.types import FloatArray, Head, Mesh, Scan
 
 _FRAME_S, _PAUSE_S = 0.05, 0.06
+_FIT_SHARE = 0.7  # of the work on a scan with colours
+_STAGES = {"pose": "looking for the face", "codes": "fitting", "detail": "fitting the detail", "mesh": "drawing it"}
 
 log = logging.getLogger("imhead.studio")
 
 INTERNAL_ERROR = "Something went wrong in the studio. Your heads and steps are kept; undo the last step or try again."
+
+
+def _for_a_page(warning: str) -> str:
+    """A warning without what it says of a command's options: a page has none."""
+    return "; ".join(part for part in warning.split("; ") if "--" not in part)
 
 
 class TabSession:
@@ -48,7 +61,8 @@ class TabSession:
         self.model = model
         self.studio = Studio(model)
         self.display: DisplayMode = "now"
-        self.fitted: dict[str, FittedScan] = {}
+        self.fitted: dict[Head, FittedScan] = {}
+        """Scans by the head that was fitted to them, as it was added: it keeps its scan when edited or renamed."""
         self.overlay = False
         self.page: Page | None = None
         self.shown: ShownSurface | None = None
@@ -57,6 +71,8 @@ class TabSession:
         self._moving: Head | None = None
         self._fit_lock = fit_lock
         self._reader = uploads.Reader()
+        self._jobs = Jobs(self._show_jobs)
+        self._held = False
         self._closed = False
         self._missed: str | None = None
         self._worker = Worker(self._report_error, self._settle)
@@ -67,8 +83,9 @@ class TabSession:
         def action() -> None:
             self.page = page = make()
             if self._missed is not None:
-                page.show_error(self._missed)
+                page.show_error(self._missed, {})
                 self._missed = None
+            self._jobs.tell()
             self._refresh()
 
         self._worker.do(action)
@@ -76,12 +93,13 @@ class TabSession:
     def detach(self) -> None:
         """Forget the page: keep the state, free the surfaces, stop reading its upload."""
         self.page = None  # at once, so that queued actions draw nothing
+        self._held = False
         self._reader.end()
 
         def action() -> None:
             self.page = self.shown = None  # again: a queued `attach` may have set the page meanwhile
             self._surfaces.clear()
-            gc.collect()  # widgets and their callbacks refer to each other
+            gc.collect()  # a page and its commands refer to each other
             trim_heap()
 
         self._worker.do(action)
@@ -90,6 +108,7 @@ class TabSession:
         """End the session's thread, and what runs for its upload."""
         self._closed = True
         self._reader.end()
+        self._jobs.cancel_all()
         self._worker.close()
 
     def join(self) -> None:
@@ -126,8 +145,21 @@ class TabSession:
 
         self._worker.draft(command.control, action)
 
+    def hold(self) -> None:
+        """A control is held: whatever it passes, and however long it rests, becomes no step before `release`."""
+        self._held = True
+
+    def release(self) -> None:
+        """The control is let go: its last value becomes one step."""
+        self._held = False
+
+        def action(studio: Studio) -> None:
+            studio.settle()
+
+        self.change(action)
+
     def set_display(self, mode: DisplayMode) -> None:
-        """Choose what the view shows: the head now, the head before, or its movement."""
+        """Choose what the view shows."""
 
         def action(_: Studio) -> None:
             self.display = mode
@@ -148,14 +180,47 @@ class TabSession:
         def action() -> None:
             page = self.page
             if page is not None:
-                page.show_moving(quick_mesh(self.model, head))
+                page.show_moving(head, quick_mesh(self.model, head))
 
         self._worker.draft("preview", action)
 
-    def pick(self, origin_mm: FloatArray, direction: FloatArray) -> Region | None:
-        """The region that a ray hits first on the shown surface; None if it hits nothing."""
-        shown = self.shown
-        return None if shown is None else shown.picker.region(origin_mm, direction)
+    def find_range(self, name: str) -> None:
+        """Tell the page which values of a measurement the selection can reach."""
+
+        def find(head: Head, scope: Scope) -> None:
+            low, high = reachable_range(self.model, head, scope, name)
+            if self.page is not None:
+                self.page.show_range(name, low, high)
+
+        self._ask(find)
+
+    def find_handle(self, vertex: int) -> None:
+        """Tell the page where the directions of the selection move a vertex."""
+
+        def find(head: Head, scope: Scope) -> None:
+            ways = handle_ways(self.model, head, scope, vertex)
+            if self.page is not None:
+                self.page.show_handle(vertex, ways)
+
+        self._ask(find)
+
+    def _ask(self, find: Callable[[Head, Scope], None]) -> None:
+        """Find something out about the head as it is after all earlier actions, without delaying later ones."""
+
+        def action() -> None:
+            head, scope = self.studio.head, self.studio.scope
+            self._start_thread(lambda: find(head, scope))
+
+        self._worker.do(action)
+
+    @property
+    def scan(self) -> FittedScan | None:
+        """The scan of the shown head, if it has one."""
+        return self.fitted.get(self.studio.before)
+
+    def cancel(self, number: int) -> None:
+        """Cancel a job."""
+        self._jobs.cancel(number)
 
     def upload(self, name: str, content: bytes) -> None:
         """Read a scan, a head file or a project on a thread of its own, one at a time."""
@@ -169,7 +234,16 @@ class TabSession:
             model, document, selection = self.model, self.studio.document, self.studio.settings.selection
 
             def write() -> None:
-                self._send(exports.export_head(kind, model, document, selection))
+                title = f"{document.current.name}: {kind}"
+                refusal = f"the {kind} is being written; wait for it, or cancel it"
+                with self._jobs.running(title, kind, refusal) as job:
+                    if kind in exports.SLOW_KINDS:
+                        job.tell("writing")
+                        file = written_apart(kind, model, document, selection, job)
+                    else:
+                        file = exports.export_head(kind, model, document, selection)
+                    job.check()
+                    self._send(file)
 
             self._start_thread(write)
 
@@ -190,7 +264,8 @@ class TabSession:
             page.download(file.name, file.content)
 
     def _settle(self) -> None:
-        self.studio.settle()
+        if not self._held:
+            self.studio.settle()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -202,21 +277,24 @@ class TabSession:
         wanted = before if self.display == "before" else self.studio.head
         if not self._surfaces.holds(wanted) and (self._moving is None or not same_surface(self._moving, wanted)):
             preview = self._surfaces.preview(wanted)
-            page.show_moving(quick_mesh(self.model, wanted) if preview is None else preview.change(wanted).quick)
+            quick = quick_mesh(self.model, wanted) if preview is None else preview.change(wanted).quick
+            page.show_moving(wanted, quick)
         self._moving = None
         if self._worker.overtaken:
             return
         exact = self._surfaces.of(wanted)
-        colors, limit_mm = None, 0.0
-        if self.display == "movement":
-            colors, limit_mm = self._movement_colors(self._surfaces.of(before).mesh, exact.mesh)
+        overlay = Overlay()
+        if self.display in ("movement", "beside"):
+            other = self._surfaces.of(before).mesh
+            moved = self.display == "movement"
+            overlay = Overlay(*self._movement_colors(other, exact.mesh)) if moved else Overlay(beside=(before, other))
         if self._worker.overtaken:
             return
         if self.shown is None or self.shown.mesh is not exact.mesh:
             regions = map_regions(self.model, wanted, exact.mesh)
-            self.shown = ShownSurface(exact.mesh, regions, exact.normals, RegionPicker(regions))
+            self.shown = ShownSurface(wanted, exact.mesh, regions, exact.normals)
         if not self._worker.overtaken:
-            page.show_still(self.shown, colors, limit_mm)
+            page.show_still(self.shown, overlay)
 
     def _show_moving(self, head: Head) -> None:
         """Show a head that may change again.
@@ -229,17 +307,17 @@ class TabSession:
             return
         preview = self._surfaces.preview(head)
         if preview is None:
-            page.show_moving(quick_mesh(self.model, head))
+            page.show_moving(head, quick_mesh(self.model, head))
             return
         change = preview.change(head)
         overtaken = self._worker.overtaken
         if self._slow or overtaken:
-            page.show_moving(change.quick)
+            page.show_moving(head, change.quick)
             overtaken = overtaken or self._worker.overtaken_within(_PAUSE_S)
         if overtaken:
             return
         began = time.perf_counter()
-        page.show_moving(preview.exact(change))
+        page.show_moving(head, preview.exact(change))
         self._slow, self._moving = time.perf_counter() - began > _FRAME_S, head
 
     def _movement_colors(self, before: Mesh, now: Mesh) -> tuple[FloatArray, float]:
@@ -254,63 +332,82 @@ class TabSession:
 
     def _read_upload(self, name: str, content: bytes) -> None:
         label = uploads.display_name(name)
-        with self._reader.turn(label), uploads.stored(name, content) as path:
+        refusal = f"{label}: another file is still being read; open this one when that is done"
+        with self._jobs.running(label, "upload", refusal) as job, uploads.stored(name, content) as path:
             if self._closed:
                 return
-            self._show_progress(f"{label}: reading", 0.0)
+            self._reader.begin()
+            job.when_cancelled(self._reader.end)
+            job.tell("reading", 0.0)
             try:
                 kind = self._reader.vet(path, label, self.model)
-                if kind == "project":
-                    opened = uploads.vetted_project(path, self.model)
-                    self.change(lambda _: self._open(opened))
-                elif kind == "head":
-                    self.do(AddHead(Path(label).stem, uploads.vetted_head(path, self.model)))
-                else:
-                    self._fit(path, label)
-            finally:
-                self._show_progress("", None)
+            except InputError:
+                job.check()
+                raise
+            if kind == "project":
+                opened = uploads.vetted_project(path, self.model)
+                self.change(lambda _: self._open(opened))
+            elif kind == "head":
+                self.do(AddHead(Path(label).stem, uploads.vetted_head(path, self.model)))
+            else:
+                self._fit(uploads.vetted_scan(path, label), job)
 
     def _open(self, opened: Studio) -> None:
         self.studio, self.fitted, self.display = opened, {}, "now"
 
-    def _fit(self, path: Path, label: str) -> None:
-        scan = uploads.vetted_scan(path, label)
-
-        def progress(stage: str, part: float | None) -> None:
-            if self._closed:
-                raise InputError(f"{label}: was not fitted to the end, because its page was closed; open it again")
-            self._show_progress(f"{label}: {stage}", part)
-
-        progress("waiting for another fit to end", 0.0)
-        with self._fit_lock:
-            progress("starting", 0.0)
-            result = fit_scan(scan, self.model, progress=progress)
-        explained: BoolArray = result.explained
-        name = Path(label).stem
+    def _fit(self, scan: Scan, job: Job) -> None:
+        with self._alone(job):
+            share = _FIT_SHARE if scan.colored else 1.0
+            job.tell("looking for the face", 0.0)
+            result = fit_scan(scan, self.model, progress=lambda stage, part: job.tell(_STAGES[stage], share * part))
+            fitted = FittedHead(result.head, self.model, scan, result)
+            if scan.colored:
+                job.tell("keeping its colours", share)
+                fitted = fitted.keeping_colors()
+        job.check()
+        result, explained = fitted.result, fitted.result.explained
+        median = float(np.median(result.distance_mm[explained])) if explained.any() else float("nan")
+        known = FittedScan(
+            result.points_mm, scan.faces, result.distance_mm, median, float(explained.mean()),
+            tuple(filter(None, map(_for_a_page, result.warnings))),
+        )  # fmt: skip
 
         def action(studio: Studio) -> None:
-            studio.do(AddHead(name, result.head))
-            median = float(np.median(result.distance_mm[explained])) if explained.any() else float("nan")
-            self.fitted[studio.document.current.name] = FittedScan(
-                result.points_mm, scan.faces, median, float(explained.mean()), result.warnings
-            )
+            studio.do(AddHead(scan.name, fitted.codes))
+            self.fitted[studio.before] = known
             self.overlay = True
 
         self.change(action)
 
-    def _show_progress(self, stage: str, part: float | None) -> None:
+    @contextmanager
+    def _alone(self, job: Job) -> Iterator[None]:
+        """Hold the lock of fits; a job that waits for it can be cancelled."""
+        job.tell("waiting for another fit to end")
+        while not self._fit_lock.acquire(timeout=0.2):
+            job.check()
+        try:
+            yield
+        finally:
+            self._fit_lock.release()
+
+    def _show_jobs(self, jobs: tuple[JobState, ...]) -> None:
         page = self.page
         if page is not None:
-            page.show_progress(stage, part)
+            page.show_jobs(jobs)
 
     def _start_thread(self, action: Callable[[], None]) -> None:
+        threading.Thread(target=self.reporting(action), daemon=True).start()
+
+    def reporting(self, action: Callable[[], None]) -> Callable[[], None]:
+        """An action for a thread of its own, which shows its errors: nothing else would."""
+
         def run() -> None:
             try:
                 action()
-            except Exception as error:  # nothing else reports errors of this thread
+            except Exception as error:
                 self._report_error(error)
 
-        threading.Thread(target=run, daemon=True).start()
+        return run
 
     def _report_error(self, error: Exception) -> None:
         if not isinstance(error, InputError):
@@ -320,4 +417,4 @@ class TabSession:
         if page is None:
             self._missed = sentence
         else:
-            page.show_error(sentence)
+            page.show_error(sentence, error.nearest if isinstance(error, OutOfReach) else {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from imhead.errors import InputError
 from imhead.io.packed_scan import receive_scan
 from imhead.io.scan_file import SCAN_EXTENSIONS
 from imhead.studio.session import reading
+from imhead.studio.session.child import answer_of, started
 from imhead.studio.state.project import PROJECT_SUFFIX, open_project
 from imhead.studio.state.studio import Studio
 from imhead.types import Head, Scan
@@ -65,31 +65,20 @@ def too_large(name: str, size: int) -> InputError:
 
 
 class Reader:
-    """Reads the uploaded files of one tab, one at a time, each in a process of its own that ends with the tab."""
+    """Reads the uploaded files of one tab, one after another, each in a process of its own that ends with the tab."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._busy = self._ended = False
+        self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
 
-    @contextmanager
-    def turn(self, label: str) -> Iterator[None]:
-        """Be the one file that is read until the end of the context.
-
-        Raises:
-            InputError: another one is.
-        """
+    def begin(self) -> None:
+        """A new file is to be read; from now on `end` is meant for it."""
         with self._lock:
-            if self._busy:
-                raise InputError(f"{label}: another file is still being read; open this one when that is done")
-            self._busy, self._ended = True, False
-        try:
-            yield
-        finally:
-            self._busy = False
+            self._ended = False
 
     def end(self) -> None:
-        """End the reading process, if there is one: its tab is closed."""
+        """End the reading process, if there is one: its tab is closed, or the person has enough."""
         with self._lock:
             self._ended = True
             if self._process is not None:
@@ -102,17 +91,13 @@ class Reader:
             InputError: the file cannot be used, takes too much time or memory, or its tab was closed.
         """
         kind: Kind = {_HEAD_SUFFIX: "head", PROJECT_SUFFIX: "project"}.get(path.suffix, "scan")  # type: ignore[assignment]
-        command = [sys.executable, "-m", reading.__name__, kind, str(path), str(model.path or "default")]
         with self._lock:
             if self._ended:
                 raise _ended(label)
-            # unbuffered, so that reading the first line takes nothing of the second
-            self._process = subprocess.Popen(
-                command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            self._process = started(reading.__name__, (kind, str(path), str(model.path or "default")))
         with self._process as process:
             try:
-                answer = _last_line(process)
+                refusal = answer_of(process, _MAX_SECONDS)
             except subprocess.TimeoutExpired:
                 raise InputError(f"{label}: takes longer than {_MAX_SECONDS} s to read; thin the scan out") from None
             finally:
@@ -121,23 +106,15 @@ class Reader:
                     self._process = None
         if self._ended:
             raise _ended(label)
-        if not answer.startswith(reading.DONE):
+        if refusal is None:
             raise InputError(f"{label}: could not be read within the limits of memory and time; export it again")
-        if refusal := answer.removeprefix(reading.DONE):
+        if refusal:
             raise InputError(refusal.replace(str(path), label).replace(path.name, label))
         return kind
 
 
 def _ended(label: str) -> InputError:
     return InputError(f"{label}: was not read to the end, because its page was closed; open it again")
-
-
-def _last_line(process: subprocess.Popen[bytes]) -> str:
-    """The last line of the reading process; its time limit runs from its first line."""
-    assert process.stdout is not None
-    process.stdout.readline()
-    output, _ = process.communicate(timeout=_MAX_SECONDS)
-    return output.decode(errors="replace").strip()
 
 
 def vetted_scan(path: Path, label: str) -> Scan:

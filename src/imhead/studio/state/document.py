@@ -64,6 +64,12 @@ class Document:
         changed = replace(self.current, codes=head)
         return replace(self, heads=(*self.heads[: self.active], changed, *self.heads[self.active + 1 :]), note=note)
 
+    def with_name(self, name: str) -> Document:
+        """The document with another name for the shown head; a number is appended to a name already in use."""
+        others = replace(self, heads=(*self.heads[: self.active], *self.heads[self.active + 1 :]), active=0)
+        named = replace(self.current, name=others._free_name(name))
+        return replace(self, heads=(*self.heads[: self.active], named, *self.heads[self.active + 1 :]), note="")
+
     def with_added(self, name: str, head: Head) -> Document:
         """The document with one more head, which is shown; a number is appended to a name already in use."""
         return Document((*self.heads, NamedHead(self._free_name(name), head, head)), len(self.heads))

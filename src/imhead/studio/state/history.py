@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from imhead.errors import InputError
+from imhead.errors import InputError, one_line
 from imhead.studio.state.document import Document
+
+LONGEST_LABEL = 60
+"""Characters of a step's own name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +21,8 @@ class HistoryStep:
     """The change, in one line."""
     document: Document
     """The document after the change."""
+    named: bool = False
+    """Whether a person named it."""
 
 
 class History:
@@ -63,6 +68,18 @@ class History:
         self._steps.append(HistoryStep(self._at, label, document))
         self._redo_child[self._at] = len(self._steps) - 1
         self._at = len(self._steps) - 1
+
+    def rename(self, number: int, label: str) -> None:
+        """Give a step a name of one's own.
+
+        Raises:
+            InputError: there is no such step, or the name is empty.
+        """
+        if not 0 <= number < len(self._steps):
+            raise InputError(f"there is no step {number}; the history has {len(self._steps)}")
+        if not label.strip():
+            raise InputError("a step needs a name; type one")
+        self._steps[number] = replace(self._steps[number], label=one_line(label, LONGEST_LABEL), named=True)
 
     def undo(self) -> None:
         """Go one step back, if there is one."""

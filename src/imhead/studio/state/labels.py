@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from imhead.conventions import ASSUMED_SCALE
-from imhead.measure.table import Measurement
 from imhead.regions import REGIONS, groups
 
 
 def readable_name(name: str) -> str:
     """A name without underscores."""
     return name.replace("_", " ")
-
-
-def measured_label(kind: Measurement, value: float, scale_assumed: bool) -> str:
-    """A measurement of a head in Markdown, with its definition, and doubt where the head's scale was assumed."""
-    return f"now **{value:.1f} {kind.unit}**: {kind.definition}" + scale_label(scale_assumed)
-
-
-def scale_label(scale_assumed: bool) -> str:
-    """A paragraph of Markdown that says so where the scale of a head was assumed; empty otherwise."""
-    return f"\n\n*{ASSUMED_SCALE}*" if scale_assumed else ""
 
 
 def regions_label(regions: tuple[str, ...]) -> str:

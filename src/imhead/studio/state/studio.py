@@ -46,6 +46,11 @@ class Studio:
         return self._draft[1] if self._draft else self.history.document
 
     @property
+    def drafting(self) -> bool:
+        """Whether the shown document is a draft."""
+        return self._draft is not None
+
+    @property
     def head(self) -> Head:
         """The shown head."""
         return self.document.head

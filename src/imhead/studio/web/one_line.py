@@ -5,11 +5,9 @@ What was sent may hold the key, or anything else: only the kind of error and the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import traceback
-import warnings
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -37,19 +35,3 @@ def kind_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return type(error).__name__ + place
-
-
-def log_in_one_line(loop: asyncio.AbstractEventLoop, logger: logging.Logger) -> None:
-    """Log exceptions that no task of an event loop has caught in one line each."""
-
-    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        kind = "no exception" if error is None else kind_of(error)
-        logger.error("a message from a page could not be used: %s", kind)
-
-    loop.call_soon_threadsafe(loop.set_exception_handler, report)
-
-
-def silence_viser() -> None:
-    """Ignore viser's warnings about messages of a page: they repeat what was sent, at any length."""
-    warnings.filterwarnings("ignore", r"\[viser\] ", UserWarning, r"viser\.(infra\._messages|_gui_api)")

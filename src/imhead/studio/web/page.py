@@ -1,150 +1,137 @@
-"""One page in a browser: the view, the panels and the keys. It shows a session and turns input into commands."""
+"""One page in a browser: it sends what a session shows. What the person does comes back through `commands`."""
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
-import viser
+from numpy.typing import NDArray
 
-from imhead.regions import Region, resolve
-from imhead.studio.session.page_protocol import ShownSurface
+from imhead.errors import InputError
+from imhead.io.scan_file import SCAN_EXTENSIONS
+from imhead.studio.session.handle import Way
+from imhead.studio.session.jobs import JobState
+from imhead.studio.session.page_protocol import FittedScan, Overlay, ShownSurface
 from imhead.studio.session.tab_session import TabSession
+from imhead.studio.session.uploads import MAX_UPLOAD_BYTES
 from imhead.studio.state.labels import readable_name
-from imhead.studio.state.studio import Studio
-from imhead.studio.web.panels.edit import EditPanel
-from imhead.studio.web.panels.expression import ExpressionPanel
-from imhead.studio.web.panels.files import FilesPanel
-from imhead.studio.web.panels.heads import HeadsPanel
-from imhead.studio.web.panels.history import HistoryPanel
-from imhead.studio.web.stage import SCENE_UNIT_MM, VIEWS, Stage, View, head_colors, reach_colors
-from imhead.template.surface import template_of
-from imhead.template.topology import LEFT_EYE
-from imhead.types import FloatArray, Mesh
+from imhead.studio.state.project import PROJECT_SUFFIX
+from imhead.studio.web import drawn
+from imhead.studio.web.commands import Commands
+from imhead.studio.web.view_state import page_constants, skin_key, view_state
+from imhead.studio.web.wire import Outbox, packed
+from imhead.types import Head, Mesh
 
+log = logging.getLogger("imhead.studio.web")
 
-def notify_error(client: viser.ClientHandle, sentence: str) -> None:
-    """Show an error message on a client's page for some seconds."""
-    client.add_notification("That did not work", sentence, auto_close_seconds=12.0, color="red", with_close_button=True)
+NEWER_FRAME = "frame"
+"""Frames of this kind replace one another while they wait to be sent."""
 
 
 class StudioPage:
-    """The page of one client."""
+    """The page of one connection.
 
-    def __init__(self, client: viser.ClientHandle, session: TabSession) -> None:
-        self._client, self._session = client, session
-        template = template_of(session.model)
-        eyes = template.part >= LEFT_EYE
-        self._colors, self._stage = head_colors(eyes), Stage(client, template.faces, eyes)
-        self._hovered: Region | None = None
-        gui = client.gui
-        left = gui.add_panel()
-        with left.add_tab("Heads", viser.Icon.USERS):
-            self._heads = HeadsPanel(gui, session)
-        with left.add_tab("History", viser.Icon.HISTORY):
-            self._history = HistoryPanel(gui, session)
-        left.dock_left()
-        left.set_width(264)
-        self._views = gui.add_button_group("view", VIEWS)
-        self._views.on_click(self._set_view)
-        tabs = gui.add_tab_group()
-        with tabs.add_tab("Edit", viser.Icon.ADJUSTMENTS):
-            self._edit = EditPanel(gui, session)
-        with tabs.add_tab("Expression", viser.Icon.MOOD_SMILE):
-            self._expression = ExpressionPanel(gui, session)
-        with tabs.add_tab("Files", viser.Icon.DOWNLOAD):
-            FilesPanel(gui, session)
-        self._add_keys()
-        client.scene.on_click()(self._click)
-        client.scene.on_click(modifier="shift")(self._shift_click)
-        self._stage.set_view("3/4")
+    Args:
+        outbox: takes what is sent.
+        session: what it shows.
+    """
+
+    def __init__(self, outbox: Outbox, session: TabSession) -> None:
+        self._outbox, self._session = outbox, session
+        self._commands = Commands(session, self)
+        self._scan: FittedScan | None = None
+        self._skinned = drawn.has_shipped_topology(session.model)
+
+    def greet(self) -> None:
+        """Send what the page needs once, before anything else."""
+        session, kinds = self._session, [*SCAN_EXTENSIONS, ".safetensors", PROJECT_SUFFIX]
+        hello = {"kind": "hello", "uploads": kinds, "most_bytes": MAX_UPLOAD_BYTES, "skinned": self._skinned}
+        arrays: dict[str, NDArray[Any] | bytes] = {**drawn.topology_arrays(session.model)}
+        arrays["eye"] = drawn.eye_picture(None)
+        self._outbox.put(packed({**hello, **page_constants()}, arrays))
+
+    def receive(self, message: str | bytes) -> None:
+        """Do what the page asks; what cannot be understood is logged in one line, without what was sent."""
+        self._commands.receive(message)
 
     def close(self) -> None:
         """Stop everything that runs for this page."""
-        self._expression.close()
-        self._stage.close()
+        self._commands.close()
 
-    def show_moving(self, mesh: Mesh) -> None:
-        """Show a mesh that is about to change again."""
-        self._stage.hide_hover()
-        self._hovered = None
-        self._history.show_legend(0.0)
-        self._stage.show_moving(mesh)
+    def show_moving(self, head: Head, mesh: Mesh) -> None:
+        """Show a head by a mesh that is about to change again."""
+        self._outbox.put(packed({"kind": "moving"}, drawn.placed(self._session.model, head, mesh)), NEWER_FRAME)
 
-    def show_still(self, shown: ShownSurface, colors: FloatArray | None, limit_mm: float) -> None:
-        """Show the exact surface with the selection on it, or in the colours (V, 3) of a heat map."""
-        studio = self._session.studio
-        with self._client.atomic():
-            chosen = studio.settings.selection
-            if colors is None and chosen and self._session.display == "now":
-                colors = reach_colors(shown.regions, resolve(chosen), self._colors)
-            self._stage.show_still(shown.mesh, shown.normals, colors)
-            self._history.show_legend(limit_mm)
-            fitted = self._session.fitted.get(studio.document.current.name) if self._session.overlay else None
-            self._stage.show_scan(
-                None if fitted is None else fitted.points_mm, None if fitted is None else fitted.faces
-            )
+    def show_still(self, shown: ShownSurface, overlay: Overlay) -> None:
+        """Show the exact surface, with the selection on it or in the colours of a heat map."""
+        session, studio = self._session, self._session.studio
+        arrays: dict[str, Any] = drawn.still(session.model, shown, studio.settings, overlay)
+        if overlay.beside is not None:
+            before = drawn.placed(session.model, *overlay.beside)
+            arrays |= {f"beside_{name}": value for name, value in before.items()}
+        message = {
+            "kind": "still", "limit_mm": overlay.limit_mm, "display": session.display, "at": studio.history.at,
+            "draft": studio.drafting,
+            "head": f"{id(studio.before):x}",
+        }  # fmt: skip
+        self._outbox.put(packed(message, arrays), NEWER_FRAME)
+        scan = session.scan if session.overlay else None
+        if scan is not self._scan:
+            self._scan = scan
+            limit, points = (0.0, {}) if scan is None else drawn.scan_arrays(scan)
+            self._outbox.put(packed({"kind": "scan", "limit_mm": limit}, points))
 
     def sync(self) -> None:
-        """Update the widgets from the state."""
-        studio = self._session.studio
-        for panel in (self._edit, self._expression, self._heads, self._history):
-            panel.sync(studio)
+        """Update the panels from the state."""
+        self._send({"kind": "state", **view_state(self._session)}, "state")
 
-    def show_progress(self, stage: str, part: float | None) -> None:
-        """Show how far an upload is, 0 to 1; None when it is over."""
-        self._heads.show_progress(stage, part)
+    def show_jobs(self, jobs: tuple[JobState, ...]) -> None:
+        """Show what runs, and how far it is."""
+        self._send({"kind": "jobs", "jobs": [asdict(job) for job in jobs]}, "jobs")
+
+    def show_range(self, name: str, low: float, high: float) -> None:
+        """Show the values of a measurement that the selection can reach."""
+        self._send({"kind": "range", "name": name, "low": round(low, 1), "high": round(high, 1)})
+
+    def show_handle(self, vertex: int, ways: Sequence[Way]) -> None:
+        """A vertex can be dragged: where each direction of the selection moves it."""
+        listed = [
+            {"kind": way.kind, "key": way.key, "value": round(way.value, 2), "step": np.round(way.step_mm, 3).tolist()}
+            for way in ways
+        ]
+        self._send({"kind": "handle", "vertex": vertex, "ways": listed})
+
+    def show_skin(self) -> None:
+        """Send the pictures of the shown head's skin and eyes.
+
+        Raises:
+            InputError: they cannot be drawn.
+        """
+        if not self._skinned:
+            raise InputError("this model's template has no picture of a skin; choose another material")
+        skin = self._session.studio.head.skin
+        key = skin_key(self._session.studio)
+        self._outbox.put(packed({"kind": "skin", "key": key}, drawn.skin_pictures(skin)))
+
+    def show_meshes(self, kind: str, found: Mapping[str, tuple[Head, Mesh]]) -> None:
+        """Send meshes by name, for thumbnails."""
+        for name, (head, mesh) in found.items():
+            self._outbox.put(packed({"kind": kind, "name": name}, drawn.placed(self._session.model, head, mesh)))
 
     def download(self, name: str, content: bytes) -> None:
         """Send a file to the browser."""
-        self._client.send_file_download(name, content, save_immediately=True)
+        self._outbox.put(packed({"kind": "file", "name": name}, {"content": content}))
 
-    def show_error(self, sentence: str) -> None:
-        """Show an error message for some seconds."""
-        notify_error(self._client, sentence)
+    def show_error(self, sentence: str, nearest: Mapping[str, float]) -> None:
+        """Show an error message, and the values of measurements that can be reached instead."""
+        offers = [
+            {"name": name, "label": readable_name(name), "value": round(value, 1)} for name, value in nearest.items()
+        ]
+        self._send({"kind": "error", "text": sentence, "offers": offers})
 
-    def hover(self, x: float, y: float) -> str | None:
-        """Highlight the region at a point of the view, from (0, 0) to (1, 1), and return its name, if there is one."""
-        shown, region = self._session.shown, None
-        if shown is not None and 0.0 <= x <= 1.0 and 0.0 <= y <= 1.0:
-            region = shown.picker.region(*self._stage.ray(x, y))
-        if region is not self._hovered:
-            self._hovered = region
-            self._stage.hide_hover()
-            if shown is not None and region is not None:
-                self._stage.show_hover(shown.regions, region, shown.normals)
-        return None if region is None else readable_name(region.name)
-
-    async def _set_view(self, event: viser.GuiEvent[viser.GuiButtonGroupHandle]) -> None:
-        self._stage.set_view(VIEWS[VIEWS.index(self._views.value)])
-
-    def _click(self, event: viser.SceneClickEvent) -> None:
-        self._select(event, add=False)
-
-    def _shift_click(self, event: viser.SceneClickEvent) -> None:
-        self._select(event, add=True)
-
-    def _select(self, event: viser.SceneClickEvent, *, add: bool) -> None:
-        try:
-            origin_mm, direction = (np.array(ray, dtype=np.float64) for ray in (event.ray_origin, event.ray_direction))
-        except (TypeError, ValueError):
-            return  # no click of a browser
-        if origin_mm.shape != (3,) or direction.shape != (3,):
-            return
-        region = self._session.pick(origin_mm * SCENE_UNIT_MM, direction)
-        if region is not None:
-            name = region.name
-            self._session.change(lambda studio: studio.select(name, add=add))
-
-    def _add_keys(self) -> None:
-        gui, session = self._client.gui, self._session
-        undo = gui.add_command("Undo", hotkey="Z", modifier="cmd/ctrl", icon=viser.Icon.ARROW_BACK_UP)
-        redo = gui.add_command("Redo", hotkey="Z", modifier="cmd/ctrl+shift", icon=viser.Icon.ARROW_FORWARD_UP)
-        compare = gui.add_command("Before and now", hotkey="space")
-        undo.on_trigger(lambda _: session.change(Studio.undo))
-        redo.on_trigger(lambda _: session.change(Studio.redo))
-        compare.on_trigger(lambda _: session.set_display("now" if session.display == "before" else "before"))
-        for key, view in zip(("1", "2", "3", "4"), VIEWS):
-            self._add_view_key(key, view)
-
-    def _add_view_key(self, key: str, view: View) -> None:
-        command = self._client.gui.add_command(f"View: {view}", hotkey=key)  # type: ignore[arg-type]
-        command.on_trigger(lambda _: self._stage.set_view(view))
+    def _send(self, message: Mapping[str, Any], replaces: str = "") -> None:
+        self._outbox.put(json.dumps(message), replaces)

@@ -1,4 +1,4 @@
-"""The studio's server: viser behind access control, and one session per browser tab."""
+"""The studio's server: WebSockets behind access control, and one session per browser tab."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import asyncio
 import secrets
 import threading
 import time
-from contextlib import redirect_stdout
+from concurrent.futures import Future
 from dataclasses import dataclass
-from io import StringIO
 
-import viser
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.studio.session.memory import return_large_blocks
 from imhead.studio.session.tab_session import TabSession
-from imhead.studio.session.uploads import MAX_UPLOAD_BYTES, too_large
-from imhead.studio.web.access import TAB, Access, guarded, log
-from imhead.studio.web.one_line import log_in_one_line, silence_viser
-from imhead.studio.web.page import StudioPage, notify_error
-from imhead.studio.web.stage import light_scene
-from imhead.studio.web.transfer import close_ways_out, limit_uploads
+from imhead.studio.web.access import Access, log, tab_of
+from imhead.studio.web.one_line import OneLine, kind_of
+from imhead.studio.web.page import StudioPage
+from imhead.studio.web.wire import Outbox
 from imhead.template.surface import template_of
 
+_LARGEST_MESSAGE = 4 << 20  # of a page; an upload comes in smaller pieces
+_MOST_PORTS = 100  # that are tried
+_FULL = '{"kind": "full"}'
 _RELOAD_S = 1.0  # a reloaded page may connect before the server notices that its old connection ended
 
 
@@ -45,8 +46,8 @@ class StudioConfig:
 class _OpenPage:
     """A connected page."""
 
-    client_id: int
-    """viser's number of its connection."""
+    name: str
+    """Name of its connection."""
     key: str
     """Key of its session."""
     page: StudioPage | None = None
@@ -67,29 +68,23 @@ class StudioServer:
     def __init__(self, model: Model, config: StudioConfig = StudioConfig()) -> None:
         self.model, self.config = model, config
         self.token = secrets.token_urlsafe(24)
+        self._access = Access(self.token, config.host)
         self._sessions: dict[str, TabSession] = {}
         self._pages: dict[str, _OpenPage] = {}
         self._closed_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._fit_lock = threading.Lock()
-        # viser would print an address without the token
-        with guarded(Access(self.token, config.host, self._region_at)), redirect_stdout(StringIO()):
-            self._server = viser.ViserServer(config.host, config.port, label="imhead studio", verbose=False)
-        self._server.gui.configure_theme(
-            show_logo=False, show_share_button=False, brand_color=(24, 110, 160), control_width="medium"
-        )
-        self._server.gui.main_panel.dock_right()
-        self._server.gui.main_panel.set_width(324)
-        close_ways_out(self._server)
-        log_in_one_line(self._server._event_loop, log)
-        light_scene(self._server)
-        self._server.on_client_connect(self._connected)
-        self._server.on_client_disconnect(self._disconnected)
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        ready: Future[tuple[Server, int]] = Future()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="imhead-studio-server", daemon=True)
+        self._thread.start()
+        self._server, self._port = ready.result()
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return self._server.get_port()
+        return self._port
 
     @property
     def address(self) -> str:
@@ -112,19 +107,71 @@ class StudioServer:
             session.close()
         for session in sessions:
             session.join()
-        with redirect_stdout(StringIO()):
-            self._server.stop()
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join()
 
     def wait(self) -> None:
         """Serve until interrupted."""
-        self._server.sleep_forever()
+        while self._thread.is_alive():
+            self._thread.join(1.0)  # a wait without end could not be interrupted on every system
 
-    async def _connected(self, client: viser.ClientHandle) -> None:
-        limit_uploads(client, MAX_UPLOAD_BYTES, lambda name, size: notify_error(client, str(too_large(name, size))))
-        name = TAB.get()
+    def _run(self, ready: Future[tuple[Server, int]]) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve(ready))
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+        finally:
+            self._loop.close()
+
+    async def _serve(self, ready: Future[tuple[Server, int]]) -> None:
+        host, first, refusal = self.config.host, self.config.port, "no port is left"
+        for port in range(first, min(first + _MOST_PORTS, 65536)):
+            try:
+                server = await serve(
+                    self._connected, host, port, compression=None, max_size=_LARGEST_MESSAGE, logger=OneLine(log),
+                    process_request=lambda connection, request: self._access.check(
+                        request, connection.local_address[1]
+                    ),
+                )  # fmt: skip
+            except OSError as error:
+                refusal = error.strerror or str(error)
+                continue
+            ready.set_result((server, next(iter(server.sockets)).getsockname()[1]))
+            await self._stopped.wait()
+            server.close()
+            await server.wait_closed()
+            return
+        raise InputError(
+            f"the studio cannot listen at {host}, port {first} ({refusal}); choose another --host or --port"
+        )
+
+    async def _connected(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        name, outbox = tab_of(connection.request), Outbox(self._loop)
         deadline = time.monotonic() + _RELOAD_S
         while self._in_use_by_another(name) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
+        opened = self._opened(name, outbox)
+        sending = asyncio.create_task(_send_all(outbox, connection))
+        try:
+            if opened is None:
+                outbox.put(_FULL)
+                await connection.wait_closed()
+                return
+            async for message in connection:
+                _receive(opened, message)
+        except ConnectionClosed:
+            pass
+        finally:
+            sending.cancel()
+            if opened is not None:
+                self._disconnected(opened)
+
+    def _opened(self, name: str, outbox: Outbox) -> _OpenPage | None:
+        """Join a new page with its session; None if there is no room for one."""
         with self._lock:
             self._drop_expired()
             stale, key = self._pages.pop(name, None), name.partition(".")[0]
@@ -136,31 +183,31 @@ class StudioServer:
                 # a duplicated tab has the name of the original: it gets a session of its own
                 key = name
             if key not in self._sessions and not self._make_room():
-                client.add_notification("The studio is full", "Close another tab of the studio, then reload this one.")
-                return
+                return None
             if key not in self._sessions:
                 self._sessions[key] = TabSession(self.model, self._fit_lock)
             session = self._sessions[key]
-            opened = self._pages[name] = _OpenPage(client.client_id, key)
+            opened = self._pages[name] = _OpenPage(name, key)
             self._closed_at.pop(key, None)
 
         def make_page() -> StudioPage:
-            opened.page = StudioPage(client, session)
-            return opened.page
+            opened.page = page = StudioPage(outbox, session)
+            page.greet()  # only now can it answer
+            return page
 
         session.attach(make_page)
+        return opened
 
     def _in_use_by_another(self, name: str) -> bool:
         with self._lock:
             key = name.partition(".")[0]
             return name not in self._pages and any(page.key == key for page in self._pages.values())
 
-    async def _disconnected(self, client: viser.ClientHandle) -> None:
+    def _disconnected(self, opened: _OpenPage) -> None:
         with self._lock:
-            for name, opened in list(self._pages.items()):
-                if opened.client_id == client.client_id:
-                    del self._pages[name]
-                    self._leave(opened)
+            if self._pages.get(opened.name) is opened:  # else the page has come back already
+                del self._pages[opened.name]
+                self._leave(opened)
             self._drop_expired()
 
     def _leave(self, opened: _OpenPage) -> None:
@@ -187,10 +234,23 @@ class StudioServer:
         self._sessions.pop(key).close()
         del self._closed_at[key]
 
-    def _region_at(self, name: str, x: float, y: float) -> str | None:
-        with self._lock:
-            opened = self._pages.get(name)
-        return None if opened is None or opened.page is None else opened.page.hover(x, y)
+
+def _receive(opened: _OpenPage, message: str | bytes) -> None:
+    """Give a message to the page; one that cannot be used is logged in one line, without what was sent."""
+    if opened.page is None:
+        return
+    try:
+        opened.page.receive(message)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        log.error("a message from a page could not be used: %s", kind_of(error))
+
+
+async def _send_all(outbox: Outbox, connection: ServerConnection) -> None:
+    try:
+        while True:
+            await connection.send(await outbox.take())
+    except ConnectionClosed:
+        pass
 
 
 def start(model: Model, config: StudioConfig = StudioConfig()) -> StudioServer:
@@ -203,5 +263,4 @@ def start(model: Model, config: StudioConfig = StudioConfig()) -> StudioServer:
         raise InputError(f"port {config.port} is outside 0 to 65535; choose another --port")
     template_of(model)  # the view shows it; fail early
     return_large_blocks()
-    silence_viser()
     return StudioServer(model, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from imhead.types import Head
 
 MOST_SIGMA = 4.0
 """Largest distance of a slider from the mean, in standard deviations."""
+_BEYOND = 64.0  # mm or degrees: no edit changes a measurement by more
 MOST_BLENDED = 6
 """Heads that can be blended at once."""
 
@@ -165,12 +167,22 @@ class SetMeasurement:
 
     @property
     def label(self) -> str:
-        return f"{regions_label(self.scope.regions)}: {readable_name(self.name)} to {self.value:.1f}"
+        unit = measurement(self.name).unit
+        return f"{regions_label(self.scope.regions)}: {readable_name(self.name)} to {self.value:.1f} {unit}"
 
     def apply(self, model: Model, document: Document) -> Document:
         regions, head = self.scope.resolve(), document.head
-        change = self.value - face_measurements(model, head)[measurement(self.name).name]
-        after, _ = editing.reach_targets(model, head, regions, {self.name: change}, self.scope.mirror)
+        now = face_measurements(model, head)[measurement(self.name).name]
+        change = self.value - now
+        try:
+            after, _ = editing.reach_targets(model, head, regions, {self.name: change}, self.scope.mirror)
+        except editing.OutOfReach as error:
+            unit, nearest = measurement(self.name).unit, _inside(error.nearest[self.name], now)
+            raise editing.OutOfReach(
+                f"{readable_name(self.name)} cannot become {self.value:.1f} {unit} here; "
+                f"the nearest value that the selection reaches is {nearest:.1f} {unit}",
+                {self.name: nearest},
+            ) from error
         return document.with_head(self.scope.keep_locked(head, after))
 
 
@@ -195,6 +207,29 @@ class ResetRegions:
         chosen = tuple(REGIONS[row] for row in sorted(set(rows)))
         after = editing.with_eyes_moved(after, chosen, document.current.origin.eyes - head.eyes, False)
         return document.with_head(self.scope.keep_locked(head, after))
+
+
+def reachable_range(model: Model, head: Head, scope: Scope, name: str) -> tuple[float, float]:
+    """The least and the largest value of a measurement that an edit of the scope reaches, mm or degrees.
+
+    Raises:
+        InputError: no region is selected, or these regions do not move it.
+    """
+    regions, now = scope.resolve(), face_measurements(model, head)[measurement(name).name]
+    ends = []
+    for change in (-_BEYOND, _BEYOND):
+        try:
+            editing.reach_targets(model, head, regions, {name: change}, scope.mirror)
+            ends.append(now + change)
+        except editing.OutOfReach as error:
+            ends.append(_inside(error.nearest[name], now))
+    return ends[0], ends[1]
+
+
+def _inside(nearest: float, now: float) -> float:
+    """The last value that can be reached, to one decimal as a person types it, rounded towards the present one."""
+    rounded = (math.floor if nearest > now else math.ceil)(round(10.0 * nearest, 6)) / 10.0
+    return rounded if (rounded - now) * (nearest - now) > 0.0 else nearest
 
 
 def face_measurements(model: Model, head: Head) -> dict[str, float]:

@@ -68,6 +68,23 @@ class ShowHead:
 
 
 @dataclass(frozen=True)
+class RenameHead:
+    """Give the shown head another name."""
+
+    name: str
+    """Its new name; a number is appended if another head has it."""
+
+    @property
+    def label(self) -> str:
+        return f"renamed to {self.name.strip()[:40]}"
+
+    def apply(self, model: Model, document: Document) -> Document:
+        if not self.name.strip():
+            raise InputError("a head needs a name; type one")
+        return document.with_name(self.name)
+
+
+@dataclass(frozen=True)
 class RemoveHead:
     """Remove the shown head from the session."""
 

@@ -1,0 +1,70 @@
+"""Shut eyes of a scan: a fit that begins with open eyes does not find them.
+
+Points on a shut lid lie about as near to the eyeball as to the open lid's skin, so no step shuts the lid. Where the
+scan's eyes are explained badly, the fit is tried once more from shut eyes.
+
+Shape legend: N points of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES
+from imhead.fitting.gauss_newton import FitState, apply_motion
+from imhead.fitting.objective import pair_jacobian
+from imhead.surfaces.eyeballs import eye_centers, eyes_distance
+from imhead.types import FloatArray
+
+_BLINKS = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+_FRONT_MM, _RADIUS_MM = np.array([0.0, 0.0, 10.0]), 15.0  # a ball that holds the opening of the lids
+_ROBUST_MM = 1.0
+_BAD = 0.4  # mean robust misfit of an eye; of open eyes that fit, 0.1 to 0.3
+_BETTER = 0.01  # by which the misfit of both eyes falls
+_SHUT = 0.4  # least weight of a blink that is taken over
+_CLOSED = 0.9  # that it then has at least
+_LEAST_POINTS = 30  # of an eye that says whether it is shut
+
+
+def with_shut_eyes(model: Model, state: FitState, start: FitState, refit: Callable[[FitState], FitState]) -> FitState:
+    """The state, or that of a fit that starts with shut eyes if it explains the scan's eyes better.
+
+    Args:
+        model: the model.
+        state: of the fit that began with open eyes.
+        start: from which it came.
+        refit: the state after the steps from another start.
+    """
+    open_misfit = _misfits(model, state)
+    if not (open_misfit > _BAD).any():
+        return state
+    weights = start.codes.weights.clone()
+    weights[_BLINKS] = 1.0
+    tried = refit(replace(start, codes=replace(start.codes, weights=weights)))
+    shut = tried.codes.weights[_BLINKS] > _SHUT
+    if not shut.any() or np.nanmean(_misfits(model, tried)) > np.nanmean(open_misfit) - _BETTER:
+        return state
+    # the prior of the weights, and points that lie on the eyeball, leave a slit
+    weights = tried.codes.weights.clone()
+    weights[_BLINKS] = torch.where(shut, weights[_BLINKS].clamp(min=_CLOSED), weights[_BLINKS])
+    return replace(tried, codes=replace(tried.codes, weights=weights))
+
+
+def _misfits(model: Model, state: FitState) -> FloatArray:
+    """(2,) mean robust misfit, 0 to 1, of the points at each eye to skin and eyeball; NaN of an eye with few points."""
+    points = apply_motion(state.points, state.motion)
+    eyes = model.net.eye_net(state.codes.z_id[None], model.net.identity_parity)[0].double().cpu().numpy()
+    places = points.double().cpu().numpy()
+    misfit = np.full(2, np.nan)
+    for side, center in enumerate(eye_centers(eyes) + _FRONT_MM):
+        near = np.flatnonzero(np.linalg.norm(places - center, axis=1) < _RADIUS_MM)
+        if len(near) >= _LEAST_POINTS:
+            skin = pair_jacobian(model.net, state.codes, points[torch.from_numpy(near).to(points.device)]).sdf_mm
+            distance = np.minimum(skin.double().cpu().numpy(), eyes_distance(places[near], eyes))
+            misfit[side] = np.mean(distance**2 / (distance**2 + _ROBUST_MM**2))
+    return misfit
