@@ -1,7 +1,7 @@
 """Shut eyes of a scan: a fit that begins with open eyes does not find them.
 
-Points on a shut lid lie about as near to the eyeball as to the open lid's skin, so no step shuts the lid. Where the
-scan's eyes are explained badly, the fit is tried once more from shut eyes.
+Points on a shut lid lie about as near to the eyeball as to the open lid's skin, so no step shuts the lid. Unless the
+scan's eyes are explained well, the fit is tried once more from shut eyes.
 
 Shape legend: N points of a state.
 """
@@ -19,13 +19,13 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.gauss_newton import FitState, apply_motion
 from imhead.fitting.objective import pair_jacobian
 from imhead.surfaces.eyeballs import eye_centers, eyes_distance
-from imhead.types import FloatArray
+from imhead.types import BoolArray, FloatArray
 
 _BLINKS = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
 _FRONT_MM, _RADIUS_MM = np.array([0.0, 0.0, 10.0]), 15.0  # a ball that holds the opening of the lids
 _ROBUST_MM = 1.0
-_BAD = 0.4  # mean robust misfit of an eye; of open eyes that fit, 0.1 to 0.3
-_BETTER = 0.01  # by which the misfit of both eyes falls
+_CLEAR = 0.03  # mean robust misfit of an eye below which its lids are surely right
+_BETTER = 0.02  # by which the misfit of an eye falls
 _SHUT = 0.4  # least weight of a blink that is taken over
 _CLOSED = 0.9  # that it then has at least
 _LEAST_POINTS = 30  # of an eye that says whether it is shut
@@ -40,19 +40,28 @@ def with_shut_eyes(model: Model, state: FitState, start: FitState, refit: Callab
         start: from which it came.
         refit: the state after the steps from another start.
     """
-    open_misfit = _misfits(model, state)
-    if not (open_misfit > _BAD).any():
+    wanted = _misfits(model, state) - _BETTER
+    if not (wanted + _BETTER > _CLEAR).any():
         return state
-    weights = start.codes.weights.clone()
-    weights[_BLINKS] = 1.0
-    tried = refit(replace(start, codes=replace(start.codes, weights=weights)))
-    shut = tried.codes.weights[_BLINKS] > _SHUT
-    if not shut.any() or np.nanmean(_misfits(model, tried)) > np.nanmean(open_misfit) - _BETTER:
-        return state
+    shut = np.ones(2, dtype=bool)
+    for _ in range(2):  # both eyes, then the one that was better so
+        tried = refit(_with_blinks(start, shut, 1.0))
+        weights = tried.codes.weights[_BLINKS].double().cpu().numpy()
+        better = shut & (_misfits(model, tried) < wanted) & (weights > _SHUT)
+        if not better.any():
+            return state
+        if (better == shut).all():
+            break
+        shut = better
     # the prior of the weights, and points that lie on the eyeball, leave a slit
-    weights = tried.codes.weights.clone()
-    weights[_BLINKS] = torch.where(shut, weights[_BLINKS].clamp(min=_CLOSED), weights[_BLINKS])
-    return replace(tried, codes=replace(tried.codes, weights=weights))
+    return _with_blinks(tried, better & (weights < _CLOSED), _CLOSED)
+
+
+def _with_blinks(state: FitState, eyes: BoolArray, weight: float) -> FitState:
+    """The state with the blinks of some eyes (2,) set to a weight."""
+    weights = state.codes.weights.clone()
+    weights[[row for row, chosen in zip(_BLINKS, eyes) if chosen]] = weight
+    return replace(state, codes=replace(state.codes, weights=weights))
 
 
 def _misfits(model: Model, state: FitState) -> FloatArray:
