@@ -117,7 +117,12 @@ def test_the_gradient_is_the_slope_of_the_distance(eyeball: np.ndarray, seed: in
     points = around(eyeball, 50, seed) * MIRROR ** (np.arange(50)[:, None] % 2)  # every other one on the right
     step = 1e-2 * directions(50, seed + 1)
     change = eyes_distance(points + step, eyes) - eyes_distance(points - step, eyes)
-    np.testing.assert_allclose((eyes_gradient(points, eyes) * 2.0 * step).sum(axis=1), change, atol=1e-4)
+    slope = (eyes_gradient(points, eyes) * 2.0 * step).sum(axis=1)
+    # as far from one eyeball as from the other, the distance has a kink
+    each = eyeball_distance(points, eyes[0]), eyeball_distance(points * MIRROR, eyes[1])
+    smooth = np.abs(each[0] - each[1]) > 0.05
+    assert smooth.any()
+    np.testing.assert_allclose(slope[smooth], change[smooth], atol=1e-4)
 
 
 @settings(deadline=None, max_examples=50)
