@@ -26,7 +26,8 @@ from imhead.types import FloatArray
 
 _GAZE = torch.tensor([name.startswith("eyeLook") for name in ARKIT_NAMES])
 _GAZE_PRECISION = 1e8  # a scan hardly shows gaze
-_MOST_SOLVES, _FIRST_WEIGHT = 8, 0.01  # to find the weights of offsets beyond their limit; share of the mean curvature
+# to find the weights of offsets beyond their limit: solves, the first weight over the mean curvature, what is beyond
+_MOST_SOLVES, _FIRST_WEIGHT, _LIMIT_MARGIN = 9, 0.01, 1.05
 DAMPING = 1e-2
 """Share of the Hessian's diagonal that is added to it."""
 _LOG_SIZE_SIGMA = 0.05
@@ -115,10 +116,9 @@ def gauss_newton_step(
         gradient[identity] += extra * state.codes.z_id
         hessian.diagonal()[identity] += extra
     if with_offsets:
-        weights = offset_weights_within_limit(hessian, gradient, state.codes.offsets.double(), config.offset_limit)
-        gradient[pose_size:] += weights * state.codes.offsets.flatten()
-        hessian.diagonal()[pose_size:] += weights
-    step = newton_step(hessian, gradient)
+        step = step_within_limit(hessian, gradient, state.codes.offsets.double(), config.offset_limit)
+    else:
+        step = newton_step(hessian, gradient)
     state = _updated(state, step.float(), pose_size, with_offsets)
     return replace(state, predicted_decrease=-0.5 * float(gradient @ step))
 
@@ -246,29 +246,30 @@ def weight_within_limit(hessian: Tensor, gradient: Tensor, z_id: Tensor, limit: 
     return brentq(excess, 0.0, _root_mean_square(goal) / limit) if excess(0.0) > 0.0 else 0.0
 
 
-def offset_weights_within_limit(hessian: Tensor, gradient: Tensor, offsets: Tensor, limit: float) -> Tensor:
-    """Extra weights (39·64,) of the squared offsets of each region, with which the step ends about the limit at most.
+def step_within_limit(hessian: Tensor, gradient: Tensor, offsets: Tensor, limit: float) -> Tensor:
+    """The step (U,), with weights on the squared offsets of those regions that it would take beyond a limit.
 
     Args:
-        hessian: (U, U) positive definite; the offsets come last among the unknowns.
-        gradient: (U,).
+        hessian: (U, U) positive definite; the offsets come last among the unknowns. The weights are added to it.
+        gradient: (U,). Theirs is added to it.
         offsets: (39, 64) current region offsets.
-        limit: of the root mean square of each region's offsets.
+        limit: of the root mean square of each region's offsets; they end about there at most.
     """
     first = len(gradient) - offsets.numel()
-    extra = torch.zeros_like(offsets)
     stiffness = hessian.diagonal()[first:].view_as(offsets).mean(dim=1)
-    for _ in range(_MOST_SOLVES):
-        system, slope = hessian.clone(), gradient.clone()
-        system.diagonal()[first:] += extra.flatten()
-        slope[first:] += (extra * offsets).flatten()
-        size = (offsets + newton_step(system, slope)[first:].view_as(offsets)).square().mean(dim=1).sqrt()
-        over = size > 1.05 * limit
-        if not over.any():
+    weight = torch.zeros_like(stiffness)
+    for solve in range(_MOST_SOLVES):
+        step = newton_step(hessian, gradient)
+        size = (offsets + step[first:].view_as(offsets)).square().mean(dim=1).sqrt()
+        over = size > _LIMIT_MARGIN * limit
+        if not over.any() or solve == _MOST_SOLVES - 1:
             break
-        grown = torch.maximum((size / limit) ** 2 * 2.0 * extra[:, 0], _FIRST_WEIGHT * stiffness)
-        extra[over] = grown[over, None]
-    return extra.flatten()
+        grown = torch.maximum((size / limit) ** 2 * 2.0 * weight, _FIRST_WEIGHT * stiffness)
+        more = torch.where(over, grown - weight, 0.0)[:, None].expand_as(offsets)
+        weight = torch.where(over, grown, weight)
+        hessian.diagonal()[first:] += more.flatten()
+        gradient[first:] += (more * offsets).flatten()
+    return step
 
 
 def _root_mean_square(code: Tensor) -> float:

@@ -29,9 +29,9 @@ from imhead.fitting.gauss_newton import (
     linearized,
     moved,
     newton_step,
-    offset_weights_within_limit,
     offsets_prior,
     pose_prior,
+    step_within_limit,
     weight_within_limit,
 )
 from imhead.fitting.objective import Codes, normal_equations, pair_jacobian
@@ -237,11 +237,9 @@ def offsets_step(
         hessian += damped(part)
         gradient += part_slope
         total = total + part_slope
-    weights = offset_weights_within_limit(hessian, gradient, offsets.double(), config.offset_limit)
-    hessian.diagonal().add_(weights)
-    gradient += weights * offsets.flatten()
-    total = total + weights * offsets.flatten()
-    step = newton_step(hessian, gradient)
+    before = gradient.clone()
+    step = step_within_limit(hessian, gradient, offsets.double(), config.offset_limit)
+    total = total + (gradient - before)
     decrease = -0.5 * float(total @ step)
     new_offsets = changed_offsets(offsets, step.float())
     after = []
