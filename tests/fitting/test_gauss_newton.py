@@ -11,10 +11,6 @@ from torch import Tensor
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import expression_prior, held_at_bounds, step_within_limit, weight_within_limit
-    expression_prior,
-    held_at_bounds,
-    weight_within_limit,
-)
 
 POSE, IDENTITY = 9, 24
 
