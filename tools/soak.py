@@ -28,7 +28,7 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
 from imhead.regions import REGIONS
-from imhead.studio.session.memory import return_large_blocks, trim_heap
+from imhead.io.memory import return_large_blocks, trim_heap
 from imhead.studio.state.commands.edits import CopyRegions, MoveAlong, ResetRegions, SampleRegions
 from imhead.studio.state.commands.expression import SetExpression
 from imhead.studio.state.commands.library import RandomHead

@@ -40,14 +40,14 @@ def with_shut_eyes(model: Model, state: FitState, start: FitState, refit: Callab
         start: from which it came.
         refit: the state after the steps from another start.
     """
-    wanted = _misfits(model, state) - _BETTER
-    if not (wanted + _BETTER > _CLEAR).any():
+    with_open = _misfits(model, state)
+    if not (with_open > _CLEAR).any():
         return state
     shut = np.ones(2, dtype=bool)
     for _ in range(2):  # both eyes, then the one that was better so
         tried = refit(_with_blinks(start, shut, 1.0))
         weights = tried.codes.weights[_BLINKS].double().cpu().numpy()
-        better = shut & (_misfits(model, tried) < wanted) & (weights > _SHUT)
+        better = shut & (_misfits(model, tried) < with_open - _BETTER) & (weights > _SHUT)
         if not better.any():
             return state
         if (better == shut).all():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from imhead.io.memory import return_large_blocks
 
 try:
     import resource
@@ -23,9 +24,6 @@ _WALL = 6.0
 """Seconds on the clock for each second of processor time, on a machine that does other things as well."""
 _MOST_ENTRIES = 10_000
 _STATUS = Path("/proc/self/statm")
-
-_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 1 << 17
-"""glibc's name of the option, and its own first value, in bytes."""
 
 NO_MEMORY_LIMIT = "It was read without a limit of memory, which this system does not have."
 """Warning of a scan that a process without such a limit read."""
@@ -79,15 +77,8 @@ def limit_this_process(limits: Limits) -> None:
     if _STATUS.exists():
         in_use = int(_STATUS.read_text().split()[0]) * resource.getpagesize()
         wanted.append((resource.RLIMIT_AS, in_use + limits.memory_bytes, 0))
-        _return_large_blocks()
+        return_large_blocks()
     for what, limit, more in wanted:
         hard = resource.getrlimit(what)[1]
         soft, top = (n if hard == resource.RLIM_INFINITY else min(n, hard) for n in (limit, limit + more))
         resource.setrlimit(what, (soft, top))
-
-
-def _return_large_blocks() -> None:
-    """From now on, a large block that is freed returns to the system at once, where the C library can be told to."""
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:
-        option(_MMAP_THRESHOLD, _LARGE_BLOCK)  # by itself, glibc raises it with the blocks that are freed

@@ -33,6 +33,7 @@ CreaseAngle = Callable[[FloatArray], FloatArray]
 _EYE_FRONT_MM = np.array([0.0, 0.0, 10.0])  # from the centre of an eyeball to that of a ball
 _LIDS_MM = 20.0  # of this radius, which holds the opening of the lids
 _BUST = [region.index for region in REGIONS if region.name.endswith(("neck", "shoulder"))]
+_BUST_DEG = 45.0  # there only the cut is a crease, which would be a row of teeth
 _MOUTH = [region.index for region in REGIONS if region.group == "mouth"]
 _LIPS_MM = 30.0  # radius of a ball about the middle of its regions, which holds the line of the lips
 _FINE_DEG_PER_MM = 5.5  # a crease of lids and lips, over the side of a cell: a curve turns by more within a larger one
@@ -63,8 +64,7 @@ def detailed_mesh(field: DistanceField, resolution: int = 256, crease_deg: Creas
 
 
 def head_mesh(field: HeadField, resolution: int = 256) -> Mesh:
-    """`detailed_mesh` of a head: finer at lids and lips, which are as thin as a cell, but not where the bust is cut;
-    small handles are mended.
+    """`detailed_mesh` of a head: finer at lids and lips, which are as thin as a cell; small handles are mended.
 
     Raises:
         InputError: the field has no zero set in the bounds.
@@ -79,17 +79,12 @@ def mended_head(field: HeadField, resolution: int = 256) -> Mended:
     fine = (*lids, Ball(mouth, _LIPS_MM))
     fine_deg = min(_FINE_DEG_PER_MM * lattice_of(resolution).spacing_mm, CREASE_DEG)
     mesh = detailed_mesh(field.sdf, resolution, lambda places: _head_crease_deg(places, fine, fine_deg))
-    return mended(mesh, _at_the_bust)
-
-
-def _at_the_bust(places: FloatArray) -> BoolArray:
-    """(N,) whether places (N, 3) belong to neck or shoulders, at whose edge the bust is cut."""
-    return np.isin(nearest_rows(places), _BUST)
+    return mended(mesh)
 
 
 def _head_crease_deg(places: FloatArray, fine: Sequence[Ball], fine_deg: float) -> FloatArray:
-    """(N,) the angle of a crease at places (N, 3) of a head: smaller in some balls, none where the bust is cut."""
-    angle = np.where(_at_the_bust(places), 180.0, CREASE_DEG)
+    """(N,) the angle of a crease at places (N, 3) of a head: smaller in some balls, larger at the bust."""
+    angle = np.where(np.isin(nearest_rows(places), _BUST), _BUST_DEG, CREASE_DEG)
     for ball in fine:
         angle[np.linalg.norm(places - ball.center_mm, axis=1) < ball.radius_mm] = fine_deg
     return angle

@@ -8,7 +8,6 @@ Shape legend: V vertices, F faces, n vertices of a loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,6 @@ from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 _TUNNEL_MM = 25.0  # longest loop around a tunnel that is closed: a hole of 8 mm
 _SURE_MM = 10.0  # a loop around a tunnel as short as this is no opening of a nostril, which a hole may lead to
 _THREAD_MM = 6.0  # longest loop around a thread that is cut
-_LOOSE = 4.0  # times as long are loops where the surface is of no one
 _RINGS = 3  # around a cap, that are faired with it
 _ROOTS = 3  # places on a long loop from which a short one is looked for
 _MOST_SEARCHES = 4
@@ -42,18 +40,8 @@ class Mended:
     """Handles that are left, around which every loop is long; None where they cannot be counted."""
 
 
-def nowhere(places: FloatArray) -> BoolArray:
-    """(N,) False at every place (N, 3)."""
-    return np.zeros(len(places), dtype=bool)
-
-
-def mended(mesh: Mesh, loose: Callable[[FloatArray], BoolArray] = nowhere) -> Mended:
+def mended(mesh: Mesh) -> Mended:
     """A closed mesh, mm, without those of its handles that are small; as it is where they cannot be counted.
-
-    Args:
-        mesh: the surface.
-        loose: places (N, 3) → True where the surface is nothing that was measured or learnt, such as at the cut of a
-            bust, so that larger handles are mended too.
 
     >>> import trimesh
     >>> ring = trimesh.creation.torus(20.0, 1.0, major_sections=64)
@@ -65,12 +53,15 @@ def mended(mesh: Mesh, loose: Callable[[FloatArray], BoolArray] = nowhere) -> Me
     """
     left, places = _handles(mesh), list[FloatArray]()
     for _ in range(_MOST_SEARCHES):
-        loops = _loops_to_cut(mesh, loose) if left else []
-        cut = _cut(mesh, loops)
-        if not loops or _handles(cut) != (left or 0) - len(loops):
+        if not left:
+            break
+        loops = _loops_to_cut(mesh)
+        cut = _cut(mesh, loops) if loops else mesh
+        fewer = _handles(cut)
+        if not loops or fewer != left - len(loops):
             break
         places += [mesh.vertices[loop].mean(axis=0) for loop in loops]
-        mesh, left = cut, (left or 0) - len(loops)
+        mesh, left = cut, fewer
     return Mended(mesh, np.array(places).reshape(-1, 3), left)
 
 
@@ -81,7 +72,7 @@ def _handles(mesh: Mesh) -> int | None:
         return None
 
 
-def _loops_to_cut(mesh: Mesh, loose: Callable[[FloatArray], BoolArray]) -> list[IntArray]:
+def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
     """Loops around tunnels and threads that are short enough, the shortest of each handle; no two share a vertex."""
     search = HandleSearch(mesh)
     normals = vertex_normals(mesh.vertices, mesh.faces)[0]
@@ -90,8 +81,7 @@ def _loops_to_cut(mesh: Mesh, loose: Callable[[FloatArray], BoolArray]) -> list[
         points = mesh.vertices[loop]
         # around a tunnel the surface faces the middle of the loop, around a thread it faces away
         tunnel = float(((points - points.mean(axis=0)) * normals[loop]).sum()) < 0.0
-        longest = (tunnel_mm if tunnel else _THREAD_MM) * (_LOOSE if loose(points).all() else 1.0)
-        return loop_length(points) / longest
+        return loop_length(points) / (tunnel_mm if tunnel else _THREAD_MM)
 
     found = search.loops()
     for loop in found.copy():
@@ -117,7 +107,10 @@ def _cut(mesh: Mesh, loops: list[IntArray]) -> Mesh:
     """The mesh cut along loops of its vertices, each (n,) with two sides, and closed on both sides of each."""
     vertices, faces, caps = mesh.vertices, mesh.faces.astype(np.int64), list[IntArray]()
     for loop in loops:
-        rows, second = _second_side(mesh.faces, loop) or (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+        sides = _second_side(mesh.faces, loop)
+        if sides is None:
+            continue
+        rows, second = sides
         border = len(vertices) + np.arange(len(loop))
         copies = dict(zip(loop.tolist(), border.tolist(), strict=True))
         faces[rows[second]] = [[copies.get(vertex, vertex) for vertex in face] for face in faces[rows[second]].tolist()]

@@ -18,11 +18,11 @@ from imhead.checkpoint import Model
 from imhead.editing import OutOfReach
 from imhead.errors import InputError
 from imhead.fitting.fit import fit_scan
+from imhead.io.memory import trim_heap
 from imhead.rendering.figures import heat_colors, round_limit
 from imhead.studio.session import exports, uploads
 from imhead.studio.session.handle import handle_ways
 from imhead.studio.session.jobs import Job, Jobs, JobState
-from imhead.studio.session.memory import trim_heap
 from imhead.studio.session.page_protocol import DisplayMode, FittedScan, Overlay, Page, ShownSurface
 from imhead.studio.session.surface import SurfaceCache, map_regions, quick_mesh, same_surface
 from imhead.studio.session.worker import Worker

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
-from imhead.studio.session.memory import return_large_blocks
+from imhead.io.memory import return_large_blocks
 from imhead.studio.session.tab_session import TabSession
 from imhead.studio.web.access import Access, log, tab_of
 from imhead.studio.web.one_line import OneLine, kind_of

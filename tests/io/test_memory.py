@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from imhead.studio.session import memory
+from imhead.io import memory
 
 SCRIPT = """
 import gc, os, runpy, sys
