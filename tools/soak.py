@@ -27,8 +27,8 @@ from imhead.checkpoint import load_model
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
-from imhead.regions import REGIONS
 from imhead.io.memory import return_large_blocks, trim_heap
+from imhead.regions import REGIONS
 from imhead.studio.state.commands.edits import CopyRegions, MoveAlong, ResetRegions, SampleRegions
 from imhead.studio.state.commands.expression import SetExpression
 from imhead.studio.state.commands.library import RandomHead

@@ -44,6 +44,8 @@ class FitConfig:
     offset_limit: float = 1.0
     """Largest root mean square of a region's offsets, about: a step takes the least weight of their squares that keeps
     it. Beyond, the networks were never trained, and the surface folds."""
+    try_shut_eyes: bool = True
+    """Whether a fit whose eyes are not explained well begins once more with them shut."""
     wall_weight: float = 15.0
     """Weight of the squared depth, mm², that a held middle of a thin wall lacks; 0 checks and holds no wall."""
     wall_share: float = 0.3

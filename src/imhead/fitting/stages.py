@@ -67,10 +67,11 @@ def optimized(
             sure = hair.confirmed(model, state.codes, state.motion)
             if sure is not hair:
                 # some of it was rough skin, which now enters
-                hair = sure
+                hair, start = sure, with_hair(start, sure)
                 state = _after_stage(model, with_hair(state, hair), scales, None, config, lambda: show(False))
-            refit = partial(_after_stage, model, scales=scales, thin=None, config=config, show_step=lambda: show(False))
-            state = with_shut_eyes(model, state, start, refit)
+            if config.try_shut_eyes:
+                step = partial(_after_stage, scales=scales, thin=None, config=config, show_step=lambda: show(False))
+                state = with_shut_eyes(model, state, start, partial(step, model))
             continue
         before = replace(state, offset_prior=_offset_prior(model, state, config))
         thin = thin_places(model, before.codes) if config.wall_weight > 0.0 else ThinPlaces.none()

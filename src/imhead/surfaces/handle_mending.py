@@ -119,7 +119,10 @@ def _cut(mesh: Mesh, loops: list[IntArray]) -> Mesh:
             added, cap = _cap(vertices, faces[rows], side)
             vertices, faces = np.concatenate([vertices, added]), np.concatenate([faces, cap])
             caps.append(np.unique(cap))
-    return Mesh(_faired(vertices, faces, np.concatenate(caps)) if caps else vertices, faces)
+    # one at a time: in a joint solution each would depend on all, if only by its rounding
+    for cap_vertices in caps:
+        vertices = _faired(vertices, faces, cap_vertices)
+    return Mesh(vertices, faces)
 
 
 def _second_side(faces: IntArray, loop: IntArray) -> tuple[IntArray, BoolArray] | None:
