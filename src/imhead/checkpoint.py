@@ -25,13 +25,15 @@ from imhead.model.config import ModelConfig, model_config_from_dict, to_dict
 from imhead.model.head import HeadModel
 from imhead.regions import REGION_COUNT, REGIONS
 from imhead.surfaces.eyeballs import EYEBALL_NUMBERS
-from imhead.types import Certainty, Head
+from imhead.types import Certainty, Head, Residual
 
 MODEL_FORMAT = "imhead-model-2"
 HEAD_FORMAT = "imhead-head-2"
 _MAX_BYTES = 256 << 20
 _MAX_LINES = 1000  # of a head's provenance
 _MAX_VERTICES = 200_000  # of a registration
+_MOST_NODES = 400_000  # of a residual
+_RESIDUAL = "residual."  # begins the names of its tensors
 _CERTAINTY = "certainty."  # begins the names of its tensors; a head that was not fitted has none
 _CERTAINTY_ARRAYS = ("sigma_mm", "measured", "landmarks", "landmark_mm")
 _CERTAINTY_FIGURES = {"size_share": float, "factor_95": float, "calibrated": bool}
@@ -163,12 +165,42 @@ def save_head(head: Head, path: Path) -> None:
         metadata["certainty"] = certainty_figures(head.certainty)
     if head.registration is not None:
         tensors["registration"] = torch.from_numpy(np.array(head.registration))
+    if head.residual is not None:
+        tensors |= residual_tensors(head.residual)
     if head.skin is not None or head.lost_skin:
         metadata["skin"] = head.skin.digest if head.skin is not None else head.lost_skin
     if head.skin is not None:
         metadata |= {"skin_tone": head.skin.tone, "eye_color": head.skin.eyes}
         save_skin(head.skin, path.parent)
     write_atomically(path, with_metadata(save(tensors), metadata))
+
+
+def residual_tensors(residual: Residual) -> dict[str, Tensor]:
+    """A residual's arrays by name, as files keep them: in half precision, which loses nothing of them."""
+    return {
+        "residual.spacings_mm": torch.tensor(residual.spacings_mm, dtype=torch.float32),
+        "residual.nodes": torch.from_numpy(np.array(residual.nodes)),
+        "residual.values": torch.from_numpy(residual.values.astype(np.float16)),
+    }
+
+
+def read_residual(path: Path, tensors: Mapping[str, Tensor]) -> Residual | None:
+    """The residual of `residual_tensors`; None without such tensors.
+
+    Raises:
+        InputError: something is missing or damaged.
+    """
+    own = {name: value for name, value in tensors.items() if name.startswith(_RESIDUAL)}
+    if not own:
+        return None
+    try:
+        nodes = own[f"{_RESIDUAL}nodes"]
+        if len(own) != 3 or nodes.dtype != torch.int16 or len(nodes) > _MOST_NODES:
+            raise InputError("it holds other arrays")
+        spacings = tuple(own[f"{_RESIDUAL}spacings_mm"].double().tolist())
+        return Residual(spacings, nodes.numpy(), own[f"{_RESIDUAL}values"].float().numpy())
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its residual cannot be read ({error}); get the file again") from error
 
 
 def certainty_tensors(certainty: Certainty) -> dict[str, Tensor]:
@@ -214,7 +246,8 @@ def load_head(path: Path, model: Model) -> Head:
         )
     config = model.net.config
     certainty = read_certainty(path, {k: v for k, v in tensors.items() if k.startswith(_CERTAINTY)}, metadata)
-    tensors = {name: value for name, value in tensors.items() if not name.startswith(_CERTAINTY)}
+    residual = read_residual(path, tensors)
+    tensors = {name: value for name, value in tensors.items() if not name.startswith((_CERTAINTY, _RESIDUAL))}
     shapes: dict[str, tuple[int, ...]] = {
         "z_id": (config.identity_size,),
         "z_exp": (config.expression_size,),
@@ -239,8 +272,9 @@ def load_head(path: Path, model: Model) -> Head:
     skin = load_skin(path.parent, digest, *named) if digest else None
     lost = digest if skin is None and is_digest(digest) else ""
     return Head(
-        model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed, certainty, registration, skin, lost
-    )
+        model.name, model.hash, z_id, z_exp, offsets, provenance, eyes, assumed, certainty, registration, skin, lost,
+        residual,
+    )  # fmt: skip
 
 
 def read_tensors(path: Path, what: str, mark: str) -> tuple[dict[str, Tensor], dict[str, str]]:

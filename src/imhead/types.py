@@ -23,6 +23,11 @@ DistanceField = Callable[[FloatArray], FloatArray]
 """Points (N, 3) in mm → signed distances (N,) in mm, negative inside."""
 
 
+_MOST_LATTICES = 6
+_FARTHEST_NODE_MM = 500.0
+_LARGEST_VALUE_MM = 50.0
+
+
 def _frozen(array: Any, dtype: Any, shape: tuple[int | None, ...], name: str) -> NDArray[Any]:
     value = np.array(array, dtype=dtype)
     if value.ndim != len(shape) or any(want is not None and got != want for got, want in zip(value.shape, shape)):
@@ -264,6 +269,39 @@ class SkinImage:
 
 
 @dataclass(frozen=True, eq=False)
+class Residual:
+    """What the codes of a fit leave over of its scan: a smooth displacement of canonical space.
+
+    A sum of quadratic B-splines on cubic lattices, each of which has a node at the origin. M nodes.
+    """
+
+    spacings_mm: tuple[float, ...]
+    """Of each lattice."""
+    nodes: IntArray
+    """(M, 4) int16: lattice, then the node's place in spacings along each axis; sorted, each once."""
+    values: FloatArray
+    """(M, 3) float32, mm: coefficient of each node, a number of half precision, as files keep it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", _frozen(self.nodes, np.int16, (None, 4), "Residual.nodes"))
+        half = _frozen(self.values, np.float16, (len(self.nodes), 3), "Residual.values")
+        object.__setattr__(self, "values", _frozen(half, np.float32, (len(self.nodes), 3), "Residual.values"))
+        spacings = np.array(self.spacings_mm, dtype=np.float64)
+        if not 1 <= len(spacings) <= _MOST_LATTICES or not ((spacings >= 4.0) & (spacings <= 400.0)).all():
+            raise InputError(f"Residual.spacings_mm: give 1 to {_MOST_LATTICES} spacings from 4 to 400 mm")
+        lattice = self.nodes[:, 0]
+        if len(self.nodes) and not 0 <= lattice.min() <= lattice.max() < len(spacings):
+            raise InputError("Residual.nodes names a lattice that has no spacing")
+        if (np.abs(self.nodes[:, 1:]) * spacings[lattice, None] > _FARTHEST_NODE_MM).any():
+            raise InputError(f"Residual.nodes holds a node farther than {_FARTHEST_NODE_MM:g} mm from the origin")
+        if (np.abs(self.values) > _LARGEST_VALUE_MM).any():
+            raise InputError(f"Residual.values holds a number above {_LARGEST_VALUE_MM:g} mm")
+        place = self.nodes.astype(np.int64) @ (1 << np.array([30, 20, 10, 0]))  # each of at most ±125 spacings
+        if (np.diff(place) <= 0).any():
+            raise InputError("Residual.nodes are not sorted, or hold a node twice")
+
+
+@dataclass(frozen=True, eq=False)
 class Head:
     """One head: the codes from which its model draws it. Immutable; an edit makes a new one.
 
@@ -296,6 +334,8 @@ class Head:
     """The colours of its scan; None for a head without. Edits and expressions keep them."""
     lost_skin: str = ""
     """Hash of the colours that its file names and that were not beside it; empty if there are none."""
+    residual: Residual | None = None
+    """What the codes leave over of its scan; None for a head that was not fitted. Edits and expressions keep it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_id", _frozen(self.z_id, np.float32, (None,), "Head.z_id"))

@@ -88,7 +88,7 @@ def test_a_moved_scan_in_another_unit_fits_the_same_head(result: FitResult, scan
 
 
 def test_a_fit_that_has_settled_stops_early_on_the_same_face(scan: Scan, shipped: Model) -> None:
-    once = replace(COARSE, wall_weight=0.0, unseen_share=0.0, try_shut_eyes=False)  # no stage is repeated
+    once = replace(COARSE, wall_weight=0.0, try_shut_eyes=False)  # no stage is repeated
     result, every = fit_scan(scan, shipped, once), fit_scan(scan, shipped, replace(once, settled=0.0))
     planned = len(COARSE.robust_mm) + len(COARSE.detail_robust_mm)
     assert every.iterations == planned and result.iterations < planned

@@ -12,14 +12,15 @@ import torch
 from scipy.spatial import cKDTree
 
 from imhead.change.config import ChangeConfig
+from imhead.change.surface import shown_vertices
 from imhead.checkpoint import Model
 from imhead.errors import InputError
 from imhead.fitting.pose_scan import LeaveOneOut, ScanOfPerson
+from imhead.fitting.scan_points import noise_over, skin_points
 from imhead.measure.volumes import region_shares
 from imhead.regions import Region, resolve
 from imhead.registration.frames import registered_vertices
 from imhead.registration.matching import match, shown_faces
-from imhead.registration.points import noise_over, skin_points
 from imhead.registration.register import Registration, register_points
 from imhead.surfaces.distances import point_to_surface
 from imhead.surfaces.mending import without_unused_points
@@ -102,8 +103,7 @@ def _noise_mm(surface: Mesh, scan: Scan, placed: ScanOfPerson) -> float:
 def head_visit(model: Model, head: Head, name: str) -> Visit:
     """The visit of a head file, in its own expression; its registration counts, if it has one."""
     template = template_of(model)
-    shown = np.zeros(len(template.part), dtype=bool)
-    shown[template.faces[shown_faces(template)]] = True
+    shown = shown_vertices(template)
     measured = shown if head.certainty is None else shown & head.certainty.measured
     nothing = np.zeros(len(shown))
     return Visit(
@@ -146,12 +146,6 @@ def _left(found: Registration, config: ChangeConfig) -> tuple[FloatArray, FloatA
     spread = (weight * (height - mean[:, None]) ** 2).sum(axis=1) + noise**2
     independent = points.share * total**2 / np.maximum((weight**2).sum(axis=1), 1e-12) + 1.0
     return mean, np.sqrt(spread / shrunk / independent)
-
-
-def in_expression(visit: Visit, model: Model, weights: FloatArray) -> FloatArray:
-    """(V, 3) the template of a visit in the expression of ARKit weights (52,): the model moves what was measured."""
-    moved = registered_vertices(template_of(model), model, visit.head, weights)
-    return transform_points(visit.head_to_frame, moved)
 
 
 def on_stable(model: Model, first: Visit, visit: Visit, config: ChangeConfig) -> Visit:

@@ -32,7 +32,7 @@ from imhead.fitting.start import state_at
 from imhead.isosurface.field import code_of_weights
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.registration.matching import shown_faces
-from imhead.registration.points import skin_points
+from imhead.fitting.scan_points import skin_points
 from imhead.registration.register import Registration, register_points
 from imhead.surfaces.properties import face_areas, face_cross
 from imhead.template.surface import TemplateSurface

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from imhead.checkpoint import Model
+from imhead.editing.residual import mirrored_residual, symmetric_residual
 from imhead.editing.steps import Regions, region_codes, region_rows, stepped, with_eyes_moved, with_mirrors
 from imhead.errors import InputError
-from imhead.isosurface.field import eyes_of
+from imhead.isosurface.field import HeadField, eyes_of
 from imhead.regions import MIRROR, SIDE
 from imhead.types import Head
 
@@ -28,6 +29,7 @@ def mirrored(model: Model, head: Head) -> Head:
         offsets=offsets.numpy(),
         eyes=head.eyes[::-1],
         z_exp=np.zeros_like(head.z_exp),
+        residual=None if head.residual is None else mirrored_residual(head.residual),
         provenance=(*head.provenance, "mirrored"),
     )
 
@@ -35,7 +37,8 @@ def mirrored(model: Model, head: Head) -> Head:
 def symmetrised(model: Model, head: Head, regions: Regions, side: Side) -> Head:
     """Make the regions and their mirror images alike: both like one side, or both like the mean of the two.
 
-    A region on the midline has one code for both its halves: it loses its asymmetric part, whatever the side.
+    A region on the midline has one code for both its halves: it loses its asymmetric part, whatever the side. Of a
+    fitted head, those splines of its residual that reach beyond the regions' balls stay as they are.
 
     Raises:
         InputError: no such side.
@@ -55,4 +58,9 @@ def symmetrised(model: Model, head: Head, regions: Regions, side: Side) -> Head:
     alike = stepped(model, head, both, (wanted - codes)[region_rows(both)], False, what)
     eyes = eyes_of(model, head)
     leading_eyes = {"left": eyes[:1], "right": eyes[1:], "average": eyes.mean(axis=0, keepdims=True)}[side]
-    return with_eyes_moved(replace(alike, eyes=head.eyes), both, leading_eyes - eyes, False)
+    alike = with_eyes_moved(replace(alike, eyes=head.eyes), both, leading_eyes - eyes, False)
+    if head.residual is None:
+        return alike
+    fields = HeadField(model, head), HeadField(model, alike)
+    balls = [field.ball(row) for field in fields for row in region_rows(both)]
+    return replace(alike, residual=symmetric_residual(head.residual, balls, side))

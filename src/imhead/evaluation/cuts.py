@@ -109,16 +109,15 @@ def cut_rounds(placed: PlacedScan, kind: CutKind, discs: int, rng: np.random.Gen
 
 
 def without_points(scan: Scan, removed: BoolArray) -> Scan:
-    """A scan without some of its points (N,), and without the faces at them."""
-    keep = ~removed
-    faces, points = scan.faces, scan.points[keep]
-    normals = None if scan.normals is None else scan.normals[keep]
+    """The shape of a scan without some of its points (N,), and without the faces at them; colours are left out."""
+    keep, faces = ~removed, scan.faces
+    bare = replace(scan, colors=None, texture=None)
     if faces is None:
-        return replace(scan, points=points, normals=normals)
+        return replace(bare, points=scan.points[keep], normals=None if scan.normals is None else scan.normals[keep])
     faces = faces[keep[faces].all(axis=1)]
     used = np.unique(faces)
     points, faces = without_unused_points(scan.points, faces)
-    return replace(scan, points=points, normals=None if scan.normals is None else scan.normals[used], faces=faces)
+    return replace(bare, points=points, normals=None if scan.normals is None else scan.normals[used], faces=faces)
 
 
 def _disc_rounds(

@@ -54,9 +54,6 @@ class FitConfig:
     """Largest depth that a held middle of a wall keeps."""
     lip_depth_mm: float = 0.05
     """Depth that a held middle between two shut lips keeps."""
-    unseen_share: float = 1.0
-    """Weight of an unseen place at which the residuals of the rim expect the surface, over that of a scan point of the
-    same spread; 0 leaves what the scan does not show to the codes alone."""
     settled: float = 2.0
     """A stage (the wide scales, the narrowest, the offsets) ends after a step at its narrowest scale that is predicted
     to lower the negative log posterior by less than this: four unknowns gain as much by chance."""
@@ -64,6 +61,8 @@ class FitConfig:
     """Least cosine between the normals of a point and of the surface; below it, the point has no weight."""
     detail: bool = True
     """Whether region offsets are fitted at all."""
+    residual: bool = True
+    """Whether what the offsets leave over is kept too, as a smooth displacement; never without `detail`."""
     encoder: bool = True
     """Whether the model's encoder makes the first guess, if there is one; else the fit starts from the mean head."""
     resolution: int = 256

@@ -6,8 +6,7 @@ Shape legend: N points, U unknowns.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,14 +46,6 @@ class HeadPlaces:
     """(K,) of its squared residual, per mm²."""
     deeper: Tensor
     """(K,) bool: it may lie deeper, and then has no weight."""
-
-    @staticmethod
-    def joined(parts: Sequence[HeadPlaces | None]) -> HeadPlaces | None:
-        """The places of all parts; None of none."""
-        given = [part for part in parts if part is not None]
-        if not given:
-            return None
-        return HeadPlaces(*(torch.cat([getattr(part, spec.name) for part in given]) for spec in fields(HeadPlaces)))
 
 
 @dataclass(frozen=True, eq=False)

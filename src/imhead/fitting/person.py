@@ -29,10 +29,12 @@ from imhead.fitting.person_detail import with_offsets
 from imhead.fitting.person_scans import OwnFit, own_fit, regained, samples_on_head
 from imhead.fitting.person_step import Said, identity_step, scan_block
 from imhead.fitting.pose import Units
-from imhead.fitting.pose_scan import POSE_ROBUST_MM, LeaveOneOut, ScanOfPerson, posed, scan_of_person
+from imhead.fitting.pose_scan import POSE_ROBUST_MM, LeaveOneOut, ScanOfPerson, posed, scan_of_person, state_noise_mm
+from imhead.fitting.residual import residual_of
 from imhead.fitting.same_person import EXCESS_MM, judged
+from imhead.fitting.scan_points import ScanPoints, shown_points
 from imhead.surfaces.transforms import transform_points
-from imhead.types import FloatArray, Head, Scan
+from imhead.types import FloatArray, Head, Residual, Scan
 
 Progress = Callable[[str, float], None]
 FitAlone = Callable[[Scan, int, Model, FitConfig, Units, float | None], OwnFit]
@@ -123,6 +125,8 @@ def fit_person(
         found = replace(found, states=dict(zip(found.states, states)), steps=found.steps + steps)
     progress("heads", 0.95)
     head = _neutral(model, found, scans, alone)
+    if config.detail and config.residual:
+        head = replace(head, residual=_left_over(model, head, found, scans, alone, config))
     placed = {fit.row: _placed(model, head, scans[fit.row], fit, found, config) for fit in alone}
     rows = tuple(sorted(placed))
     steps = found.steps + sum(fit.iterations for fit in alone)
@@ -247,6 +251,22 @@ def _neutral(model: Model, found: Joined, scans: Sequence[Scan], alone: Sequence
     if shown:
         head = replace(head, eyes=settled_eyes(model, head, np.concatenate(shown)))
     return replace(head, scale_assumed=all(fit.pose.scale_assumed for fit in found.fits(alone)))
+
+
+def _left_over(
+    model: Model, head: Head, found: Joined, scans: Sequence[Scan], alone: Sequence[OwnFit], config: FitConfig
+) -> Residual | None:
+    """What the person's codes leave over of all scans, each in its own expression."""
+    shown: list[tuple[Head, ScanPoints]] = []
+    for fit in found.fits(alone):
+        scan, state = scans[fit.row], found.states[fit.row]
+        samples, normals = samples_on_head(scan, fit.pose, config)
+        covered = fit.hair.covers(transform_points(fit.pose.scan_to_head, samples))
+        scan_to_head = state.motion @ fit.pose.scan_to_head
+        points = shown_points(scan, samples, normals, covered, scan_to_head, state_noise_mm(model, state))
+        if points is not None:
+            shown.append((replace(head, z_exp=head_of(model, state.codes, scan.name).z_exp), points))
+    return residual_of(model, shown)
 
 
 def _warnings(

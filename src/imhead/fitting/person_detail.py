@@ -1,7 +1,6 @@
-"""The region offsets of a person from several scans, with thin walls held and the unseen part carried on.
+"""The region offsets of a person from several scans, with thin walls held.
 
-As in a fit of one scan (`fit.py`), on the neutral head: walls are held there, and what no scan shows follows the rim of
-what all of them show together.
+As in a fit of one scan (`stages.py`), on the neutral head: walls are held there.
 
 Shape legend: N points of all scans.
 """
@@ -13,20 +12,17 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from imhead.checkpoint import Model
 from imhead.fitting.config import FitConfig
-from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion
+from imhead.fitting.gauss_newton import FitState, apply_motion
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.person_step import offsets_step
 from imhead.fitting.points import independent_noise_mm, offset_priors
 from imhead.fitting.stages import on_skin
 from imhead.fitting.start import pose_template
-from imhead.fitting.unseen import carried_into_unseen
 from imhead.fitting.walls import ThinPlaces, thin_places
-from imhead.template.surface import has_template, posed_blend, template_of
 from imhead.types import FloatArray
 
 _MAX_REPEATS = 2  # with pierced walls held
@@ -42,17 +38,13 @@ def with_offsets(model: Model, states: Sequence[FitState], config: FitConfig) ->
     before = [replace(state, offset_prior=prior) for state in states]
     thin = thin_places(model, _neutral(before)) if config.wall_weight > 0.0 else ThinPlaces.none()
     scales = config.detail_robust_mm
-    after, steps = _steps(model, before, scales, thin, None, config)
+    after, steps = _steps(model, before, scales, thin, config)
     for _ in range(_MAX_REPEATS):
         torn = thin.with_torn(model, _neutral(after))
         if torn is None:
             break
         thin = torn
-        after, more = _steps(model, before, scales, thin, None, config)
-        steps += more
-    expected = _expected_unseen(model, after, noise, config)
-    if expected is not None:
-        after, more = _steps(model, after, scales[-2:], thin, expected, config)
+        after, more = _steps(model, before, scales, thin, config)
         steps += more
     return after, steps
 
@@ -62,14 +54,13 @@ def _steps(
     states: list[FitState],
     scales: Sequence[float],
     thin: ThinPlaces,
-    expected: HeadPlaces | None,
     config: FitConfig,
 ) -> tuple[list[FitState], int]:
     """The states after one step for each scale, fewer once one promises little, and their number."""
     count = 0
     for scale in scales:
         neutral = _neutral(states)
-        places = HeadPlaces.joined([thin.to_hold(model, neutral, config), expected])
+        places = thin.to_hold(model, neutral, config)
         states = offsets_step(model.net, states, scale, config, neutral, places)
         count += 1
         if scale == scales[-1] and states[0].predicted_decrease < config.settled:
@@ -101,32 +92,3 @@ def _joint_noise_mm(model: Model, states: Sequence[FitState]) -> float:
         residual = _residuals(model, state)[: len(state.neighbour)]
         precision.append(max(independent_noise_mm(residual, state.neighbour), _LEAST_NOISE_MM) ** -2.0)
     return float(np.mean(precision) ** -0.5)
-
-
-def _expected_unseen(model: Model, states: Sequence[FitState], noise_mm: float, config: FitConfig) -> HeadPlaces | None:
-    """Places of the neutral head where the residuals of all scans expect the surface that none shows."""
-    if config.unseen_share == 0.0 or not has_template(model):
-        return None
-    neutral = _neutral(states)
-    points, residuals = [], []
-    for state in states:
-        points.append(_without_expression(model, state, neutral))
-        residuals.append(_residuals(model, state)[on_skin(state)].double().cpu().numpy())
-    all_points, all_residuals = np.concatenate(points), np.concatenate(residuals)
-    kept = slice(None, None, max(1, len(all_points) // _MOST_POINTS))
-    # each scan counts as its own effective points
-    share = replace(config, unseen_share=config.unseen_share * len(states))
-    return carried_into_unseen(model, neutral, all_points[kept], all_residuals[kept], noise_mm, share)
-
-
-def _without_expression(model: Model, state: FitState, neutral: Codes) -> FloatArray:
-    """(N, 3) points of a scan on the skin, moved as the head's surface under them when the expression goes."""
-    template = template_of(model)
-    with torch.no_grad():
-        z = (model.net.decnet(neutral.z_id[None])[0] + neutral.offsets).cpu().numpy()
-    shown, rest = (
-        posed_blend(template, model, z, codes.weights.double().cpu().numpy()) for codes in (state.codes, neutral)
-    )
-    placed = _skin_points(state)
-    nearest = cKDTree(shown).query(placed)[1]
-    return placed + (rest - shown)[nearest]

@@ -23,7 +23,7 @@ from imhead.fitting.person_step import pose_step
 from imhead.fitting.points import independent_noise_mm, scan_samples
 from imhead.fitting.pose import PoseResult
 from imhead.fitting.start import pose_template, state_at
-from imhead.isosurface.field import eyes_of
+from imhead.isosurface.field import HeadField, eyes_of
 from imhead.surfaces.transforms import transform_directions, transform_points
 from imhead.types import FloatArray, Head, Scan
 
@@ -176,11 +176,11 @@ def _field_figures(
     distance = np.full(len(points), _FAR_MM)
     explained = np.zeros(len(points), dtype=bool)
     if inside.any():
-        there = torch.from_numpy(points[inside]).to(state.points)
-        found = pair_jacobian(model.net, state.codes, there)
-        slope = found.point.double().cpu().numpy()
-        steep = np.maximum(np.linalg.norm(slope, axis=1), _LEAST_SLOPE)
-        distance[inside] = np.abs(found.sdf_mm.double().cpu().numpy()) / steep
+        with torch.no_grad():
+            z_exp = model.net.warp.code(state.codes.weights[None])[0].cpu().numpy()
+        found = HeadField(model, head, z_exp).linearized(points[inside])
+        slope = found.by_point
+        distance[inside] = np.abs(found.distance) / np.maximum(np.linalg.norm(slope, axis=1), _LEAST_SLOPE)
         near = distance[inside] < EXPLAINED_MM
         if normals is not None:
             cosine = (transform_directions(scan_to_head, normals[:_SAMPLES][inside]) * slope).sum(axis=1)

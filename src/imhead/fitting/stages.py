@@ -15,15 +15,13 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.fitting.config import FitConfig
 from imhead.fitting.figures import seen_from_outside
-from imhead.fitting.gauss_newton import FitState, HeadPlaces, apply_motion, gauss_newton_step
+from imhead.fitting.gauss_newton import FitState, apply_motion, gauss_newton_step
 from imhead.fitting.hair import Hair, SeenRows
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.points import independent_noise_mm, offset_priors
 from imhead.fitting.shut_eyes import with_shut_eyes
 from imhead.fitting.start import pose_template
-from imhead.fitting.unseen import carried_into_unseen
 from imhead.fitting.walls import ThinPlaces, thin_places
-from imhead.template.surface import has_template
 from imhead.types import FloatArray, Mesh, Scan
 
 _MAX_REPEATS = 2  # of the offsets, with pierced walls held
@@ -83,9 +81,6 @@ def optimized(
             # some walls are pierced: the offsets are fitted again, and the walls near them are held
             thin = torn
             state = _after_stage(model, before, scales, thin, config, lambda: show(True))
-        expected = _expected_unseen(model, state, config)
-        if expected is not None:
-            state = _after_stage(model, state, scales[-2:], thin, config, lambda: show(True), expected)
     return state, hair, done
 
 
@@ -107,18 +102,6 @@ def on_skin(state: FitState) -> Tensor:
     return torch.ones_like(state.face) if state.hair is None else ~state.hair
 
 
-def _expected_unseen(model: Model, state: FitState, config: FitConfig) -> HeadPlaces | None:
-    """What the rim of the scan says of the part that it does not show."""
-    if config.unseen_share == 0.0 or not has_template(model):
-        return None
-    points = apply_motion(state.points, state.motion)
-    residual = pair_jacobian(model.net, state.codes, points).sdf_mm
-    noise = independent_noise_mm(residual[: len(state.neighbour)], state.neighbour)
-    skin = on_skin(state)
-    placed, found = points[skin].double().cpu().numpy(), residual[skin].double().cpu().numpy()
-    return carried_into_unseen(model, state.codes, placed, found, noise, config)
-
-
 def _after_stage(
     model: Model,
     state: FitState,
@@ -126,16 +109,10 @@ def _after_stage(
     thin: ThinPlaces | None,
     config: FitConfig,
     show_step: Callable[[], None],
-    expected: HeadPlaces | None = None,
 ) -> FitState:
-    """The state after a stage, on offsets where `thin` is given. It ends early once a step promises little.
-
-    Args:
-        expected: places of the surface that the scan does not show.
-    """
+    """The state after a stage, on offsets where `thin` is given. It ends early once a step promises little."""
     for scale in scales:
-        held = None if thin is None else thin.to_hold(model, state.codes, config)
-        places = HeadPlaces.joined([held, expected])
+        places = None if thin is None else thin.to_hold(model, state.codes, config)
         state = gauss_newton_step(model.net, state, scale, thin is not None, config, places)
         show_step()
         if scale == scales[-1] and state.predicted_decrease < config.settled:

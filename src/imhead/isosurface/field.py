@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES, MODEL_UNIT_MM
 from imhead.errors import InputError
+from imhead.isosurface.residual import residual_map
 from imhead.model.head import Regional
 from imhead.model.septum import united_with_septum
 from imhead.parallel import ROWS, chunks, side_by_side
@@ -22,10 +24,25 @@ from imhead.types import Ball, FloatArray, Head
 _EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is nearer
 _FILL_MM = 1.2  # by which an eyeball fills the line where shut lids meet: the warp is smooth and leaves a gap there
 _SHUT = (0.7, 1.0)  # weight of a blink over which the fill grows
+_INVERSE_STEPS = 4  # of the residual's map, which is close to the identity
 _FLATTENED = 0.7  # share of the cornea's bulge that a shut lid takes away
 _FILLET_MM = np.float32(1.2)  # of the smooth union: it reaches where the two distances differ by less
 LEAST_SLOPE = 0.2
 """Gradients shorter than this say little about where the surface is."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearField:
+    """A head's skin at N observed points, with its derivatives."""
+
+    places: FloatArray
+    """(N, 3) where the networks are asked, mm."""
+    distance: FloatArray
+    """(N,) signed, mm."""
+    by_point: FloatArray
+    """(N, 3) gradient by the observed point."""
+    by_place: FloatArray
+    """(N, 3) gradient by the place."""
 
 
 class HeadField:
@@ -44,17 +61,18 @@ class HeadField:
         """(2, 5) its eyeballs, mm."""
         self.eye_solids = _filled(model, self.eyes, head.z_exp if z_exp is None else z_exp)
         """(2, 5) the solids that are united with the skin: the eyeballs, larger by a fill behind lids that are shut."""
+        self._residual = None if head.residual is None else residual_map(head.residual, device)
         with torch.no_grad():
             self.regional: Regional = net.regional(self._z_id, torch.tensor(head.offsets, device=device)[None])
             self._warp = net.warp.fuse(self._z_id, self._z_exp)
 
     def canonical(self, points_mm: FloatArray) -> FloatArray:
-        """Observed points (N, 3) → canonical points (N, 3), both mm."""
-        return self._map(points_mm, lambda x: self.model.net.warp.of_one_head(x, self._warp)[0] * MODEL_UNIT_MM)
+        """Observed points (N, 3) → where the networks are asked (N, 3), both mm: canonical, after the residual."""
+        return self._map(points_mm, lambda x: self._unwarped(x)[0] * MODEL_UNIT_MM)
 
     def canonical_and_seal(self, points_mm: FloatArray) -> tuple[Tensor, Tensor]:
-        """Observed points (N, 3) in mm → canonical points (N, 3) and seals (N,), model units, on the model's device."""
-        with_seals = torch.no_grad()(lambda x: self.model.net.warp.of_one_head(x[None], self._warp))
+        """`canonical` of points (N, 3) in mm, and seals (N,), both in model units on the model's device."""
+        with_seals = torch.no_grad()(lambda x: self._unwarped(x[None]))
         parts = side_by_side(with_seals, self._chunks(points_mm), self.model.device)
         canonical, seal = (torch.cat(part, dim=1)[0, : len(points_mm)] for part in zip(*parts))
         return canonical, seal
@@ -69,13 +87,38 @@ class HeadField:
 
     def canonical_sdf(self, points_mm: FloatArray) -> FloatArray:
         """Signed distance (N,) in mm at canonical points (N, 3) in mm: the skin before expression and seal."""
-        return self._map(points_mm, lambda x: self._canonical_distance(x) * MODEL_UNIT_MM)
+        return self._map(points_mm, lambda x: self._canonical_distance(self._displaced(x)) * MODEL_UNIT_MM)
+
+    def before_residual(self, places_mm: FloatArray) -> FloatArray:
+        """Canonical points (N, 3) that the residual moves to places (N, 3) where the networks are asked, both mm."""
+        points: FloatArray = places_mm
+        if self._residual is not None:
+            for _ in range(_INVERSE_STEPS):
+                points = places_mm - (self._map(points, lambda x: self._displaced(x) * MODEL_UNIT_MM) - points)
+        return points
+
+    def linearized(self, points_mm: FloatArray) -> LinearField:
+        """The skin's field at observed points (N, 3) in mm, with its derivatives."""
+
+        @torch.enable_grad()  # threads do not inherit the caller's gradient mode
+        def linear_at(part: Tensor) -> list[FloatArray]:
+            """The fields of `LinearField` for the points (n, 3) of a chunk."""
+            x = part[None].requires_grad_(True)
+            places, seal = self._unwarped(x)
+            distance = self._canonical_distance(places) - seal
+            by_point, by_place = torch.autograd.grad(distance.sum(), [x, places])
+            mm = [places * MODEL_UNIT_MM, distance * MODEL_UNIT_MM, by_point, by_place]
+            return [value.detach()[0].double().cpu().numpy() for value in mm]
+
+        parts = side_by_side(linear_at, self._chunks(points_mm), self.model.device)
+        return LinearField(*(np.concatenate(part)[: len(points_mm)] for part in zip(*parts)))
 
     def gradient(self, points_mm: FloatArray) -> FloatArray:
         """Gradient (N, 3) of the field at observed points (N, 3) in mm; on the surface it points outwards."""
 
         @torch.enable_grad()  # threads do not inherit the caller's gradient mode
         def slope_at(part: Tensor) -> FloatArray:
+            """(n, 3) at the points (n, 3) of a chunk."""
             x = part[None].requires_grad_(True)
             slope: FloatArray = torch.autograd.grad(self._distance(x).sum(), x)[0][0].cpu().numpy()
             return slope
@@ -110,8 +153,16 @@ class HeadField:
             margin_mm *= 2.0
 
     def _distance(self, x: Tensor) -> Tensor:
+        places, seal = self._unwarped(x)
+        return self._canonical_distance(places) - seal
+
+    def _unwarped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Observed points (1, N, 3) → where the networks are asked (1, N, 3), and seals (1, N)."""
         canonical, seal = self.model.net.warp.of_one_head(x, self._warp)
-        return self._canonical_distance(canonical) - seal
+        return self._displaced(canonical), seal
+
+    def _displaced(self, canonical: Tensor) -> Tensor:
+        return canonical if self._residual is None else self._residual(canonical)
 
     def _canonical_distance(self, x: Tensor) -> Tensor:
         return united_with_septum(self.model.net.canonical_sdf(x, self.regional), x, self.regional.keypoints)

@@ -32,7 +32,7 @@ class MeshChange:
     regions: tuple[str, ...]
     """Regions whose codes differ; all of them after a full rebuild."""
     rebuilt: bool
-    """True if z_id, eyeballs or expression differ: the mesh was built from scratch, and no row kept its meaning."""
+    """True if more than region offsets differs: the mesh was built from scratch, and no row kept its meaning."""
     evaluations: int
     """Grid points at which the field was evaluated."""
     vertices: IntArray
@@ -95,6 +95,7 @@ class HeadSession:
             InputError: the head has no surface in the bounds. The session has no mesh until the next update.
         """
         same = np.array_equal(head.z_id, self._head.z_id) and np.array_equal(head.eyes, self._head.eyes)
+        same &= head.residual is self._head.residual
         same &= self._z_exp is not None or np.array_equal(head.z_exp, self._head.z_exp)
         if not (same and self._has_surface):
             evaluations, rows = self._build(head)

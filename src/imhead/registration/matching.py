@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from imhead.registration.config import RegistrationConfig
-from imhead.registration.points import ScanPoints
+from imhead.fitting.scan_points import ScanPoints
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.properties import face_cross
 from imhead.template.projection import smoothstep

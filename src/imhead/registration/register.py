@@ -25,7 +25,7 @@ from imhead.isosurface.field import eyes_of
 from imhead.registration.config import RegistrationConfig
 from imhead.registration.frames import offsets_of
 from imhead.registration.matching import Matches, match, shown_faces
-from imhead.registration.points import ScanPoints, registration_points
+from imhead.fitting.scan_points import ScanPoints, registration_points
 from imhead.registration.population import PopulationMoves
 from imhead.registration.smooth import HeightField
 from imhead.registration.soundness import sound

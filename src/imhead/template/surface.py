@@ -135,7 +135,7 @@ class TemplateSurface:
 
     def canonical(self, field: HeadField, chosen: BoolArray | None = None) -> FloatArray:
         """Vertices (V, 3) of the skin in the canonical pose, mm; those `chosen` (V,), or all, lie on the zero set."""
-        start = self.blend(field.model, field.regional.z[0].cpu().numpy())
+        start = field.before_residual(self.blend(field.model, field.regional.z[0].cpu().numpy()))
         share = self.on_surface if chosen is None else self.on_surface * chosen
         return onto_zero_set(field.canonical_sdf, start, vertex_normals(self.mean, self.faces)[0], share)
 

@@ -16,9 +16,10 @@ from imhead.fitting.pose.template import NOSE_RADIUS_MM, PoseTemplate
 from imhead.surfaces.sampling import even_subset
 from imhead.types import FloatArray
 
-__all__ = ["everywhere_candidates", "initial_poses", "nose_candidates"]
+__all__ = ["SPINS", "everywhere_candidates", "initial_poses", "nose_candidates"]
 
-_SPINS = 12
+SPINS = 12
+"""Turns about the nose axis that are tried at each candidate."""
 _TILTS_DEG = (0.0, -22.0, 22.0)
 _CANDIDATE_GAP_MM = 10.0
 _MIN_HEIGHT_MM = 3.0
@@ -86,7 +87,7 @@ def initial_poses(template: PoseTemplate, positions: FloatArray, directions: Flo
         C · 12 · tilts poses, those of a candidate side by side.
     """
     to_direction = _rotations_between(template.nose_axis, directions)
-    spin = Rotation.from_rotvec(np.outer(np.arange(_SPINS) * 2 * np.pi / _SPINS, template.nose_axis))
+    spin = Rotation.from_rotvec(np.outer(np.arange(SPINS) * 2 * np.pi / SPINS, template.nose_axis))
     tilt = Rotation.from_euler("x", np.array(_TILTS_DEG[:tilts])[:, None], degrees=True)
     local = np.einsum("aij,bjk->abik", spin.as_matrix(), tilt.as_matrix()).reshape(-1, 3, 3)
     rotation = np.einsum("cij,ljk->clik", to_direction, local).reshape(-1, 3, 3)

@@ -35,6 +35,9 @@ MIN_POINTS = 200
 _NEIGHBOURS_OF_A_NORMAL = 10
 _SPACING_MM = 3.0
 _CELL_MM = 4.0
+_COARSE_SPACING_MM = 5.0
+_COARSE_CELL_MM = 8.0
+_COARSE_CELLS = 1_500_000
 _MAX_CELLS = 6_000_000
 _PADDING_MM = 24.0
 
@@ -59,6 +62,10 @@ class CleanScan:
     def cloud(self, mm_per_unit: float) -> Cloud:
         """The search's cloud if one scan unit is `mm_per_unit`."""
         return make_cloud(self.points * mm_per_unit, self.normals)
+
+    def coarse_cloud(self, mm_per_unit: float) -> Cloud:
+        """A smaller one, for coarse poses."""
+        return make_cloud(self.points * mm_per_unit, self.normals, _COARSE_CELL_MM, _COARSE_SPACING_MM, _COARSE_CELLS)
 
     def denser(self, count: int) -> tuple[FloatArray, FloatArray | None]:
         """About `count` points (N, 3) of the same surface, and their normals if the scan has them."""
@@ -148,18 +155,24 @@ class Cloud:
     """(6, N) float32, planes of points and normals."""
 
 
-def make_cloud(points: FloatArray, normals: FloatArray | None, cell_mm: float = _CELL_MM) -> Cloud:
-    """Thin points (N, 3) in scan mm to an even spacing, and index them by a grid of cells of at least `cell_mm`.
+def make_cloud(
+    points: FloatArray,
+    normals: FloatArray | None,
+    cell_mm: float = _CELL_MM,
+    spacing_mm: float = _SPACING_MM,
+    most_cells: int = _MAX_CELLS,
+) -> Cloud:
+    """Thin points (N, 3) in scan mm to `spacing_mm`, and index them by a grid of cells of at least `cell_mm`.
 
     Unit normals (N, 3) that are not given are those of local planes.
     """
-    keep = even_subset(points, _SPACING_MM)
+    keep = even_subset(points, spacing_mm)
     points = points[keep]
     normals = plane_normals(points, _NEIGHBOURS_OF_A_NORMAL) if normals is None else normals[keep]
     gaps, _ = cKDTree(points).query(points, k=2)
     origin = points.min(0) - _PADDING_MM
     span = np.ptp(points, axis=0) + 2 * _PADDING_MM
-    cell = max(cell_mm, float((span.prod() / _MAX_CELLS) ** (1 / 3)))
+    cell = max(cell_mm, float((span.prod() / most_cells) ** (1 / 3)))
     shape = np.ceil(span / cell).astype(int) + 1
     cells = np.rint((points - origin) / cell).astype(int)
     owner = np.full(shape, -1, dtype=np.int64)

@@ -106,5 +106,7 @@ def _rotation_matrices(vectors: Tensor) -> Tensor:
     vectors = vectors * (_MAX_TURN_RAD / angle.clamp(min=_MAX_TURN_RAD))
     x, y, z = vectors.unbind(1)
     zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
-    return torch.linalg.matrix_exp(skew)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).view(-1, 3, 3)
+    half = vectors.norm(dim=1)[:, None, None] / 2
+    one = torch.eye(3, device=vectors.device)
+    return one + torch.sinc(2 * half / torch.pi) * skew + torch.sinc(half / torch.pi).square() / 2 * skew @ skew

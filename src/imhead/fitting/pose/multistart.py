@@ -14,6 +14,7 @@ from torch import Tensor
 from imhead.errors import InputError
 from imhead.fitting.pose.candidates import everywhere_candidates, initial_poses, nose_candidates
 from imhead.fitting.pose.cloud import CleanScan, Cloud, grid_nearest
+from imhead.fitting.pose.coarse import FAINT_SCORE
 from imhead.fitting.pose.icp import refine_poses
 from imhead.fitting.pose.poses import Poses, concatenate_poses
 from imhead.fitting.pose.score import PoseScore, clutter, score_poses
@@ -31,7 +32,7 @@ _EVERYWHERE_CANDIDATES = 100
 _DISTINCT_MM = 45.0
 _DISTINCT_DEG = 35.0
 _WINDOWS = 5
-_LEAST_WINDOWS = 2
+_FAINT_WINDOWS = 2  # of those that promise less than `FAINT_SCORE`
 _PROMISE_SHARE = 0.8  # of the best score: a window whose coarse score is lower cannot hold a better head
 
 
@@ -91,7 +92,10 @@ def search_at_scale(
     found: list[Hypothesis] = []
     for window in islice(promising_windows(scan, template, mm_per_unit, rng), _WINDOWS):
         best = max((hypothesis.score for hypothesis in found), default=0.0)
-        if len(found) >= _LEAST_WINDOWS and best > SURE_SCORE and window.promise < _PROMISE_SHARE * best:
+        faint = window.promise < FAINT_SCORE
+        if best > SURE_SCORE and (faint or window.promise < _PROMISE_SHARE * best):
+            break
+        if faint and len(found) >= _FAINT_WINDOWS:
             break
         try:
             hypothesis = _search_whole(window.scan, template, mm_per_unit, rng, noses_only=True)

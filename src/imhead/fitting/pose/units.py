@@ -11,13 +11,13 @@ import numpy as np
 
 from imhead.conventions import UNIT_MM
 from imhead.errors import InputError
-from imhead.fitting.pose.candidates import initial_poses, nose_candidates
+from imhead.fitting.pose.candidates import nose_candidates
 from imhead.fitting.pose.cloud import CleanScan, grid_nearest
-from imhead.fitting.pose.icp import refine_poses
+from imhead.fitting.pose.coarse import FAINT_SCORE, coarse_poses
 from imhead.fitting.pose.multistart import NOTHING_STANDS_OUT, SURE_SCORE, Hypothesis, OtherPose, search_at_scale
 from imhead.fitting.pose.poses import Poses
-from imhead.fitting.pose.score import score_poses
 from imhead.fitting.pose.template import PoseTemplate, face_points
+from imhead.fitting.pose.windows import LARGE_MM
 
 __all__ = ["ACCEPT_SCORE", "FREE_SCORE", "UNKNOWN_UNIT", "FoundScale", "Units", "UnitSource", "search_scale"]
 
@@ -163,7 +163,8 @@ def unit_of_size(sizes: Mapping[str, float]) -> str | None:
 def _search_sizes(scan: CleanScan, template: PoseTemplate, mm_per_unit: float, rng: np.random.Generator) -> Hypothesis:
     """The best pose at a scale that is known, of a head of usual size or, if there is none, of a small one."""
     usual = search_at_scale(scan, template, mm_per_unit, rng)
-    if _is_sure(usual):
+    in_a_room = scan.extent() * mm_per_unit > _BODY_MM
+    if _is_sure(usual) or (in_a_room and usual.score < FAINT_SCORE):  # a small head would have shown itself
         return usual
     with suppress(InputError):  # nothing stands out at this scale
         small = _rescaled(search_at_scale(scan, template, mm_per_unit / _SMALL_SIZE, rng), mm_per_unit)
@@ -191,28 +192,27 @@ def _coarse_rungs(
     rungs: list[tuple[float, float]] = []
     for extent_mm in extents_mm:
         mm_per_unit = extent_mm / scan.extent()
-        cloud = scan.cloud(mm_per_unit)
+        cloud = scan.coarse_cloud(mm_per_unit)
         face = face_points(template, 200, rng)
         positions, directions = nose_candidates(cloud, max(20, int(20 * extent_mm / _HEAD_EXTENT_MM)))
         if not len(positions):
             continue
-        nearest = grid_nearest(cloud)
-        poses = initial_poses(template, positions, directions, tilts=1)
-        poses = refine_poses(nearest, face, poses, (40.0, 32.0, 26.0, 20.0, 20.0))
-        rungs.append((float(score_poses(nearest, cloud.spacing_mm, face, poses).score.max()), mm_per_unit))
+        _, scores = coarse_poses(grid_nearest(cloud), cloud.spacing_mm, template, face, positions, directions)
+        rungs.append((float(scores.max()), mm_per_unit))
     return sorted(rungs, reverse=True)
 
 
 def _best_at_rungs(
     scan: CleanScan, template: PoseTemplate, rungs: list[tuple[float, float]], rng: np.random.Generator
 ) -> Hypothesis | None:
-    """The best hypothesis of a full search at the two most promising scales; None if there is none."""
+    """The best hypothesis of a full search at the two most promising scales; None if none promises a face."""
     at_rungs = []
-    for _, mm in rungs[:2]:
-        with suppress(InputError):  # nothing stands out at this scale
-            at_rungs.append(search_at_scale(scan, template, mm, rng, noses_only=True))
+    for score, mm in rungs[:2]:
+        if score > FAINT_SCORE:
+            with suppress(InputError):  # nothing stands out at this scale
+                at_rungs.append(search_at_scale(scan, template, mm, rng, noses_only=True))
     best = max(at_rungs, key=lambda hypothesis: hypothesis.score, default=None)
-    if best is None or best.score > SURE_SCORE:
+    if best is None or best.score > SURE_SCORE or scan.extent() * best.mm_per_unit > LARGE_MM:
         return best
     again = search_at_scale(scan, template, best.mm_per_unit, rng)
     return max(best, again, key=lambda hypothesis: hypothesis.score)

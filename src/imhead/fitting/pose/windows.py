@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from imhead.fitting.pose.candidates import initial_poses
 from imhead.fitting.pose.cloud import CleanScan, Cloud, grid_nearest, make_cloud
-from imhead.fitting.pose.icp import refine_poses
-from imhead.fitting.pose.score import score_poses
+from imhead.fitting.pose.coarse import coarse_poses
 from imhead.fitting.pose.template import NOSE_RADIUS_MM, PoseTemplate, face_points
 from imhead.surfaces.sampling import even_subset
 from imhead.types import BoolArray, FloatArray, IntArray
@@ -37,6 +36,9 @@ _LEAST_POINTS = 60  # in three cells, at `_SPACING_MM`
 _MIN_HEIGHT_MM = 3.0
 _MIN_NEIGHBOURS = 8
 _GAP_MM = 12.0
+_BALLS_AT_ONCE = 4000
+_SQUARES = np.array([3, 4, 5, 4, 6, 7, 5, 7, 8])  # xx, xy, xz, yx, … among the sums of a ball
+_FIRST_SHARE = 16  # of the candidates that are refined, by the smallest ball alone
 _SLAB_POINTS = 100_000
 _RADII_MM = (25.0, 50.0, 90.0)
 _RADII_SPACING_MM = (8.0, 12.0, 20.0)
@@ -44,10 +46,10 @@ _TOLERANCE = np.array([0.06, 0.035, 0.035, 0.035] * 3 + [0.12, 0.12])
 """Usual differences of `_descriptors` between the nose tips of people."""
 _BLOCK_MM = 300.0
 _MARGIN_MM = 150.0
-_CANDIDATES = (96, 2000)  # least and most that are refined
+_CANDIDATES = (96, 400)  # least and most that are refined
 _AT_ONCE = 96
 _CLEAR_SCORE = 0.55  # of a coarse pose; candidates that look less like a nose tip are then left out
-_CANDIDATES_OF_A_FACE = 4  # for each face's area that is not flat
+_CANDIDATES_OF_A_FACE = 1  # for each face's area that is not flat; a nose tip is among the first three, as a rule
 _FACE_AREA_MM2 = 40_000.0
 _APART_MM = 110.0
 
@@ -139,12 +141,21 @@ def _nose_like(points: FloatArray, template: PoseTemplate) -> tuple[FloatArray, 
             free[tree.query_ball_point(points[row], _GAP_MM)] = False
     if not chosen:
         return np.zeros((0, 3)), np.zeros((0, 3))
-    usual, _ = _descriptors(template.points, template.nose_tip_mm[None])
-    found, direction = _descriptors(points, points[chosen])
-    unlike = np.square((found - usual) / _TOLERANCE).sum(1)
     faces = len(points) * _SPACING_MM**2 / _FACE_AREA_MM2
-    order = np.argsort(unlike, kind="stable")[: int(np.clip(_CANDIDATES_OF_A_FACE * faces, *_CANDIDATES))]
-    return points[chosen][order], direction[order]
+    limit = int(np.clip(_CANDIDATES_OF_A_FACE * faces, *_CANDIDATES))
+    usual, _ = _descriptors(template.points, template.nose_tip_mm[None])
+    at = points[chosen]
+    if len(at) > _FIRST_SHARE * limit:  # the smallest ball alone leaves most of them out
+        first, _ = _moments(points, at, _RADII_MM[0], _RADII_SPACING_MM[0])
+        at = at[_likest(first, usual[:, :4], _TOLERANCE[:4], _FIRST_SHARE * limit)]
+    found, direction = _descriptors(points, at)
+    order = _likest(found, usual, _TOLERANCE, limit)
+    return at[order], direction[order]
+
+
+def _likest(found: FloatArray, usual: FloatArray, tolerance: FloatArray, limit: int) -> IntArray:
+    """Rows of the figures (C, D) that differ least from the usual ones (1, D), at most `limit`, the likest first."""
+    return np.argsort(np.square((found - usual) / tolerance).sum(1), kind="stable")[:limit]
 
 
 def _steps_from_mean(points: FloatArray) -> FloatArray:
@@ -175,30 +186,39 @@ def _descriptors(points: FloatArray, at: FloatArray) -> tuple[FloatArray, FloatA
         (C, 14): for each radius the distance to the mean and the three standard deviations, over the radius; then the
         cosines between the steps of successive radii. And (C, 3) unit steps from the means of the middle radius.
     """
-    figures = np.zeros((len(at), 14))
-    steps = np.zeros((len(_RADII_MM), len(at), 3))
-    for k, (radius, spacing) in enumerate(zip(_RADII_MM, _RADII_SPACING_MM)):
-        thin = points[even_subset(points, spacing)]
-        lists = cKDTree(thin).query_ball_point(at, radius)
-        owner = np.repeat(np.arange(len(at)), [len(rows) for rows in lists])
-        local = thin[np.concatenate([np.asarray(rows, dtype=np.int64) for rows in lists])] - at[owner]
-        count = np.maximum(np.bincount(owner, minlength=len(at)), 1)
-        mean = np.stack([np.bincount(owner, local[:, a], minlength=len(at)) for a in range(3)], 1) / count[:, None]
-        square = np.empty((len(at), 3, 3))
-        for a in range(3):
-            for b in range(3):
-                square[:, a, b] = np.bincount(owner, local[:, a] * local[:, b], minlength=len(at)) / count
-        covariance = square - mean[:, :, None] * mean[:, None, :]
-        spread = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0.0))
-        length = np.linalg.norm(mean, axis=1)
-        figures[:, 4 * k] = length / radius
-        figures[:, 4 * k + 1 : 4 * k + 4] = spread / radius
-        steps[k] = -mean / np.maximum(length, 1e-9)[:, None]
-    figures[:, 12] = np.einsum("ci,ci->c", steps[0], steps[1])
-    figures[:, 13] = np.einsum("ci,ci->c", steps[1], steps[2])
-    lost = np.linalg.norm(steps[0], axis=1) < 0.5
-    steps[0, lost] = (0.0, 0.0, 1.0)
-    return figures, steps[0]
+    balls = [_moments(points, at, radius, spacing) for radius, spacing in zip(_RADII_MM, _RADII_SPACING_MM)]
+    inner, middle, outer = (step for _, step in balls)
+    cosines = np.stack([np.einsum("ci,ci->c", inner, middle), np.einsum("ci,ci->c", middle, outer)], axis=1)
+    lost = np.linalg.norm(inner, axis=1) < 0.5
+    inner[lost] = (0.0, 0.0, 1.0)
+    return np.concatenate([*(figures for figures, _ in balls), cosines], axis=1), inner
+
+
+def _moments(points: FloatArray, at: FloatArray, radius: float, spacing: float) -> tuple[FloatArray, FloatArray]:
+    """Of the ball about each point (C, 3): distance to the mean and three standard deviations over the radius (C, 4).
+
+    And the unit steps (C, 3) from the mean; zero where it is the point itself.
+    """
+    thin = points[even_subset(points, spacing)]
+    tree = cKDTree(thin)
+    count = np.zeros(len(at))
+    sums = np.zeros((len(at), 9))
+    for first in range(0, len(at), _BALLS_AT_ONCE):
+        here = at[first : first + _BALLS_AT_ONCE]
+        lists = tree.query_ball_point(here, radius)
+        length = np.array([len(rows) for rows in lists])
+        owner = np.repeat(np.arange(len(here)), length)
+        local = thin[np.fromiter(chain.from_iterable(lists), np.int64, len(owner))] - here[owner]
+        x, y, z = local.T
+        for k, figure in enumerate((x, y, z, x * x, x * y, x * z, y * y, y * z, z * z)):
+            sums[first : first + len(here), k] = np.bincount(owner, figure, minlength=len(here))
+        count[first : first + len(here)] = length
+    sums /= np.maximum(count, 1.0)[:, None]
+    mean = sums[:, :3]
+    covariance = sums[:, _SQUARES].reshape(-1, 3, 3) - mean[:, :, None] * mean[:, None, :]
+    spread = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0.0))
+    away = np.linalg.norm(mean, axis=1)
+    return np.column_stack([away, spread]) / radius, -mean / np.maximum(away, 1e-9)[:, None]
 
 
 def _coarse_poses(
@@ -227,12 +247,11 @@ def _coarse_poses(
                 clouds[key] = make_cloud(points[rows], own, cell_mm=_SPACING_MM)
             nearest = grid_nearest(clouds[key])
             for part in _batches(first + np.flatnonzero((block[here] == corner).all(1))):
-                poses = initial_poses(template, positions[part], directions[part], tilts=1)
-                poses = refine_poses(nearest, face, poses, (40.0, 32.0, 25.0, 20.0, 20.0))
-                score = score_poses(nearest, clouds[key].spacing_mm, face, poses).score.numpy().reshape(len(part), -1)
-                best = score.argmax(1) + np.arange(len(part)) * score.shape[1]
-                scores[part] = score.max(1)
-                tips[part] = poses.take(best).apply(tip)[..., 0].T.double().numpy()
+                poses, score = coarse_poses(
+                    nearest, clouds[key].spacing_mm, template, face, positions[part], directions[part]
+                )
+                scores[part] = score.numpy()
+                tips[part] = poses.apply(tip)[..., 0].T.double().numpy()
         if scores[here].max() > _CLEAR_SCORE:
             break
     tried = np.isfinite(scores)

@@ -118,7 +118,7 @@ def projected(
     canonical, posed = (replace(c, steps=steps) if steps is not None else c for c in (_CANONICAL, POSED_PROJECTION))
     shut = CANONICAL_JAW_OPEN * template.shapes[ARKIT_NAMES.index("jawOpen")]
     expressed = np.tensordot(arkit_weights(field.model, head.z_exp), template.shapes, axes=(0, 0))
-    start = template.blend(field.model, field.regional.z[0].cpu().numpy())[rows]
+    start = field.before_residual(template.blend(field.model, field.regional.z[0].cpu().numpy())[rows])
     normals = vertex_normals(template.mean, template.faces)[0][rows]
     placed = onto_zero_set(field.canonical_sdf, start, normals, template.on_surface[rows], canonical)
     placed = placed - shut[rows] + expressed[rows]

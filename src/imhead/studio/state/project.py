@@ -19,7 +19,9 @@ from imhead.checkpoint import (
     certainty_tensors,
     check_tensors,
     read_certainty,
+    read_residual,
     read_tensors,
+    residual_tensors,
 )
 from imhead.errors import InputError
 from imhead.io.skin_files import is_digest
@@ -29,7 +31,7 @@ from imhead.studio.state.document import LONGEST_NAME, Document, NamedHead
 from imhead.studio.state.history import History, HistoryStep
 from imhead.studio.state.studio import Settings, Studio
 from imhead.surfaces.eyeballs import EYEBALL_NUMBERS
-from imhead.types import Certainty, FloatArray, Head, SkinImage
+from imhead.types import Certainty, FloatArray, Head, Residual, SkinImage
 
 PROJECT_FORMAT = "imhead-project-2"
 PROJECT_SUFFIX = ".imhead"
@@ -63,6 +65,7 @@ def project_bytes(studio: Studio) -> bytes:
     heads = _Shared[Head](id)
     skins = _Shared[SkinImage](lambda skin: (skin.digest, skin.tone, skin.eyes))
     certainties, registrations = _Shared[Certainty](id), _Shared[FloatArray](lambda offsets: offsets.tobytes())
+    residuals = _Shared[Residual](id)
     steps = [
         {
             "parent": step.parent,
@@ -86,6 +89,7 @@ def project_bytes(studio: Studio) -> bytes:
         "lost_skin": [head.lost_skin for head in heads.values],
         "certainty": [certainties.row(head.certainty) for head in heads.values],
         "registration": [registrations.row(head.registration) for head in heads.values],
+        "residual": [residuals.row(head.residual) for head in heads.values],
         "skins": [[skin.tone, skin.eyes] for skin in skins.values],
         "certainties": [certainty_figures(certainty) for certainty in certainties.values],
     }
@@ -98,6 +102,8 @@ def project_bytes(studio: Studio) -> bytes:
         tensors |= {f"{k}.{name}": value.numpy() for name, value in certainty_tensors(certainty).items()}
     for k, offsets in enumerate(registrations.values):
         tensors[f"registration.{k}"] = np.ascontiguousarray(offsets)
+    for k, residual in enumerate(residuals.values):
+        tensors |= {f"{k}.{name}": value.numpy() for name, value in residual_tensors(residual).items()}
     metadata = {"format": PROJECT_FORMAT, "model_hash": studio.model.hash, "project": json.dumps(body)}
     return with_metadata(save(tensors), metadata)
 
@@ -142,6 +148,7 @@ class _Belongings:
     lost_skin: str
     certainty: Certainty | None
     registration: FloatArray | None
+    residual: Residual | None
 
 
 def _belongings(path: Path, body: dict[str, Any], tensors: dict[str, Tensor], count: int) -> list[_Belongings]:
@@ -152,8 +159,10 @@ def _belongings(path: Path, body: dict[str, Any], tensors: dict[str, Tensor], co
     ]
     certainties = []
     for k, figures in enumerate(body.get("certainties", [])):
-        own = {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{k}.")}
-        certainties.append(read_certainty(path, own, {"certainty": figures}))
+        certainties.append(read_certainty(path, _own(tensors, f"{k}.certainty."), {"certainty": figures}))
+    residuals: list[Residual | None] = []
+    while own := _own(tensors, f"{len(residuals)}.residual."):
+        residuals.append(read_residual(path, own))
     offsets = {name: value.float().numpy() for name, value in tensors.items() if name.startswith("registration.")}
     registrations = [offsets[f"registration.{k}"] for k in range(len(offsets))]
 
@@ -171,10 +180,19 @@ def _belongings(path: Path, body: dict[str, Any], tensors: dict[str, Tensor], co
     lost = [str(digest) for digest in body.get("lost_skin", [""] * count)]
     return [
         _Belongings(
-            at(skins, skin), digest if is_digest(digest) else "", at(certainties, sure), at(registrations, moved)
+            at(skins, skin), digest if is_digest(digest) else "", at(certainties, sure), at(registrations, moved),
+            at(residuals, left),
         )
-        for skin, digest, sure, moved in zip(rows("skin"), lost, rows("certainty"), rows("registration"), strict=True)
-    ]
+        for skin, digest, sure, moved, left in zip(
+            rows("skin"), lost, rows("certainty"), rows("registration"), rows("residual"), strict=True
+        )
+    ]  # fmt: skip
+
+
+def _own(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a number and a kind, without the number."""
+    first = prefix.index(".") + 1
+    return {name[first:]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _file(tensor: Tensor) -> bytes:
@@ -192,7 +210,7 @@ def _studio(body: dict[str, Any], codes: dict[str, Any], belongings: list[_Belon
     heads = [
         Head(
             model.name, model.hash, z_id[k], z_exp[k], offsets[k], lines[k], eyes[k], bool(assumed[k]),
-            own.certainty, own.registration, own.skin, own.lost_skin,
+            own.certainty, own.registration, own.skin, own.lost_skin, own.residual,
         )
         for k, own in enumerate(belongings)
     ]  # fmt: skip

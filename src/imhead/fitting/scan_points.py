@@ -1,4 +1,4 @@
-"""The scan points that a registration uses, and their noise.
+"""The points of a scan that show the skin of a fitted head, and their noise.
 
 Shape legend: N points.
 """
@@ -23,7 +23,7 @@ from imhead.fitting.result import FitResult
 from imhead.surfaces.normals import plane_normals
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.transforms import transform_directions, transform_points
-from imhead.types import FloatArray, Mesh, Scan
+from imhead.types import BoolArray, FloatArray, Mesh, Scan
 
 _LEAST_POINTS = 100
 _PAIRS = 8000  # of neighbours, from which the noise is measured
@@ -71,14 +71,37 @@ def skin_points(scan: Scan, pose: PoseResult, hair: Hair, scan_to_head: FloatArr
         InputError: there are fewer than 100.
     """
     samples, given = samples_near_head(scan, *scan_samples(scan, FitConfig()), scan_to_head, FitConfig())
-    kept = ~hair.covers(transform_points(pose.scan_to_head, samples))
+    covered = hair.covers(transform_points(pose.scan_to_head, samples))
+    found = shown_points(scan, samples, given, covered, scan_to_head, noise_mm)
+    if found is None:
+        raise InputError(f"{scan.name}: hardly a point shows the head's skin; a registration needs {_LEAST_POINTS}")
+    return found
+
+
+def shown_points(
+    scan: Scan,
+    samples: FloatArray,
+    given: FloatArray | None,
+    covered: BoolArray,
+    scan_to_head: FloatArray,
+    noise_mm: float,
+) -> ScanPoints | None:
+    """Those samples of a scan that show the skin of the head on which it lies; None of fewer than 100.
+
+    Args:
+        scan: in its own frame and unit.
+        samples: (S, 3) points of it.
+        given: (S, 3) their normals, or None.
+        covered: (S,) samples on hair.
+        scan_to_head: (4, 4) scan frame and unit → head frame, mm.
+        noise_mm: standard deviation of the scan's independent noise.
+    """
     points = transform_points(scan_to_head, samples)
-    kept &= ((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1)
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(~covered & ((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
     if scan.faces is not None:
         rows = rows[seen_from_outside(Mesh(scan.points, scan.faces), samples[rows])]
     if len(rows) < _LEAST_POINTS:
-        raise InputError(f"{scan.name}: {len(rows)} points show the head's skin; a registration needs at least 100")
+        return None
     points = points[rows]
     if given is None:
         normals = plane_normals(points)
