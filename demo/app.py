@@ -9,7 +9,9 @@ On your own machine the studio shows more: imhead studio.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
+import time
 from importlib import resources
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from imhead.rendering.shading import shade
 DEMO_SCAN = Path(str(resources.files("imhead") / "assets" / "demo_scan.ply"))
 MODEL = imhead.load(device="cpu")
 SETTINGS = imhead.FitConfig(resolution=160)
+KEPT_S = 3600  # after an hour uploads and heads are gone
+HEADS = Path(tempfile.mkdtemp(prefix="imhead-demo-"))
 
 
 def fitted(scan: str | None) -> tuple[imhead.EditableHead, Image.Image, str]:
@@ -37,7 +41,8 @@ def fitted(scan: str | None) -> tuple[imhead.EditableHead, Image.Image, str]:
         raise gr.Error(str(error)) from error
     report = head.report()
     median, share = report["scan_to_head_mm"]["median"], report["explained_fraction"]
-    told = [f"median {median:.2f} mm over {100 * share:.0f} % of the scan", *report["warnings"]]
+    close = "the head explains nothing of the scan" if median is None else f"median {median:.2f} mm"
+    told = [f"{close}, over {100 * share:.0f} % of the scan", *report["warnings"]]
     return imhead.EditableHead(head.codes, head.model), drawn([head]), "\n\n".join(told)
 
 
@@ -50,9 +55,17 @@ def edited(head: imhead.EditableHead | None, choice: str, strength: float) -> tu
         changed = head.along(region, word, strength)
     except imhead.InputError as error:
         raise gr.Error(str(error)) from error
-    path = Path(tempfile.mkdtemp()) / "head.glb"
+    path = Path(tempfile.mkdtemp(dir=HEADS)) / "head.glb"
     changed.export(path, imhead.ExportConfig(surface="template"))
+    forget_old()
     return drawn([head, changed]), str(path)
+
+
+def forget_old() -> None:
+    """Remove heads that were written an hour ago or earlier."""
+    for folder in HEADS.iterdir():
+        if folder.stat().st_mtime < time.time() - KEPT_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def drawn(heads: list[imhead.EditableHead]) -> Image.Image:
@@ -64,7 +77,7 @@ def drawn(heads: list[imhead.EditableHead]) -> Image.Image:
 def page() -> gr.Blocks:
     """The page."""
     choices = [f"{group}: {word}" for group in groups() if group in WORDS for word in WORDS[group]]
-    with gr.Blocks(title="imhead", delete_cache=(3600, 3600)) as blocks:  # an hour after an upload it is gone
+    with gr.Blocks(title="imhead", delete_cache=(KEPT_S, KEPT_S)) as blocks:
         gr.Markdown("# imhead\nFit a scan, change one region, take the head along.")
         head = gr.State(None)
         with gr.Row():
@@ -87,4 +100,5 @@ def page() -> gr.Blocks:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=7860)
-    page().launch(server_name="127.0.0.1", server_port=parser.parse_args().port, max_file_size="100mb")
+    # without a name of its own it listens on this machine only; a Space names one by GRADIO_SERVER_NAME
+    page().launch(server_port=parser.parse_args().port, max_file_size="100mb")

@@ -11,7 +11,7 @@ import pytest
 
 import imhead
 from imhead import errors, types
-from imhead.api import export, fitted, heads, models, people
+from imhead.api import drawn, export, fitted, heads, measured, models, people
 from imhead.avatar import look
 from imhead.io.scan_file import read_scan
 from imhead.types import Scan
@@ -20,7 +20,7 @@ DEMO_SCAN = Path(imhead.__file__).parent / "assets" / "demo_scan.ply"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 EXAMPLES = [
     test
-    for module in (heads, fitted, models, people, export, types, errors, look)
+    for module in (heads, drawn, measured, fitted, models, people, export, types, errors, look)
     for test in doctest.DocTestFinder().find(module, "imhead")
     if test.examples
 ]
@@ -52,7 +52,11 @@ def test_an_example_does_what_it_says(example: doctest.DocTest, names: dict[str,
     assert not told, "".join(told)
 
 
-@pytest.mark.parametrize("kind", [imhead.EditableHead, imhead.FittedHead, people.FittedPerson, imhead.MorphableModel])
+@pytest.mark.parametrize(
+    "kind",
+    [imhead.EditableHead, drawn.DrawnHead, measured.MeasuredHead, imhead.FittedHead, people.FittedPerson,
+     imhead.MorphableModel],
+)  # fmt: skip
 def test_every_public_method_has_an_example(kind: type) -> None:
     shown = {test.name for test in EXAMPLES}
     methods = {f"imhead.{kind.__name__}.{name}" for name, value in vars(kind).items()

@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "imhead"
 
 # One line for each layer, the foundation first. A name is a module or a folder of src/imhead.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "version"),
     ("conventions", "regions", "types", "parallel"),
     ("surfaces",),
     ("io",),

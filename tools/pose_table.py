@@ -1,10 +1,11 @@
 """How often the head is found in virtual rooms, bodies, clutter and things that are no head.
 
-python tools/pose_table.py out/pose_table.jsonl --ict FILE [--scenes 100] [--first 0] [--fit]
+python tools/pose_table.py out/pose_table.jsonl --ict FILE [--scenes 100] [--heads 0] [--first 0] [--fit]
 
 One JSON line for each scene, as it is done; a second run goes on where the first one stopped. Scenes are made of
-held-out heads, boxes, spheres, cylinders and capsules, in a random pose and unit, as meshes or clouds with 500 points
-or more on the face. `--fit` prints the weights of the logistic regression of `fitting/pose/evidence.py` from them.
+held-out heads and parts of them, boxes, spheres, cylinders and capsules, in a random pose and unit, as meshes or clouds
+with 500 points or more on the face. `--heads` adds the trials of `unit_table.py`: heads from a newborn's to the mean
+head's size in every unit. `--fit` prints the weights of the logistic regression of `fitting/pose/evidence.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ import torch
 import trimesh
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
+from unit_table import Trial, trials
+from unit_table import table as unit_lines
 
 from imhead.checkpoint import load_model
 from imhead.conventions import UNIT_MM
+from imhead.datasets.heads import OpenSources
 from imhead.errors import InputError
 from imhead.evaluation.cases import HeldOutSource
 from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
@@ -101,6 +105,20 @@ def person(source: HeldOutSource, index: int, expression: bool, rng: np.random.G
         weights = np.where(rng.random(52) < 0.08, rng.random(52), 0.0)
         vertices = head.posed(weights).astype(np.float64)
     return Mesh(vertices, np.concatenate([head.source.skin_open_faces, head.source.eye_faces]))
+
+
+def part_of_head(kind: str, whole: Mesh, nose_tip_mm: FloatArray, rng: np.random.Generator) -> Mesh:
+    """What a scan from one side shows of a head: the face alone, one half, a profile or three quarters of the face."""
+    corners = whole.vertices[whole.faces]
+    middle, side = corners.mean(axis=1), float(rng.choice([-1.0, 1.0]))
+    if kind == "mask":
+        return Mesh(whole.vertices, whole.faces[np.linalg.norm(middle - nose_tip_mm, axis=1) < 95.0])
+    if kind == "half":
+        return Mesh(whole.vertices, whole.faces[(side * middle[:, 0] > -5.0) & (middle[:, 2] > 0.0)])
+    out = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    yaw = np.radians(85.0 if kind == "profile" else 50.0) * side
+    toward = out @ np.array([np.sin(yaw), 0.0, np.cos(yaw)])
+    return Mesh(whole.vertices, whole.faces[toward > 0.25 * np.linalg.norm(out, axis=1)])
 
 
 def body(rng: np.random.Generator) -> Mesh:
@@ -202,12 +220,15 @@ def around(rng: np.random.Generator, count: int) -> list[Mesh]:
     return parts
 
 
-def scene(kind: str, source: HeldOutSource, index: int, rng: np.random.Generator) -> Scene:
+def scene(kind: str, source: HeldOutSource, index: int, nose_tip_mm: FloatArray, rng: np.random.Generator) -> Scene:
     """The scene of an index; the head of each is another."""
     head = None
     upright = np.eye(4)
-    if kind in ("head", "body", "spiky_body", "clutter", "room_body", "room_bust", "frontal"):
+    if kind in WITH_HEAD:
         head = person(source, index, rng.random() < 0.4, rng)
+    if kind in PARTS:
+        assert head is not None
+        return Scene(kind, part_of_head(kind, head, nose_tip_mm, rng), upright)
     if kind == "frontal":
         assert head is not None
         scanned = virtual_scan(head, FRONTAL_PHONE, np.random.default_rng(index), kind)
@@ -223,6 +244,11 @@ def scene(kind: str, source: HeldOutSource, index: int, rng: np.random.Generator
     if kind in ("clutter", "things"):
         parts = around(rng, int(rng.integers(3, 15)))
         return Scene(kind, joined(parts if head is None else [head, *parts]), None if head is None else upright)
+    if kind == "body_part":
+        whole = body(rng)
+        at = whole.vertices[rng.integers(len(whole.vertices))]
+        near = np.linalg.norm(whole.vertices[whole.faces].mean(axis=1) - at, axis=1) < rng.uniform(120.0, 400.0)
+        return Scene(kind, Mesh(whole.vertices, whole.faces[near]), None)
     if kind == "stone":
         return Scene(kind, stone(rng, rng.uniform(150, 350)), None)
     if kind == "back_of_head":
@@ -238,8 +264,9 @@ def scene(kind: str, source: HeldOutSource, index: int, rng: np.random.Generator
     return Scene(kind, joined([Mesh(transform_points(place, figure.vertices), figure.faces), house]), place)
 
 
-WITH_HEAD = ("head", "frontal", "body", "spiky_body", "clutter", "room_body", "room_bust")
-WITHOUT = ("headless", "things", "stone", "back_of_head", "room")
+PARTS = ("mask", "threequarter", "profile", "half")
+WITH_HEAD = ("head", "frontal", *PARTS, "body", "spiky_body", "clutter", "room_body", "room_bust")
+WITHOUT = ("headless", "body_part", "things", "stone", "back_of_head", "room")
 KINDS = (*WITH_HEAD, *WITHOUT)
 
 
@@ -278,7 +305,7 @@ def row_of(number: int, source: HeldOutSource, template: PoseTemplate) -> dict[s
     """What the search makes of one scene."""
     rng = np.random.default_rng([0x905E, number])
     kind = KINDS[number % len(KINDS)]
-    made = scene(kind, source, number, rng)
+    made = scene(kind, source, number, template.nose_tip_mm, rng)
     scan, truth, unit = scanned(made, rng)
     named = unit if unit in UNIT_MM and rng.random() < 0.5 else "auto"
     row: dict[str, Any] = {
@@ -365,25 +392,36 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--ict", type=Path, required=True)
     parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--heads", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--fit", action="store_true")
     given = parser.parse_args()
-    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    done = {row["scene"] for row in rows}
+    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    rows, heads = [line for line in lines if "scene" in line], [line for line in lines if "trials" in line]
+    done, done_heads = {row["scene"] for row in rows}, {line["unit_head"] for line in heads}
     wanted = [n for n in range(given.first, given.first + given.scenes) if n not in done]
-    if wanted:
+    wanted_heads = [n for n in range(given.first, given.first + given.heads) if n not in done_heads]
+    if wanted or wanted_heads:
         torch.set_num_threads(1)
-        source, template = HeldOutSource.composed(read_ict(given.ict)), pose_template(load_model())
+        model, ict = load_model(), read_ict(given.ict)
+        source, template = HeldOutSource.composed(ict), pose_template(model)
         given.out.parent.mkdir(parents=True, exist_ok=True)
         with given.out.open("a") as file:
             for number in wanted:
                 rows.append(row_of(number, source, template))
                 file.write(json.dumps(rows[-1]) + "\n")
                 file.flush()
+            for number in wanted_heads:
+                found = [asdict(trial) for trial in trials(model, OpenSources(ict, None), number)]
+                heads.append({"unit_head": number, "trials": found})
+                file.write(json.dumps(heads[-1]) + "\n")
+                file.flush()
     if given.fit:
         weights, offset = fitted_weights(rows)
         print("weights", np.round(weights, 3).tolist(), "offset", round(offset, 3))
     print(table(rows))
+    if heads:
+        print("\n".join(unit_lines([Trial(**trial) for line in heads for trial in line["trials"]])))
 
 
 if __name__ == "__main__":

@@ -150,15 +150,16 @@ class RunningStudio:
     def rest(self, window_s: float = 4.0, busy_share: float = 0.02) -> None:
         """Wait until the process is idle: it works on after the last message of many tabs."""
         deadline = time.monotonic() + TIMEOUT_S
-        spent = self._cpu_s()
+        spent = self.cpu_s()
         while time.monotonic() < deadline:
             time.sleep(window_s)
-            before, spent = spent, self._cpu_s()
+            before, spent = spent, self.cpu_s()
             if spent - before < busy_share * window_s:
                 return
         raise RuntimeError(f"the studio was still busy after {TIMEOUT_S:g} s")
 
-    def _cpu_s(self) -> float:
+    def cpu_s(self) -> float:
+        """Processor time so far, s."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -182,25 +183,30 @@ def open_tab(studio: RunningStudio, number: int) -> Tab:
 
 
 def drags(studio: RunningStudio) -> dict[str, Any]:
-    """Latency of a slider: from its event to the vertices, over all drags."""
+    """Latency of a slider, from its event to the vertices, over all drags; the server's work on one drag of each group,
+    exact surfaces included; and how many processes wanted the machine at the end."""
     tab = open_tab(studio, 1)
     seconds: list[float] = []
+    work: dict[str, float] = {}
     for group, count in DRAGS.items():
         tab.say("select", names=[group])
         members = list(groups()[group])
         assert tab.wait_for(lambda members=members: tab.state["selection"] == members)  # type: ignore[misc]
         tab.quiet()
         row = next(k for k, slider in enumerate(tab.state["sliders"]) if slider["kind"] == "shape")
+        spent = studio.cpu_s()
         for k in range(count):
             seen, start = tab.meshes, time.perf_counter()
             tab.slide(row, round(2.0 * float(np.sin(0.23 * (k + 1))), 2))
             assert tab.wait_for(lambda seen=seen: tab.meshes > seen)  # type: ignore[misc]
             seconds.append(tab.last_mesh - start)
             time.sleep(0.02)
+        work[group] = round(1000.0 * (studio.cpu_s() - spent) / count, 1)
         tab.quiet()
     tab.close()
     quantiles = np.quantile(seconds, [0.5, 0.95, 1.0]) * 1000.0
-    return {"drags": len(seconds), **dict(zip(("median_ms", "p95_ms", "max_ms"), np.round(quantiles, 1).tolist()))}
+    latency = dict(zip(("median_ms", "p95_ms", "max_ms"), np.round(quantiles, 1).tolist()))
+    return {"drags": len(seconds), **latency, "cpu_ms": work, "load": round(os.getloadavg()[0], 1)}
 
 
 def do_random_things(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) -> int:
@@ -208,7 +214,7 @@ def do_random_things(tab: Tab, seed: int, commands: int, pause_s: float = 0.01) 
     rng = np.random.default_rng(seed)
     asked = 0
     names = [name for name in groups() if not name.startswith(("left", "right"))]
-    plain = ("undo", "redo", "reset", "sample", "release", "unlock all", "stop")
+    plain = ("undo", "redo", "reset", "sample", "release", "unlock all")
     for _ in range(commands):
         kind = rng.choice(["select", "slider", "plain", "express", "random"], p=[0.4, 0.35, 0.15, 0.08, 0.02])
         if kind == "random":

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _FILE = "application/octet-stream"
-_MOST_BYTES = 200 << 20
+MOST_BYTES = 200 << 20
+"""Of an answer, and of a file: larger than any avatar."""
 _POLL_S = 0.3
 _LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -130,14 +131,14 @@ class Client:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
         try:
             with opener.open(request, timeout=self.patience_s) as response:
-                content = response.read(_MOST_BYTES + 1)
+                content = response.read(MOST_BYTES + 1)
                 kind = response.headers.get("Content-Type", "")
         except urllib.error.HTTPError as error:
             raise RefusedError(_said(error)) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise RefusedError(f"no imhead answers at {self.address} ({reason}); start it, then connect") from None
-        if len(content) > _MOST_BYTES:
+        if len(content) > MOST_BYTES:
             raise RefusedError("the answer is larger than any avatar; is this the address of imhead?")
         if kind == _FILE:
             return content

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+_MOST_VALUES = 1 << 25  # of an accessor: a fine avatar has 14 000 vertices
 _TYPES = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
@@ -61,6 +62,8 @@ def _shapes(tree: dict[str, Any], body: bytes, mesh: dict[str, Any]) -> Shapes:
 def _accessor(tree: dict[str, Any], body: bytes, row: int) -> np.ndarray:
     accessor = tree["accessors"][row]
     count, width = accessor["count"], _WIDTHS[accessor["type"]]
+    if not 0 <= count * width <= _MOST_VALUES:
+        raise ValueError("the file is not imhead's own; make it with imhead avatar")
     values = np.zeros(count * width, dtype="<f4")
     if "bufferView" in accessor:
         values = _view(tree, body, accessor, accessor["componentType"], count * width).astype("<f4")
@@ -87,7 +90,7 @@ def _joints(tree: dict[str, Any]) -> dict[str, np.ndarray]:
     found = {}
     for row in tree["skins"][0]["joints"]:
         place, at = np.zeros(3), row
-        while True:
+        for _ in nodes:  # a file whose nodes hang on themselves has no end
             place = place + nodes[at].get("translation", (0.0, 0.0, 0.0))
             if at not in parent:
                 break

@@ -7,6 +7,8 @@ import bpy
 
 from .client import CancelledError, RefusedError
 
+_REFUSALS = (RefusedError, ValueError, OSError)
+"""What ends a job with one line to the person: the server refuses, or a file or a scan cannot be used."""
 _busy = False
 
 
@@ -48,7 +50,7 @@ class Asking:
         try:
             job = Job(self.work(context))
             job.run()
-        except (RefusedError, ValueError) as error:
+        except _REFUSALS as error:
             return self._refused(error)
         return self._ended(context, job)
 
@@ -59,7 +61,7 @@ class Asking:
             return self._refused("another job is running; wait, or end it with Esc")
         try:
             self._job = Job(self.work(context))
-        except (RefusedError, ValueError) as error:
+        except _REFUSALS as error:
             return self._refused(error)
         _busy = True
         self._thread = threading.Thread(target=self._job.run, daemon=True)
@@ -92,13 +94,13 @@ class Asking:
         if isinstance(job.error, CancelledError):
             self.report({"INFO"}, "cancelled")
             return {"CANCELLED"}
-        if isinstance(job.error, RefusedError | ValueError):
+        if isinstance(job.error, _REFUSALS):
             return self._refused(job.error)
         if job.error is not None:
             raise job.error
         try:
             self.done(context, job.result)
-        except (RefusedError, ValueError) as error:
+        except _REFUSALS as error:
             return self._refused(error)
         return {"FINISHED"}
 

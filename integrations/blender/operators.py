@@ -9,7 +9,7 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 from mathutils import Matrix
 
 from . import avatar, link
-from .client import Client
+from .client import MOST_BYTES, Client
 from .jobs import Asking
 from .program import Program
 from .scan import scan_file
@@ -137,7 +137,9 @@ class IMHEAD_OT_open(Asking, ImportHelper, bpy.types.Operator):
 
     def work(self, context):
         with open(self.filepath, "rb") as file:
-            data = file.read()
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise ValueError("the file is larger than any avatar; open a head file, or a GLB of imhead avatar")
         if data[:4] == b"glTF":
             return lambda job: (None, b"", data, {})
         server, look = link.client(), context.scene.imhead.look()
@@ -235,8 +237,13 @@ class IMHEAD_OT_save(ExportHelper, bpy.types.Operator):
 
     def execute(self, context):
         """Write it."""
-        with open(self.filepath, "wb") as file:
-            file.write(avatar.remembered(avatar.avatar_of(context.object))[1])
+        _, data, _ = avatar.remembered(avatar.avatar_of(context.object))
+        try:
+            with open(self.filepath, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            self.report({"WARNING" if bpy.app.background else "ERROR"}, str(error))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
 

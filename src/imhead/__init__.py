@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from imhead.version import __version__
+
 TYPE_CHECKING = False  # for a type checker this name is True; importing it from typing would take milliseconds
 if TYPE_CHECKING:
     from typing import Any
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from imhead.fitting.config import FitConfig
     from imhead.types import Head, Mesh, Scan
 
-__version__ = "0.1.0"
 __all__ = [
     "EditableHead",
     "ExportConfig",

@@ -49,6 +49,10 @@ MISTAKES: dict[str, tuple[Call, str]] = {
     "too few cells": (lambda m, h: h.mesh(resolution=-1), "16 to 1024"),
     "too many cells": (lambda m, h: h.mesh(resolution=10**9), "16 to 1024"),
     "a unit that is none": (lambda m, h: m.fit("scan.ply", "miles"), "auto, mm"),  # type: ignore[arg-type]
+    "a scale of nothing": (lambda m, h: m.fit("scan.ply", mm_per_unit=0.0), "one unit of the scan in mm"),
+    "a scale that is no number": (lambda m, h: m.fit("scan.ply", mm_per_unit="cm"), "1e-06 to 1e+06"),  # type: ignore[arg-type]
+    "a person's unit that is none": (lambda m, h: m.fit_person(["a.ply"], "ell"), "auto, mm"),  # type: ignore[arg-type]
+    "a track's unit that is none": (lambda m, h: m.track("in", "out", "ell"), "auto, mm"),  # type: ignore[arg-type]
     "a fit of less than no points": (lambda m, h: m.fit("s.ply", config=imhead.FitConfig(points=-5)), "points"),
     "a fit with few cells": (lambda m, h: m.fit("s.ply", config=imhead.FitConfig(resolution=3)), "16 to 1024"),
     "a scan that is not there": (lambda m, h: m.fit("a\0b.ply"), "check the path"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from imhead.avatar.parts import Parts
 from imhead.avatar.skin_image import jpeg_bytes
 from imhead.avatar.skin_paint import skin_picture
 from imhead.avatar.writing import write_avatar
+from imhead.cli.commands import command
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.io.glb_scene_writer import Scene, scene_bytes
@@ -133,6 +136,8 @@ def test_the_same_seed_paints_the_same_skin_and_another_seed_another(topology: T
 def test_tones_go_from_light_to_dark_and_lips_are_redder_than_cheeks(topology: Topology, parts: Parts) -> None:
     light = [skin_picture(topology, parts, skin_named(name), 0, 512).mean() for name in SKINS]
     assert light == sorted(light, reverse=True)
+    for tone in SKINS.values():
+        assert tone.lips[0] / tone.lips[1] > tone.skin[0] / tone.skin[1]
 
 
 @pytest.mark.parametrize(
@@ -145,11 +150,13 @@ def test_a_wish_that_cannot_be_met_is_refused_in_one_line(wrong: dict[str, Any])
     assert str(refused.value).isprintable()
 
 
-def test_every_skin_and_every_eye_has_a_name_that_works() -> None:
-    for skin in SKINS:
-        Look(skin=skin)
-    for eyes in EYES:
-        Look(eyes=eyes)
+def test_the_help_and_the_blender_extension_offer_the_names_that_there_are() -> None:
+    offered = {option.name: re.findall(r"\w+", option.help or "") for option in command.commands["avatar"].params}
+    source = (Path(__file__).resolve().parents[2] / "integrations" / "blender" / "settings.py").read_text()
+    for option, variable, known in (("skin", "_SKINS", SKINS), ("eyes", "_EYES", EYES)):
+        assert set(known) <= set(offered[option])
+        (listed,) = re.findall(rf"^{variable} = (\(.*\))$", source, re.MULTILINE)
+        assert ast.literal_eval(listed) == tuple(known)
 
 
 def test_an_avatar_is_written_whole_and_small(mean_template: PosedTemplate, topology: Topology, tmp_path: Path) -> None:
@@ -158,5 +165,5 @@ def test_an_avatar_is_written_whole_and_small(mean_template: PosedTemplate, topo
     written = write_avatar(tmp_path / "me.glb", mesh, shapes, Look(texture=512), take(), {"head": "mean"})
     assert (tmp_path / "me.glb").stat().st_size == written["bytes"] < 12_000_000
     assert {"skin", "teeth", "gums", "tongue", "lashes", "eye_left", "cornea_right"} <= set(written["parts"])
-    with pytest.raises(InputError, match="rename --out"):
+    with pytest.raises(InputError, match="rename it"):
         write_avatar(tmp_path / "me.fbx", mesh, shapes, Look())

@@ -12,8 +12,11 @@ import io
 import json
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 pytest.importorskip("websockets")
 pytest.importorskip("playwright")
@@ -28,8 +32,14 @@ from playwright import sync_api
 
 from imhead.api import EditableHead
 from imhead.checkpoint import load_model
+from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, virtual_scan
+from imhead.io.live_link import read_take
+from imhead.io.mesh_file import write_mesh
+from imhead.regions import groups
 from imhead.studio.session.tab_session import TabSession
+from imhead.studio.state.commands.expression import clipped_arkit_weights
 from imhead.studio.web.server import StudioConfig, StudioServer, start
+from imhead.types import Mesh
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -348,6 +358,17 @@ def test_axe_finds_no_serious_fault_and_nothing_overflows(
         person.page.wait_for_timeout(1500)
         person.picture(f"{name}_{tab.lower()}")
         found += person.faults()
+    person.tab("Expression")
+    person.page.get_by_role("button", name="Play every expression").click()
+    person.wait_for(lambda: not person.page.locator("#take .time").inner_text().startswith("0.0"))
+    person.page.get_by_role("button", name="pause").click()
+    person.picture(f"{name}_take")
+    found += person.faults()
+    person.page.get_by_role("button", name="put the take away").click()
+    person.button("New random head")
+    person.button("Split")
+    person.picture(f"{name}_split")
+    found += person.faults()
     assert sorted(set(found)) == []
     wide = person.page.evaluate(
         "() => [...document.querySelectorAll('aside *')].filter((e) => e.clientWidth && !e.matches('.unseen')"
@@ -359,6 +380,203 @@ def test_axe_finds_no_serious_fault_and_nothing_overflows(
     person.page.set_viewport_size({"width": 700, "height": 700})
     assert person.page.get_by_text("too narrow").is_visible() and not person.page.locator("#view").is_visible()
     person.context.close()
+
+
+def test_a_take_is_opened_played_scrubbed_and_saved(person: Person, shared: Path) -> None:
+    page, session = person.page, person.session
+    page.get_by_label("surface").select_option("skin")
+    person.button("front")
+    person.tab("Expression")
+    person.wait_for(lambda: page.locator(".presets img").count() == 8)
+    person.picture("take_none")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "people.csv", "mimeType": "", "buffer": b"name,age\nA,3\n"}
+    )
+    page.get_by_role("alert").wait_for()
+    assert "people.csv: its first line names no ARKit weight" in page.get_by_role("alert").inner_text()
+    page.get_by_role("button", name="close this message").click()
+    page.locator("input[type=file]").set_input_files(str(shared / "takes" / "live_link_face.csv"))
+    page.get_by_text("live_link_face: 328 frames").wait_for()
+    take = read_take(shared / "takes" / "live_link_face.csv")
+    bar, clock = page.locator("#take"), page.locator("#take .time")
+    person.wait_for(lambda: "ready" not in bar.inner_text())
+    assert clock.inner_text() == f"0.00 / {take.seconds[-1]:.2f} s"
+    before = len(session.studio.history.steps)
+
+    scrub = page.get_by_label("time in the take")
+    shown = []
+    for second in (0.5, 2.0, 3.5):
+        scrub.fill(str(second))
+        assert clock.inner_text().startswith(f"{second:.2f} /")
+        page.wait_for_timeout(400)
+        shown.append(person.picture(f"take_{second:g}"))
+    assert all(np.abs(one - other).mean() > 0.3 for one, other in pairwise(shown))
+    scrub.fill("2.0")
+    page.wait_for_timeout(400)
+    assert np.abs(person.picture("take_again") - shown[1]).mean() < 0.05, "a time has one frame"
+    sent: list[int] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda _: sent.append(1)))
+
+    page.get_by_role("button", name="play", exact=True).click()
+    began = time.monotonic()
+    person.wait_for(lambda: clock.inner_text().startswith(f"{take.seconds[-1]:.2f}"))
+    lasted = time.monotonic() - began
+    assert take.seconds[-1] - 2.0 - 0.5 < lasted < take.seconds[-1] - 2.0 + 2.0, "a slow page drops frames, no time"
+    assert page.get_by_role("button", name="play", exact=True).is_visible(), "it stops at its end"
+    assert len(session.studio.history.steps) == before and sent == []
+
+    scrub.fill("2.0")
+    page.get_by_role("button", name="Keep frame").click()
+    person.wait_for(lambda: len(session.studio.history.steps) == before + 1)
+    person.settled()
+    kept = clipped_arkit_weights(session.model, session.studio.head)
+    wanted = [np.interp(2.0, take.seconds, column) for column in take.weights.T]
+    assert np.abs(kept - wanted).max() < 0.05
+    page.get_by_role("button", name="put the take away").click()
+    assert not bar.is_visible()
+    person.tab("Save")
+    page.get_by_text("play live_link_face").wait_for()
+    person.picture("take_save")
+    data = person.saved("Avatar (GLB)")
+    (length,) = struct.unpack_from("<I", data, 12)
+    assert [clip["name"] for clip in json.loads(data[20 : 20 + length])["animations"]] == ["take"]
+    moving = Image.open(io.BytesIO(person.saved("Preview")))
+    assert moving.format == "WEBP" and moving.n_frames == round(12.5 * take.seconds[-1])  # type: ignore[attr-defined]
+    moving.seek(20)
+    moving.convert("RGB").save(ENGINE / "pictures" / "studio_take_preview.png")
+
+
+def test_the_page_reads_times_and_turns_as_the_package_does(person: Person) -> None:
+    rng = np.random.default_rng(0)
+    seconds = np.cumsum(rng.uniform(0.01, 0.2, 40))
+    table = rng.random((40, 5)).astype(np.float32)
+    times = [0.0, *rng.uniform(0.0, seconds[-1], 20).tolist(), seconds[-1] + 1.0]
+    rows = person.page.evaluate(
+        "async ([s, t, at]) => { const { rowAt } = await import('player');"
+        " return at.map((second) => [...rowAt(s, t, 5, second)]); }",
+        [seconds.tolist(), table.ravel().tolist(), times],
+    )
+    np.testing.assert_allclose(rows, [[np.interp(k, seconds, c) for c in table.T] for k in times], atol=1e-5)
+    angles = rng.uniform(-1.0, 1.0, (10, 3)).tolist()
+    turns = person.page.evaluate(
+        "async (all) => { const { turned } = await import('player'); return all.map((one) => turned(...one)); }", angles
+    )
+    np.testing.assert_allclose(turns, Rotation.from_euler("YXZ", angles).as_matrix(), atol=1e-12)
+
+
+def test_every_expression_plays_and_an_edit_ends_it(person: Person) -> None:
+    page = person.page
+    person.button("front")
+    rest = person.picture("every_rest")
+    person.tab("Expression")
+    page.get_by_role("button", name="Play every expression").click()
+    clock = page.locator("#take .time")
+    person.wait_for(lambda: float(clock.inner_text().split()[0]) > 0.3)
+    page.get_by_role("button", name="pause").click()
+    page.get_by_label("time in the take").fill(str(17.5 * 1.4))
+    page.wait_for_timeout(500)
+    assert page.locator("#take .about").inner_text() == "jaw open"
+    assert np.abs(person.picture("every_jaw") - rest).mean() > 0.5
+    person.tab("Edit")
+    person.button("nose")
+    page.mouse.move(5, 300)
+    person.button("Random")
+    assert "jaw" not in person.session.studio.history.steps[-1].label
+    person.key("Space")
+    person.wait_for(lambda: page.get_by_role("button", name="pause").is_visible())
+    person.key("Space")
+    page.get_by_role("button", name="put the take away").click()
+
+
+def test_two_heads_side_by_side_and_parted(person: Person) -> None:
+    page, session = person.page, person.session
+    person.button("New random head")
+    person.button("New random head")
+    person.button("Side by side")
+    person.button("front")
+    first = person.picture("beside_itself")
+    page.get_by_label("with").select_option("mean head")
+    person.wait_for(lambda: session.other is not None)
+    person.settled()
+    beside = person.picture("beside_other")
+    middle = beside.shape[1] // 2
+    assert np.abs(beside - first)[:, : middle - 30].mean() > 0.5, "another head on the left"
+    person.button("Split")
+    split = person.picture("split")
+    line = page.get_by_role("separator", name="where the view is parted")
+    box = line.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, 200, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(400)
+    moved = person.picture("split_moved")
+    assert int(line.get_attribute("aria-valuenow") or 0) > 60
+    assert np.abs(moved - split)[:, : middle - 60].mean() < 0.3, "the left side stays"
+    assert np.abs(moved - split)[:, middle + 20 : middle + 110].mean() > 0.5
+    person.button("profile")
+    person.picture("split_profile")
+    person.button("Movement")
+    page.get_by_text("movement from mean head").wait_for()
+    person.picture("movement_from_other")
+
+
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two scans of one person in other poses, the chin 4 mm farther forward in the second."""
+    head = EditableHead(load_model().neutral(), load_model()).sample(sorted(groups()), seed=5)
+    mesh = head.mesh(surface="template")
+    chin = head.landmarks()["pogonion"]
+    grown = 4.0 * np.exp(-0.5 * np.square(np.linalg.norm(mesh.vertices - chin, axis=1) / 12.0))
+    folder, rng = tmp_path_factory.mktemp("operated"), np.random.default_rng(1)
+    paths = folder / "visit_before.ply", folder / "visit_after.ply"
+    for path, forward in zip(paths, (0.0, grown)):
+        moved = Mesh(mesh.vertices + np.outer(forward * np.ones(len(grown)), [0.0, 0.0, 1.0]), mesh.faces)
+        scan = virtual_scan(moved, replace(FRONTAL_PHONE, unit="mm"), rng, path.stem).scan
+        assert scan.faces is not None
+        write_mesh(Mesh(scan.points, scan.faces), path)
+    return paths
+
+
+def test_two_scans_of_a_person_show_where_the_chin_was_moved(person: Person, operated: tuple[Path, Path]) -> None:
+    page, session = person.page, person.session
+    for path in operated:
+        page.locator("input[type=file]").set_input_files(str(path))
+        person.wait_for(lambda path=path: path.stem in session.studio.document.names(), 900.0)
+        person.settled()
+    person.button("Side by side")
+    page.get_by_label("with").select_option("visit_before")
+    person.settled()
+    person.button("front")
+    person.picture("two_scans")
+    assert [scan is not None for scan in session._shown_scans()] == [True, True]
+    assert page.get_by_label("scan before").locator("option").all_inner_texts() == ["visit_before"]
+    page.get_by_role("button", name="Compare the scans").click()
+    page.locator("#jobs progress").wait_for()
+    person.picture("two_scans_compared")
+    person.wait_for(lambda: session.display == "change", 1200.0)
+    person.settled()
+    page.get_by_text("moved by more than the noise").wait_for()
+    page.get_by_text("white is within the noise").wait_for()
+    beyond = person.picture("change_beyond")
+    change = session.scan_change
+    assert change is not None and 0.1 < change.noise_mm < 1.0
+    region, mean, error, volume = change.places[0]
+    assert "chin" in region and mean > 1.0 and volume > 0.5 and 2.0 * error < mean
+    assert len(change.places) == 1, "nothing else changed"
+    page.get_by_label("only what is beyond the noise").uncheck()
+    person.settled()
+    assert np.abs(person.picture("change_all") - beyond).mean() > 0.3
+    with page.expect_download(timeout=PATIENCE_MS) as caught:
+        page.get_by_role("button", name="Save its report").click()
+    report = Path(caught.value.path()).read_text(encoding="utf-8")
+    assert "visit_before" in report and "visit_after" in report and "not a medical device" in report
+    person.tab("Edit")
+    person.button("nose")
+    assert session.display == "change", "to look at a region is no edit"
+    person.button("Random")
+    assert session.display == "now"
 
 
 def test_two_tabs_never_see_each_others_heads(browser: sync_api.Browser, server: StudioServer) -> None:

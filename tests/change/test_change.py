@@ -9,13 +9,14 @@ import pytest
 from tests.change.conftest import CHIN_MM, bumped, scanned_again
 
 from imhead.api import MorphableModel
-from imhead.change.change import change_between, stable_regions
-from imhead.change.comparison import ComparedVisit, compare_visits
+from imhead.change.change import _noise, change_between, stable_regions
+from imhead.change.comparison import ComparedVisit, _doubts, compare_visits
 from imhead.change.config import ChangeConfig
 from imhead.change.measured import differences, displacement
 from imhead.change.scanners import SCANNERS, scanner_noise_mm
 from imhead.change.visits import Visit
 from imhead.errors import InputError
+from imhead.fitting.pose_scan import LeaveOneOut
 from imhead.measure.on_template import values_on
 
 
@@ -121,3 +122,21 @@ def test_a_scanner_is_a_name_or_a_number() -> None:
     for wrong in ("vectra", "nan", "-1", "1e9"):
         with pytest.raises(InputError, match="--scanner"):
             scanner_noise_mm(wrong)
+
+
+def test_the_figures_beside_a_stranger_are_those_of_the_stranger(visit: Visit, chin: ComparedVisit) -> None:
+    """Whichever of the two visits shows somebody else."""
+    excess = {"first": LeaveOneOut(0.2, 2.0, 1.8), "later": LeaveOneOut(0.2, 0.3, 0.1)}
+    first = replace(visit, same_person=False, evidence=excess["first"])
+    later = replace(chin, visit=replace(chin.visit, same_person=True, evidence=excess["later"]))
+    (said,) = (line for line in _doubts(first, [later]) if "two different people" in line)
+    assert f"excess {excess['first'].excess_mm:.2f} mm" in said
+    later = replace(chin, visit=replace(chin.visit, same_person=False, evidence=excess["first"]))
+    (said,) = (line for line in _doubts(visit, [later]) if "two different people" in line)
+    assert f"excess {excess['first'].excess_mm:.2f} mm" in said
+
+
+def test_stable_regions_of_which_nothing_is_left_to_compare_are_refused(visit: Visit) -> None:
+    nowhere = np.full(len(visit.vertices), np.nan)
+    with pytest.raises(InputError, match="not shown in both"):
+        _noise(nowhere, np.ones(len(nowhere)), np.zeros(len(nowhere)), np.arange(9), None, ChangeConfig())

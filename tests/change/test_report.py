@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from tests.change.conftest import CHIN_MM
 
+import imhead
 from imhead.api import MorphableModel
-from imhead.api.topologies import write_topology_comparison
+from imhead.api.topologies import topology_shapes, write_topology_comparison
+from imhead.change.asymmetry import asymmetry_of
 from imhead.change.comparison import ComparedVisit, Comparison
-from imhead.change.config import STABLE
+from imhead.change.config import STABLE, ChangeConfig
 from imhead.change.visits import Visit
+from imhead.conventions import ARKIT_NAMES, ASSUMED_SCALE
 from imhead.io.mesh_file import read_mesh
 from imhead.io.obj_polygons import Polygons, read_polygons
+from imhead.isosurface.field import expression_code
 from imhead.reports import asymmetry_report, scan_comparison
 from imhead.reports.standard_views import STANDARD_VIEWS
 from imhead.template.topology import LEFT_EYE
@@ -54,6 +58,14 @@ def test_a_folder_holds_report_page_pictures_and_mesh(
     assert "not a medical device" in page and report["model"]["hash"] in page and "look at the chin" in page
     assert "Anna" not in (out / "report.json").read_text()
     assert all(view in page for view in STANDARD_VIEWS)
+
+
+def test_a_mirror_analysis_says_what_its_fit_warned_of_once(shipped: MorphableModel, visit: Visit) -> None:
+    assumed = replace(visit, head=replace(visit.head, scale_assumed=True))
+    found = asymmetry_of(shipped.model, visit, ChangeConfig())
+    said = asymmetry_report.asymmetry_report(found, assumed, [ASSUMED_SCALE, "only half of the face is seen"])
+    assert said["warnings"] == [ASSUMED_SCALE, "only half of the face is seen"]
+    assert said["version"] == imhead.__version__
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +119,15 @@ def test_where_nothing_moved_the_page_says_so(
     page = (tmp_path / "report.html").read_text()
     assert "No place of 0.5 cm² or more moved by more than the noise." in page
     assert "within the noise" in page
+
+
+def test_a_glb_in_a_users_topology_is_neutral_or_shows_what_is_asked_for(
+    shipped: MorphableModel, mine: UserTopology
+) -> None:
+    """The head's own expression is one of the things that can be asked for."""
+    head = shipped.neutral()
+    smiling = imhead.EditableHead(
+        replace(head.codes, z_exp=expression_code(head.model, {"mouthSmileLeft": 0.8})), head.model
+    )
+    shown = {asked: topology_shapes(smiling, mine, asked)[1].weights for asked in (None, "own")}
+    assert not shown[None].any() and shown["own"][ARKIT_NAMES.index("mouthSmileLeft")] > 0.5

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from imhead.cli.console import check_units
+from imhead.errors import InputError
 from imhead.evaluation.cases import HeldOutSource
 from imhead.evaluation.virtual_surgery import patient
+from imhead.fitting.pose import Units
 from imhead.io.mesh_file import write_mesh
 from imhead.sources.ict import IctModel
 from imhead.types import Mesh, Scan
@@ -26,6 +29,7 @@ Run = Callable[..., Any]
         (("a.ply", "b.ply", "--region", "nose"), "--stable"),
         (("a.ply", "b.ply", "--stable", "forehed"), "did you mean"),
         (("a.ply", "b.ply", "--units", "ft"), "--units 'ft' is not known"),
+        (("a.ply", "b.ply", "--resolution", "64"), "--resolution is for two head files"),
     ],
 )
 def test_a_comparison_that_makes_no_sense_is_refused_before_the_work(
@@ -33,6 +37,12 @@ def test_a_comparison_that_makes_no_sense_is_refused_before_the_work(
 ) -> None:
     done = run("compare", *words, "--out", tmp_path / "out")
     assert done.code == 2 and told in done.err.replace("\n", " ")
+
+
+def test_the_commands_know_the_units_that_the_library_knows() -> None:
+    assert [check_units(unit) for unit in get_args(Units)] == list(get_args(Units))
+    with pytest.raises(InputError, match=", ".join(get_args(Units))):
+        check_units("ell")
 
 
 def test_a_topology_that_nobody_learnt_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

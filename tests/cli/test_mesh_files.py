@@ -93,6 +93,7 @@ def test_an_animated_glb_is_neutral_unless_the_heads_own_expression_is_asked_for
         ("a.glb", ("--units", "mm"), "a GLB is in metres with y up"),
         ("a.ply", ("--units", "feet"), "units 'feet' are not known"),
         ("a.ply", ("--up", "x"), "up 'x' is no axis"),
+        ("a.ply", ("--topology", "mine", "--surface", "template"), "leave one of them out"),
         ("a.ply", ("--expression", "smile"), "write NAME=WEIGHT"),
         ("a.ply", ("--expression", "own", "--expression", "jawOpen=1"), "write NAME=WEIGHT"),
     ],

@@ -51,7 +51,7 @@ def test_a_table_names_files_people_and_groups(tmp_path: Path, separator: str) -
         ("name,age\na,3\n", "no column 'file'"),
         ("file\nmissing.ply\n", "line 2"),
         ("file,person,group\na.ply,anna,x\na.ply,anna,y\n", "two groups"),
-        ("file\n", "no column 'file'"),
+        ("file\n", "names no files"),
         ("", "no column 'file'"),
         ("file,person\na.ply,\x00\n", ""),
         ("file\na.txt\n", "line 2"),

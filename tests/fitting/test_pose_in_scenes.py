@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from tests.fitting.test_pose import NOSE_TIP_MM, a_head, a_move, ict_template, miss
 
 from imhead.errors import InputError
-from imhead.fitting.pose import find_pose, finder
-from imhead.fitting.pose.cloud import clean_scan
+from imhead.fitting.pose import find_pose, finder, multistart
+from imhead.fitting.pose.cloud import CleanScan, clean_scan
 from imhead.fitting.pose.evidence import PoseEvidence, probability_of
 from imhead.fitting.pose.finder import REFUSED_BELOW, SURE_ABOVE
+from imhead.fitting.pose.template import PoseTemplate
 from imhead.fitting.pose.windows import promising_windows
 from imhead.surfaces.transforms import transform_points
 
@@ -126,3 +127,20 @@ def test_a_pose_in_between_is_given_with_what_to_do(monkeypatch: pytest.MonkeyPa
     doubt = next(warning for warning in result.warnings if "not sure" in warning)
     assert f"{result.probability:.2f}" in doubt
     assert all(advice in doubt for advice in ("overlay.ply", "crop", "--units", "--landmarks"))
+
+
+def test_a_scan_that_promises_no_face_at_any_scale_gets_few_full_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[float] = []
+    whole = multistart._search_whole
+
+    def counted(
+        scan: CleanScan, template: PoseTemplate, mm: float, rng: np.random.Generator, noses_only: bool
+    ) -> object:
+        searched.append(mm)
+        return whole(scan, template, mm, rng, noses_only)
+
+    monkeypatch.setattr(multistart, "_search_whole", counted)
+    with pytest.raises(InputError, match="no face"):
+        find_pose(limbs(8000), None, ict_template())
+    # at most two faint windows of the unit, and of each of two free scales
+    assert 1 <= len(searched) <= 6

@@ -9,6 +9,7 @@ import ast
 import importlib
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -59,13 +60,34 @@ def test_the_extension_imports_nothing_that_blender_does_not_have() -> None:
                 assert top in BLENDERS_OWN or top in sys.stdlib_module_names, f"{file.name}: {name}"
 
 
+def glb_of(tree: dict[str, Any]) -> bytes:
+    text = json.dumps(tree).encode()
+    return (
+        struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text), len(text), b"JSON") + text + struct.pack("<I4s", 0, b"BIN")
+    )
+
+
+@pytest.mark.timeout(20)
+def test_a_file_of_a_stranger_ends_in_one_line_or_is_read(client: ModuleType) -> None:
+    """Nodes that hang on themselves have an end, and a count that no file holds takes no memory."""
+    glb = importlib.import_module("imhead_blender.glb")
+    circle = {"meshes": [], "nodes": [{"name": "a", "children": [1]}, {"name": "b", "children": [0]}],
+              "skins": [{"joints": [0]}]}  # fmt: skip
+    assert list(glb.read_avatar(glb_of(circle))[1]) == ["a"]
+    mesh = {"name": "skin", "primitives": [{"attributes": {"POSITION": 0}}]}
+    huge = circle | {"meshes": [mesh], "accessors": [{"count": 1 << 60, "type": "VEC3", "componentType": 5126}]}
+    with pytest.raises(ValueError, match="imhead avatar"):
+        glb.read_avatar(glb_of(huge))
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The part of the extension that needs no Blender."""
     folder = tmp_path_factory.mktemp("extension")
     (folder / "imhead_blender").mkdir()
     (folder / "imhead_blender" / "__init__.py").touch()
-    (folder / "imhead_blender" / "client.py").write_bytes((SOURCE / "client.py").read_bytes())
+    for name in ("client.py", "glb.py"):
+        (folder / "imhead_blender" / name).write_bytes((SOURCE / name).read_bytes())
     sys.path.insert(0, str(folder))
     yield importlib.import_module("imhead_blender.client")
     sys.path.remove(str(folder))

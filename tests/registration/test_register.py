@@ -10,10 +10,10 @@ import pytest
 from imhead import load
 from imhead.api import EditableHead, MorphableModel
 from imhead.checkpoint import load_model
+from imhead.fitting.scan_points import ScanPoints
 from imhead.registration.frames import registered_vertices
 from imhead.registration.maps import Relief, relief_of
 from imhead.registration.matching import shown_faces
-from imhead.fitting.scan_points import ScanPoints
 from imhead.registration.register import Registration, register_points
 from imhead.surfaces.crossings import crossing_edges
 from imhead.surfaces.distances import point_to_surface

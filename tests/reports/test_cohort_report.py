@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from imhead.measure.landmarks import landmark_names, landmark_places
 from imhead.measure.population import population_over
 from imhead.measure.table import values
 from imhead.regions import REGIONS
-from imhead.reports.cohort_report import write_study
+from imhead.reports.cohort_report import _warnings, write_study
 
 MODEL = imhead.load(device="cpu")
 TEMPLATE = MODEL.template
@@ -163,3 +164,9 @@ def test_one_person_is_no_cohort_and_a_group_must_have_people() -> None:
     for groups, said in ((("long", "nobody"), "nobody is in group"), (("long", "long"), "itself")):
         with pytest.raises(InputError, match=said):
             study_of(who, seen, surface, groups=groups)
+
+
+def test_of_three_groups_none_is_compared_unasked_and_a_warning_says_so(study: Study) -> None:
+    groups = tuple("abc"[k % 3] for k in range(len(study.group)))
+    said = _warnings(replace(study, group=groups, compared=None, test=None), CONFIG, [])
+    assert said == ["3 groups are not compared (a, b, c); name two of them: --groups A,B"]

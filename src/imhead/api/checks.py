@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from imhead.errors import InputError, check_numbers
 from imhead.fitting.config import FitConfig
+from imhead.fitting.pose import Units
 from imhead.regions import Region, resolve
 
 _MOST_SEED = 2**63 - 1
@@ -85,6 +86,27 @@ def checked_strength(value: Any) -> float:
         InputError: it is no number from -10 to 10.
     """
     return checked_number("the strength", value, -10.0, 10.0, "1 is one standard deviation")
+
+
+def checked_units(units: Any) -> Units:
+    """The unit of a scan's numbers.
+
+    Raises:
+        InputError: it is none of those that are known; the message lists them.
+    """
+    known = get_args(Units)
+    if not isinstance(units, str) or units not in known:
+        raise InputError(f"units {_shown(units)} are not known; use {', '.join(known)}")
+    return cast("Units", units)
+
+
+def checked_scale(mm_per_unit: Any) -> float | None:
+    """Millimetres that one unit of a scan stands for; None where that is not known.
+
+    Raises:
+        InputError: no number from 1e-6 to 1e6.
+    """
+    return None if mm_per_unit is None else checked_number("one unit of the scan in mm", mm_per_unit, 1e-6, 1e6)
 
 
 def checked_weights(expression: Mapping[str, float] | None) -> Mapping[str, float] | None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ import torch
 
 from imhead.api.workers import WORKER_BYTES, Lost, Processes, Workers, limit_memory
 from imhead.errors import InputError, one_line
+from imhead.version import __version__
 
 _TRIES = 10  # of an item after its process died; a scan that kills each of them is given up then
 _ITEMS = 200  # of a process, before a fresh one takes its place
@@ -105,7 +106,7 @@ def cluster_at(address: str, shared: Sequence[Path] = (), memory_bytes: int = WO
 def _done(cluster: Cluster, work: Callable[[int], Result], count: int) -> Iterator[tuple[int, Result | Lost]]:
     ray = cluster.ray
     sent = [ray.put(work)]  # in a list: each process opens it once, not for each item
-    place = (os.getcwd(), tuple(str(path.absolute()) for path in cluster.shared), _version())
+    place = (os.getcwd(), tuple(str(path.absolute()) for path in cluster.shared), __version__)
     task = ray.remote(num_cpus=1, memory=cluster.memory_bytes, max_retries=_TRIES, max_calls=_ITEMS, name="imhead")(_do)
     items, running = deque(range(count)), dict[Any, int]()
     room, looked = 0, -math.inf
@@ -154,8 +155,8 @@ def _do(sent: list[Any], place: tuple[str, tuple[str, ...], str], memory_bytes: 
     if reference.hex() not in _opened:
         folder, shared, version = place
         here = f"the machine {socket.gethostname()} of the cluster"
-        if version != _version():
-            return _Unfit(f"{here} has imhead {_version()}, and this one {version}; install the same")
+        if version != __version__:
+            return _Unfit(f"{here} has imhead {__version__}, and this one {version}; install the same")
         unseen = [path for path in (folder, *shared) if not os.path.exists(path)]
         if unseen:
             return _Unfit(f"{here} does not see {unseen[0]}; put scans and results on a disk that all machines share")
@@ -165,13 +166,6 @@ def _do(sent: list[Any], place: tuple[str, tuple[str, ...], str], memory_bytes: 
         _opened.clear()
         _opened[reference.hex()] = import_module("ray").get(reference)
     return _opened[reference.hex()](item)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("imhead")
-    except metadata.PackageNotFoundError:  # run from its source
-        return "from source"
 
 
 def _check_room(ray: Any, address: str, memory_bytes: int) -> None:

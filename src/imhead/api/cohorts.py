@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from imhead.api.batch import fit_each, whole_fit
-from imhead.api.checks import checked_number, checked_seed, checked_whole
-from imhead.api.fitted import FittedHead
+from imhead.api.batch import fit_each
+from imhead.api.checks import checked_fit, checked_number, checked_seed, checked_units, checked_whole
 from imhead.api.models import MorphableModel
+from imhead.api.scan_fit import ScanFit
 from imhead.api.workers import Lost, in_workers
 from imhead.checkpoint import load_head
 from imhead.cohort.groups import GroupConfig
@@ -91,8 +91,9 @@ def study_cohort(
         checked_seed(options.seed),
     )  # fmt: skip
     jobs, folder = checked_whole("jobs", options.jobs, 1, 1024), Path(out)
+    fit = ScanFit(model, checked_units(options.units), checked_fit(options.fit), register=options.register)
     sittings, template = read_sittings(Path(source)), model.template
-    heads, left_out = _head_files(model, sittings, folder, options, progress)
+    heads, left_out = _head_files(fit, sittings, folder, jobs, progress)
     kept = [s for s in sittings if s.path in heads]
     observations: list[Observation] = []
     for k, (sitting, found) in enumerate(zip(kept, _observed(model, [heads[s.path] for s in kept], jobs))):
@@ -123,21 +124,16 @@ def study_cohort(
 
 
 def _head_files(
-    model: MorphableModel, sittings: Sequence[Sitting], out: Path, options: CohortOptions, progress: Progress
+    fit: ScanFit, sittings: Sequence[Sitting], out: Path, jobs: int, progress: Progress
 ) -> tuple[dict[Path, Path], list[dict[str, str]]]:
     """Sitting's file → its head file, after the fits that are missing; and what was refused."""
     heads = {s.path: s.path for s in sittings if s.is_head}
     scans = list(dict.fromkeys(s.path for s in sittings if not s.is_head))
     left_out: list[dict[str, str]] = []
-
-    def whole(folder: Path) -> dict[str, Any] | None:
-        report = whole_fit(folder, model.model)
-        return report if report is None or not options.register or "registered" in report else None
-
-    jobs = min(options.jobs, max(len(scans), 1))
-    if jobs > 1 and model.model.device.type != "cpu":
+    jobs = min(jobs, max(len(scans), 1))
+    if jobs > 1 and fit.model.model.device.type != "cpu":
         raise InputError(f"{jobs} jobs: a GPU fits one scan at a time; choose 1 job, or the device cpu")
-    with closing(fit_each(_Fit(model, options), scans, out / FITS, jobs=jobs, skip=whole)) as outcomes:
+    with closing(fit_each(fit, scans, out / FITS, jobs=jobs, skip=fit.whole)) as outcomes:
         for count, outcome in enumerate(outcomes, 1):
             progress(f"fits: {outcome.scan.name}", _FITTING * count / len(scans))
             if outcome.error is None:
@@ -149,7 +145,6 @@ def _head_files(
 
 def _observed(model: MorphableModel, files: Sequence[Path], jobs: int) -> list[Observation | str]:
     """The observation of each head file, or why there is none."""
-
     work = _Observe(model, tuple(files))
     if jobs == 1 or len(files) < 2:
         return [work(k) for k in range(len(files))]
@@ -157,18 +152,6 @@ def _observed(model: MorphableModel, files: Sequence[Path], jobs: int) -> list[O
     for k, result in in_workers(work, len(files), min(jobs, len(files))):
         found[k] = one_line(f"{files[k]}: {result}") if isinstance(result, Lost) else result
     return [found[k] for k in range(len(files))]
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Reads and fits one scan; can be pickled, for a process that is started and not forked."""
-
-    model: MorphableModel
-    options: CohortOptions
-
-    def __call__(self, path: Path) -> FittedHead:
-        found = self.model.fit(path, self.options.units, self.options.fit)
-        return found.register() if self.options.register else found
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any, cast, get_args
+from typing import Any
 
+from imhead.api.checks import checked_scale, checked_units
+from imhead.api.drawn import RegionNames
 from imhead.api.fitted import FittedHead
-from imhead.api.heads import EditableHead, RegionNames
+from imhead.api.heads import EditableHead
 from imhead.api.models import MorphableModel
 from imhead.change.asymmetry import asymmetry_of
 from imhead.change.comparison import Comparison, compare_visits
@@ -100,10 +102,7 @@ def compare_scans(
         InputError: fewer than two visits, a file that cannot be read, a scan without a face, a head of another model,
             an unknown region or scanner, or hardly a stable place shown in both.
     """
-    if units not in get_args(Units):
-        raise InputError(f"units {units!r} are not known; use {', '.join(get_args(Units))}")
-    if mm_per_unit is not None and not 1e-6 <= mm_per_unit <= 1e6:
-        raise InputError(f"one unit of {mm_per_unit:g} mm is none; give a scale from 1e-6 to 1e6")
+    units, mm_per_unit = checked_units(units), checked_scale(mm_per_unit)
     noise = None if scanner is None else scanner_noise_mm(scanner)
     if len(stable):
         # named by a person who knows: nothing else may take part
@@ -150,9 +149,7 @@ def registered_scan(model: MorphableModel, scan: Scan | str | Path, units: str =
     Raises:
         InputError: as `MorphableModel.fit` and `FittedHead.register`.
     """
-    if units not in get_args(Units):
-        raise InputError(f"units {units!r} are not known; use {', '.join(get_args(Units))}")
-    return model.fit(scan, cast("Units", units)).register()
+    return model.fit(scan, checked_units(units)).register()
 
 
 def landmark_table(fitted: FittedHead, picked: str | Path) -> list[dict[str, Any]]:
@@ -192,15 +189,18 @@ def asymmetry(
     Raises:
         InputError: the file cannot be read, no face was found, or hardly a place is shown on both sides.
     """
+    warnings: Sequence[str] = ()
     if isinstance(source, EditableHead):
         head, name = source, "head"
     elif isinstance(source, Scan) or Path(source).suffix.lower() != HEAD_FILE:
         head = registered_scan(model, source, units)
-        name = head.scan.name
+        name, warnings = head.scan.name, head.report()["warnings"]
     else:
         head, name = model.open(source), PurePath(source).stem
     visit = head_visit(model.model, head.codes, one_line(name, _LABEL))
     if isinstance(head, FittedHead) and head.registration is not None:
         visit = replace(visit, measured=head.registration.measured, vertices=head.registration.mesh.vertices)
     found = asymmetry_of(model.model, visit, config)
-    return asymmetry_report(found, visit) if out is None else write_asymmetry(found, visit, model.model, Path(out))
+    if out is None:
+        return asymmetry_report(found, visit, warnings)
+    return write_asymmetry(found, visit, model.model, Path(out), warnings)

@@ -84,6 +84,7 @@ class _Run:
     config: CurationConfig
 
     def folder(self, raw: RawScan) -> ScanFolder:
+        """Where the work on a scan lies."""
         return ScanFolder.of(self.out, raw.digest, self.model.hash)
 
     def found_mark(self, raw: RawScan) -> str:

@@ -1,6 +1,6 @@
 """A head that was fitted to a scan: its figures, its registration, its skin and its files.
 
-The examples run as they stand, after those of `api/heads.py` and `fitted = model.fit(scan)`.
+The examples run as they stand, after those of `api/heads.py`, and `fitted = model.fit(scan)`.
 """
 
 from __future__ import annotations

@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from imhead import checkpoint
-from imhead.api.checks import checked_fit, checked_number, checked_seed, checked_whole
+from imhead.api.checks import (
+    checked_fit,
+    checked_number,
+    checked_scale,
+    checked_seed,
+    checked_units,
+    checked_whole,
+)
 from imhead.api.cluster import workers_at
 from imhead.api.curation import Curation
 from imhead.api.curation import curate as curate_folder
@@ -170,11 +176,7 @@ class MorphableModel:
         >>> fitted.report()["scan_to_head_mm"]["median"] < 0.3
         True
         """
-        config, known = checked_fit(config), get_args(Units)
-        if units not in known:
-            raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
-        if mm_per_unit is not None and not 1e-6 <= mm_per_unit <= 1e6:
-            raise InputError(f"one unit of {mm_per_unit:g} mm is none; give a scale from 1e-6 to 1e6")
+        config, units, mm_per_unit = checked_fit(config), checked_units(units), checked_scale(mm_per_unit)
         found = scan if isinstance(scan, Scan) else read_scan_limited(Path(scan))
         places = read_landmarks(Path(landmarks)) if isinstance(landmarks, str | Path) else landmarks
         pairs = None if places is None else landmark_pairs(places, self.model)
@@ -211,13 +213,9 @@ class MorphableModel:
         >>> bool(pair.codes.z_exp.any())  # the neutral face
         False
         """
-        config, known = checked_fit(config), get_args(Units)
+        config, units, mm_per_unit = checked_fit(config), checked_units(units), checked_scale(mm_per_unit)
         if isinstance(scans, str | Path | Scan) or not isinstance(scans, Sequence):
             raise InputError(f"a person is fitted to a list of scans; {type(scans).__name__} is none")
-        if units not in known:
-            raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
-        if mm_per_unit is not None and not 1e-6 <= mm_per_unit <= 1e6:
-            raise InputError(f"one unit of {mm_per_unit:g} mm is none; give a scale from 1e-6 to 1e6")
         files = tuple(scan.name if isinstance(scan, Scan) else str(scan) for scan in scans)
         found = tuple(scan if isinstance(scan, Scan) else read_scan_limited(Path(scan)) for scan in scans)
         result = fit_person(found, self.model, config, units=units, mm_per_unit=mm_per_unit, progress=progress)
@@ -253,9 +251,7 @@ class MorphableModel:
         >>> model.track(frames, out / "track").report()["found"]
         1
         """
-        config, known = checked_track(config), get_args(Units)
-        if units not in known:
-            raise InputError(f"units {units!r} are not known; use {', '.join(known)}")
+        config, units = checked_track(config), checked_units(units)
         found = track_folder(Path(folder), Path(out), self.model, config, units=units, progress=progress)
         report = write_track(found, self.model, Path(out), config)
         return TrackedHead(found.head, self.model, found, Path(out), report)
@@ -296,8 +292,8 @@ class MorphableModel:
         >>> model.curate(raw, out / "curated").report()["reasons"]
         {'unreadable': 1}
         """
-        jobs, on_cpu = checked_whole("the number of jobs", jobs, 1, 1024), self.model.device.type == "cpu"
-        if not on_cpu and (jobs > 1 or ray is not None):
+        jobs = checked_whole("the number of jobs", jobs, 1, 1024)
+        if self.model.device.type != "cpu" and (jobs > 1 or ray is not None):
             raise InputError("several scans at a time are fitted on CPUs; load the model on the device cpu")
         table = None if people is None else Path(people)
         shared = (Path(scans), self.model.path)

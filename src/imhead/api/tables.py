@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
-from imhead.checkpoint import Model
+from imhead.api.measured import MeasuredHead
 from imhead.conventions import ASSUMED_SCALE
 from imhead.measure.population import STATEMENT, face_size, shipped_population
 from imhead.measure.table import measurement
-from imhead.types import FloatArray, Head
+from imhead.types import Head
 
 
-class Measured(Protocol):
-    """What a head must be able to do."""
-
-    @property
-    def codes(self) -> Head:
-        """The codes."""
-        ...
-
-    @property
-    def model(self) -> Model:
-        """Whose codes they are."""
-        ...
-
-    def measure(self) -> dict[str, float]:
-        """Every measurement by name."""
-        ...
-
-    def measure_errors(self) -> dict[str, float]:
-        """± of those of a fitted head by name."""
-        ...
-
-    def landmarks(self) -> dict[str, FloatArray]:
-        """Name → place (3,)."""
-        ...
-
-
-def measurement_table(head: Measured) -> dict[str, Any]:
+def measurement_table(head: MeasuredHead) -> dict[str, Any]:
     """`measurements`: name → value, unit, error, z; `population`: what z counts in; `landmarks_mm`: name → place; and
     `doubts`.
 

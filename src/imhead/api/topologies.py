@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imhead.api.export import Expression
 from imhead.api.heads import EditableHead
 from imhead.api.models import MorphableModel
 from imhead.fitting.config import FitConfig
@@ -120,14 +121,15 @@ def topology_mesh(
 
 
 def topology_shapes(
-    head: EditableHead, topology: UserTopology, expression: Mapping[str, float] | None = None
+    head: EditableHead, topology: UserTopology, expression: Expression | None = None
 ) -> tuple[Mesh, MorphTargets]:
-    """The neutral head and the 52 ARKit shapes in a user's topology, shown first with `expression`, or neutral.
+    """The neutral head and the 52 ARKit shapes in a user's topology, shown first with `expression`, or neutral; `own`
+    shows the head's.
 
     Raises:
         InputError: an unknown expression, or a topology of another template.
     """
-    neutral, _, morphs = head.animated(expression or {})
+    neutral, _, morphs = head.animated(None if isinstance(expression, str) else expression or {})
     template = template_of(head.model)
     rest = topology.placed(template, neutral.vertices)
     offsets: FloatArray = np.zeros((len(morphs.names), *rest.shape), dtype=np.float32)
@@ -139,7 +141,7 @@ def topology_shapes(
 
 
 def write_topology_mesh(
-    head: EditableHead, topology: UserTopology, path: Path, expression: Mapping[str, float] | None = None,
+    head: EditableHead, topology: UserTopology, path: Path, expression: Expression | None = None,
     units: str = "mm", up: str = "y", quantized: bool = False,
 ) -> Mesh:  # fmt: skip
     """Write a head in a user's topology; the mesh in mm. An OBJ has its polygons and UVs, a GLB the 52 ARKit shapes.
@@ -148,7 +150,7 @@ def write_topology_mesh(
         head: any head of the model.
         topology: learnt with a model of the same template.
         path: .ply, .obj, .stl or .glb.
-        expression: ARKit name → weight; None for the head's own, of a GLB for the neutral face.
+        expression: ARKit name → weight, or `own`; None for the head's own, of a GLB for the neutral face.
         units: of the file, as `ExportConfig.units`.
         up: axis that points up, as `ExportConfig.up`.
         quantized: 16-bit places, for a GLB.
@@ -162,7 +164,7 @@ def write_topology_mesh(
         mesh, morphs = topology_shapes(head, topology, expression)
         write_mesh(mesh, path, metadata=notes, uv=uv, morphs=morphs, quantized=quantized)
         return mesh
-    mesh = topology_mesh(head, topology, expression)
+    mesh = topology_mesh(head, topology, None if isinstance(expression, str) else expression)
     written = in_units(mesh, units, up)
     if path.suffix.lower() == ".obj":
         write_atomically(path, topology.obj(written.vertices, notes | {"unit": units}))

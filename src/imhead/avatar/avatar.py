@@ -42,9 +42,10 @@ from imhead.surfaces.eyeballs import eye_centers, fitted_eyes
 from imhead.template.topology import LEFT_EYE, RIGHT_EYE, Topology
 from imhead.types import FloatArray, IntArray, MorphTargets, SkinImage, UvMap
 
-_EYE_PICTURE = 1024
-_STILL_MM = 0.04
+_EYE_PICTURE = 1024  # pixels
+_STILL_MM = 0.04  # a shape that moves a part by less is left out of it
 _CARUNCLE_BACK_MM = 1.1
+_MOUTH_MARK = 62  # of the usual 68: the middle of the upper lip's lower edge
 _TEETH, _GUM, _TONGUE_COLOR = (240.0, 232.0, 216.0), (196.0, 112.0, 108.0), (196.0, 104.0, 104.0)
 _DARK_MM = (98.0, 40.0)  # from front to throat the mouth gets darker
 
@@ -84,29 +85,21 @@ def avatar_scene(
     """The whole avatar.
 
     Args:
+        template: of the head.
+        topology: of the template.
+        parts: what the skin does not have.
+        look: what a person chose.
         skin: the head's own colours; None for painted ones. A look that names a skin is painted.
         kept: pieces of a scan that go with the head.
         take: a recorded take, played by the scene.
         notes: short texts for the file.
     """
     own = None if look.skin is not None else skin
-    light = look.eye_light(own)
-    lit = light ** (1.0 / 2.2)  # as sRGB
-    images: tuple[Image, ...] = (
+    images = [
         Image("skin", skin_jpeg(topology, parts, look, own), "image/jpeg"),
-        Image("eye", eye_jpeg(look.eye_color(own), look.seed, _EYE_PICTURE, light), "image/jpeg"),
-    )
-    brows = tuple(0.6 * value / 255.0 for value in look.tone(own).brows)
-    materials: tuple[Material, ...] = (
-        Material("skin", (1.0, 1.0, 1.0, 1.0), 0.62, image=0),
-        Material("eye", (1.0, 1.0, 1.0, 1.0), 0.28, image=1),
-        Material("cornea", (0.04, 0.04, 0.05, 0.16), 0.04, see_through=True),
-        Material("teeth", (lit, lit, lit, 1.0), 0.30),
-        Material("gums", (lit, lit, lit, 1.0), 0.40),
-        Material("lashes", (brows[0], brows[1], brows[2], 1.0), 0.75, two_sided=True),
-        Material("tears", (0.95 * lit, 0.86 * lit, 0.83 * lit, 0.22), 0.08, two_sided=True, see_through=True),
-        Material("caruncles", (0.80 * lit, 0.50 * lit, 0.46 * lit, 1.0), 0.30),
-    )
+        Image("eye", eye_jpeg(look.eye_color(own), look.seed, _EYE_PICTURE, look.eye_light(own)), "image/jpeg"),
+    ]
+    materials = _materials(look, own)
     mouth = mouth_on(parts, template.skin)
     mouth_moves = mouth_shapes(parts, mouth)
     shapes = lid_shapes(parts, template.skin, template.shapes, template.eyes, topology.part)
@@ -119,24 +112,38 @@ def avatar_scene(
         *_mouth(template, parts, mouth, mouth_moves, rig, look),
         *_lids(template, topology, parts, look),
     ]
-    fine = np.concatenate([eye_centers(parts.eyes), parts.marks[[62]]])
+    fine = np.concatenate([eye_centers(parts.eyes), parts.marks[[_MOUTH_MARK]]])
     built = [simplified(part, rest, look.lod, fine if part.name == "skin" else None) for part, rest in whole]
     for number, piece in enumerate(kept):
         name = f"kept_{number}" if number else "kept"
-        image = None
+        image = None if piece.picture is None else len(images)
         if piece.picture is not None:
-            image = len(images)
-            images += (Image(name, piece.picture, "image/jpeg"),)
-        materials += (Material(name, (1.0, 1.0, 1.0, 1.0), 0.8, image=image, two_sided=True),)
+            images.append(Image(name, piece.picture, "image/jpeg"))
         carried = bones.whole_weights(len(piece.vertices), bones.HEAD)
-        row = len(materials) - 1
-        built.append(Part(name, piece.vertices, piece.faces, row, piece.uv, piece.colors, None, *carried))
+        built.append(Part(name, piece.vertices, piece.faces, len(materials), piece.uv, piece.colors, None, *carried))
+        materials.append(Material(name, (1.0, 1.0, 1.0, 1.0), 0.8, image=image, two_sided=True))
     joints = tuple(
         Joint(joint_name(name, look.names), place, parent)
         for name, place, parent in zip(bones.JOINTS, rig.places, bones.PARENTS)
     )
     clip = None if take is None else clip_of(take, rig, look.names, joints=look.drive == "joints")
-    return Scene(tuple(built), materials, images, joints, clip, dict(notes or {}))
+    return Scene(tuple(built), tuple(materials), tuple(images), joints, clip, dict(notes or {}))
+
+
+def _materials(look: Look, own: SkinImage | None) -> list[Material]:
+    """The materials of the parts below, in the order of their numbers."""
+    lit = look.eye_light(own) ** (1.0 / 2.2)  # as sRGB
+    red, green, blue = (0.6 * value / 255.0 for value in look.tone(own).brows)
+    return [
+        Material("skin", (1.0, 1.0, 1.0, 1.0), 0.62, image=0),
+        Material("eye", (1.0, 1.0, 1.0, 1.0), 0.28, image=1),
+        Material("cornea", (0.04, 0.04, 0.05, 0.16), 0.04, see_through=True),
+        Material("teeth", (lit, lit, lit, 1.0), 0.30),
+        Material("gums", (lit, lit, lit, 1.0), 0.40),
+        Material("lashes", (red, green, blue, 1.0), 0.75, two_sided=True),
+        Material("tears", (0.95 * lit, 0.86 * lit, 0.83 * lit, 0.22), 0.08, two_sided=True, see_through=True),
+        Material("caruncles", (0.80 * lit, 0.50 * lit, 0.46 * lit, 1.0), 0.30),
+    ]
 
 
 def _part(

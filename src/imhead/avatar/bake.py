@@ -4,8 +4,7 @@
     painted skin, in the scan's tone by smooth diffusion over the mesh ──not seen──────► picture
     the mirrored side, in this side's tone ──seen there only───────────────────────────► picture
 
-The tone of a guess is that of what was seen, over the painting; on the rest of the mesh it is harmonic, so the guess
-meets what was seen in tone at its border.
+`skin_guess.py` makes the guess.
 
 Shape legend: S texels along a side, T texels on skin, V vertices, F faces.
 """
@@ -15,47 +14,43 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-import igl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
-from scipy.sparse import csc_matrix, diags_array
-from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from imhead.avatar.palette import SKINS, skin_named
-from imhead.avatar.parts import Parts
-from imhead.avatar.scan_colors import ColoredScan
+from imhead.avatar.parts import Parts, groups_of_skin
+from imhead.avatar.scan_colors import REACH_MM, ColoredScan
 from imhead.avatar.scan_eyes import eyes_of_scan
+from imhead.avatar.skin_guess import BARE_GROUPS, GUESSED, HAIR, MIRRORED, SEEN, at_vertices, filled
 from imhead.avatar.skin_image import jpeg_bytes
 from imhead.avatar.skin_paint import skin_picture
 from imhead.conventions import srgb_to_linear
 from imhead.errors import InputError
-from imhead.regions import CENTERS_MM, REGIONS
 from imhead.surfaces.eyeballs import eyes_distance
 from imhead.surfaces.normals import vertex_normals
+from imhead.surfaces.pieces import border_edges
 from imhead.template.projection import smoothstep
 from imhead.template.texels import Texels, texels_of
 from imhead.template.topology import LEFT_EYE, SKIN, Topology
 from imhead.types import BoolArray, FloatArray, Scan, SkinImage, UvMap
 
-SEEN, HAIR, MIRRORED, GUESSED = 255, 170, 85, 0
-"""Values of the mask: seen on the skin; hair seen over it; from the other side; painted in the tone around it."""
-_REACH_MM = (1.5, 3.0)  # from the registered template to the scan
-_HAIR_MM = 45.0  # to hair over the scalp
+__all__ = ["GUESSED", "HAIR", "HAIR_MM", "MIRRORED", "SEEN", "Baked", "Surface", "bake"]
+
+HAIR_MM = 45.0
+"""How far over the scalp hair is looked for."""
 _EYE_MM = 0.6  # of the scan's surface from an eyeball, nearer than which it is no lid
 _MARGIN_MM = 0.9  # rim of the lids that is painted
 _BLEND_MM = 1.6  # over which what was seen gives way to a guess
 _LEAST_SEEN = 0.02  # of the skin
-_DARK = 6.0  # added to both before a ratio of colours is taken
-_MOST_RATIO = 2.2  # of its logarithm
+_SURE = 0.9  # trust above which a colour counts as that of the skin, as a share of the largest
+_AREAS = 64  # one of so many texels is enough for their usual size
 _QUALITY = 93
-_BARE_GROUPS = ("nose", "cheek", "chin", "forehead", "mouth", "jaw")
 _EAR_MM, _JAW_MM = 74.0, 20.0  # on the mean head: farther out is an ear, farther back the angle of the jaw
 _TINT = np.array([0.5, 0.7])  # of log(red/green), log(green/blue): farther from the face's is no skin
 _DARKEST, _LIGHTEST = -1.9, 1.2  # of log light
-_LOW_MM, _PULL_MM = -45.0, 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +112,15 @@ def bake(
     color, weight, hair = _seen(colored, surface, topology, texels)
     area = _texel_areas(surface.vertices, topology, texels)
     weight = weight * _like_skin(color, weight * ~hair, texels, topology, parts)
-    weight = _eroded(weight, texels, size, float(np.sqrt(np.median(area[::64]))))
-    if (area * weight).sum() < _LEAST_SEEN * area.sum():
+    weight = _eroded(weight, texels, size, float(np.sqrt(np.median(area[::_AREAS]))))
+    if (area * weight * ~hair).sum() < _LEAST_SEEN * area.sum():
         raise InputError(f"{scan.name}: its colours show hardly any skin; check its texture")
-    tone = _nearest_tone(color[(weight > 0.9) & ~hair])
+    bare = np.where(hair, 0.0, weight)
+    own = np.median(color[bare > _SURE * min(1.0, float(bare.max()))], axis=0)
+    tone = _nearest_tone(own)
     painted = skin_picture(topology, parts, skin_named(tone), 0, size).reshape(-1, 3)[texels.texel].astype(np.float32)
-    picture, kind = _filled(color, weight, hair, painted, surface, topology, parts, texels)
-    eyes = eyes_of_scan(colored, surface.eyes, np.median(color[(weight > 0.9) & ~hair], axis=0))
+    picture, kind = filled(color, weight, hair, painted, surface.vertices, topology, parts, texels)
+    eyes = eyes_of_scan(colored, surface.eyes, own)
     return Baked(*_whole(picture, kind, texels, size), tone, eyes)
 
 
@@ -137,9 +134,9 @@ def _seen(
     weight = np.zeros(len(texels.texel), dtype=np.float32)
     hairy = surface.hairy[faces].any(axis=1) & (topology.part[faces] == SKIN).all(axis=1)
     hair = np.zeros(len(weight), dtype=bool)
-    texel_mm = float(np.sqrt(np.median(_texel_areas(surface.vertices, topology, texels)[::64])))
+    texel_mm = float(np.sqrt(np.median(_texel_areas(surface.vertices, topology, texels)[::_AREAS])))
     for rows, outwards in (
-        (np.flatnonzero(surface.shown[texels.face]), _REACH_MM[1]), (np.flatnonzero(hairy[texels.face]), _HAIR_MM),
+        (np.flatnonzero(surface.shown[texels.face]), REACH_MM[1]), (np.flatnonzero(hairy[texels.face]), HAIR_MM),
     ):  # fmt: skip
         rows = rows[weight[rows] < 0.5]
         if not len(rows):
@@ -148,9 +145,9 @@ def _seen(
         place = some.between(faces, surface.vertices).astype(np.float64)
         normal = some.between(faces, normals).astype(np.float64)
         normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-12)
-        found = colored.at(place, normal, _REACH_MM, outwards, texel_mm)
+        found = colored.at(place, normal, REACH_MM, outwards, texel_mm)
         trust = found.weight.astype(np.float64)
-        if outwards <= _REACH_MM[1]:
+        if outwards <= REACH_MM[1]:
             trust = (
                 trust
                 * ~_on_eyes(found.point, surface.eyes)
@@ -158,7 +155,7 @@ def _seen(
             )
         better = trust > weight[rows]
         color[rows[better]], weight[rows[better]] = found.color[better], trust[better]
-        hair[rows[better]] = outwards > _REACH_MM[1]
+        hair[rows[better]] = outwards > REACH_MM[1]
     return color, weight, hair
 
 
@@ -166,9 +163,9 @@ def _like_skin(
     color: FloatArray, weight: FloatArray, texels: Texels, topology: Topology, parts: Parts
 ) -> NDArray[np.float32]:
     """(T,) 0 where ears, neck or shoulders have the colours of clothes or of hair that hangs over them, else 1."""
-    mean, known = _at_vertices(color, weight, texels, topology)
-    groups = _groups(parts)
-    face = known & np.isin(groups, _BARE_GROUPS)
+    mean, known = at_vertices(color, weight, texels, topology)
+    groups = groups_of_skin(parts)
+    face = known & np.isin(groups, BARE_GROUPS)
     if not face.any():
         return np.ones(len(color), dtype=np.float32)
     light = np.log(srgb_to_linear(mean / 255.0) + 2e-3)
@@ -193,11 +190,6 @@ def _can_be_covered(parts: Parts, groups: NDArray[np.str_]) -> BoolArray:
     return np.asarray(np.isin(groups, ("neck", "shoulder")) | ears | ((groups == "jaw") & (z < _JAW_MM)))
 
 
-def _groups(parts: Parts) -> NDArray[np.str_]:
-    """(V,) the group of the region nearest to each vertex of the template."""
-    return np.array([region.group for region in REGIONS])[cKDTree(CENTERS_MM).query(parts.skin)[1]]
-
-
 def _on_eyes(points: FloatArray, eyes: FloatArray) -> BoolArray:
     """(N,) bool: places of the scan on an eyeball."""
     return np.asarray(np.abs(eyes_distance(points.astype(np.float64), eyes)) < _EYE_MM)
@@ -206,9 +198,7 @@ def _on_eyes(points: FloatArray, eyes: FloatArray) -> BoolArray:
 def _from_rims(places: FloatArray, vertices: FloatArray, topology: Topology) -> FloatArray:
     """(N,) distance to the rims of the lids, mm: the open borders of the skin around the eyeballs."""
     skin = topology.faces[(topology.part[topology.faces] < LEFT_EYE).all(axis=1)]
-    both = np.sort(np.concatenate([skin[:, [0, 1]], skin[:, [1, 2]], skin[:, [2, 0]]]), axis=1)
-    edges, count = np.unique(both, axis=0, return_counts=True)
-    border = np.unique(edges[count == 1])
+    border = np.unique(border_edges(skin))
     balls = vertices[topology.part >= LEFT_EYE]
     near = border[cKDTree(balls).query(vertices[border])[0] < 6.0]
     if not len(near):
@@ -225,93 +215,6 @@ def _eroded(weight: FloatArray, texels: Texels, size: int, texel_mm: float) -> N
     return np.minimum(soft.reshape(-1)[texels.texel], 1.0).astype(np.float32)
 
 
-def _filled(
-    color: FloatArray, weight: FloatArray, hair: BoolArray, painted: FloatArray, surface: Surface, topology: Topology,
-    parts: Parts, texels: Texels,
-) -> tuple[FloatArray, NDArray[np.uint8]]:  # fmt: skip
-    """Colours (T, 3) everywhere, and where they come from (T,)."""
-    system, size = _laplacian(surface.vertices, topology), texels.size
-    ratio = np.clip(np.log((color + _DARK) / (painted + _DARK)), -_MOST_RATIO, _MOST_RATIO)
-    total, known = _at_vertices(ratio, weight, texels, topology)
-    twin = topology.twin
-    # the mirrored side differs by light: the difference of both sides where both are known, smooth elsewhere
-    mirrored = known[twin] & ~known & (topology.part == SKIN)
-    shift = _harmonic(system, np.where((known & known[twin])[:, None], total - total[twin], 0.0), known & known[twin])
-    total[mirrored] = (total[twin] + shift)[mirrored]
-    # far down, what nobody saw is skin, whatever hair hangs above it
-    groups = _groups(parts)
-    skin = np.median(total[known & np.isin(groups, (*_BARE_GROUPS, "neck"))], axis=0)
-    low = np.isin(groups, ("neck", "shoulder")) & (parts.skin[:, 1] < _LOW_MM)
-    total = _harmonic(system, total, known | mirrored, pull=np.where(low, 4.0 / _PULL_MM**2, 0.0), towards=skin)
-    guess = (painted + _DARK) * np.exp(texels.between(topology.faces, total)) - _DARK
-    kind = np.where(weight > 0.5, np.where(hair, HAIR, SEEN), GUESSED).astype(np.uint8)
-    other = _flipped(texels, size, color), _flipped(texels, size, weight[:, None])[:, 0]
-    moved = (other[0] + _DARK) * np.exp(texels.between(topology.faces, shift)) - _DARK
-    share = other[1][:, None]
-    guess = guess * (1.0 - share) + moved * share
-    kind[(weight <= 0.5) & (other[1] > 0.5)] = MIRRORED
-    mixed = color * weight[:, None] + guess * (1.0 - weight[:, None])
-    return np.clip(mixed, 0.0, 255.0), kind
-
-
-def _at_vertices(
-    values: FloatArray, weight: FloatArray, texels: Texels, topology: Topology
-) -> tuple[FloatArray, BoolArray]:
-    """Means (V, 3) of values (T, 3) around the vertices, and which vertices have any."""
-    count = len(topology.part)
-    corners = topology.faces[texels.face]
-    shares = texels.shares * weight[:, None]
-    total = np.bincount(corners.ravel(), shares.ravel(), count)
-    full = np.bincount(corners.ravel(), texels.shares.ravel(), count)
-    mean = np.stack(
-        [np.bincount(corners.ravel(), (shares * values[:, k, None]).ravel(), count) for k in range(3)], axis=1
-    )
-    known = (total > 0.35 * full) & (full > 0)
-    return np.where(known[:, None], mean / np.maximum(total, 1e-9)[:, None], 0.0), known
-
-
-def _laplacian(vertices: FloatArray, topology: Topology) -> csc_matrix:
-    skin = topology.faces[(topology.part[topology.faces] < LEFT_EYE).all(axis=1)]
-    stiffness = -csc_matrix(igl.intrinsic_delaunay_cotmatrix(np.ascontiguousarray(vertices), skin)[0])
-    stiffness.resize((len(vertices), len(vertices)))
-    return csc_matrix(stiffness + diags_array(np.full(len(vertices), 1e-7)))
-
-
-def _harmonic(
-    system: csc_matrix, values: FloatArray, known: BoolArray, *, pull: FloatArray | None = None,
-    towards: FloatArray | None = None,
-) -> FloatArray:  # fmt: skip
-    """Values (V, C) that stay where they are known (V,) and are as smooth as can be elsewhere.
-
-    Args:
-        system: (V, V) stiffness of the mesh.
-        values: to keep.
-        known: where.
-        pull: (V,) how strongly each is drawn to `towards` (C,), for each 4 mm² around it.
-        towards: (C,).
-    """
-    out = np.array(values)
-    free, held = np.flatnonzero(~known), np.flatnonzero(known)
-    if not len(held) or not len(free):
-        return out
-    rows = system[free]
-    given = -(rows[:, held] @ values[held])
-    inner = csc_matrix(rows[:, free])
-    if pull is not None and towards is not None:
-        inner = csc_matrix(inner + diags_array(pull[free]))
-        given = given + pull[free, None] * towards
-    out[free] = splu(inner).solve(given)
-    return out
-
-
-def _flipped(texels: Texels, size: int, values: FloatArray) -> FloatArray:
-    """Values (T, C) of the mirrored texels: the UVs are symmetrical."""
-    sheet = np.zeros((size * size, values.shape[1]), dtype=np.float32)
-    sheet[texels.texel] = values
-    found: FloatArray = sheet.reshape(size, size, -1)[:, ::-1].reshape(size * size, -1)[texels.texel]
-    return found
-
-
 def _texel_areas(vertices: FloatArray, topology: Topology, texels: Texels) -> FloatArray:
     """(T,) mm² of surface under each texel."""
     a, b, c = (vertices[topology.faces[:, k]] for k in range(3))
@@ -322,10 +225,9 @@ def _texel_areas(vertices: FloatArray, topology: Topology, texels: Texels) -> Fl
     return found
 
 
-def _nearest_tone(colors: FloatArray) -> str:
-    """The named skin that is nearest to the median of colours (N, 3)."""
-    middle = np.median(colors[:: max(1, len(colors) // 20_000)], axis=0) if len(colors) else np.zeros(3)
-    return min(SKINS, key=lambda name: float(np.linalg.norm(np.array(SKINS[name].skin) - middle)))
+def _nearest_tone(color: FloatArray) -> str:
+    """The named skin that is nearest to a colour (3,)."""
+    return min(SKINS, key=lambda name: float(np.linalg.norm(np.array(SKINS[name].skin) - color)))
 
 
 def _whole(

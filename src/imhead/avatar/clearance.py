@@ -25,6 +25,8 @@ _SLOPE = 0.6
 _GAP_MM, _THICKER, _MOST_MM = 0.4, 0.15, 1.0  # kept between teeth and skin; more by this share of the depth of the lip
 _REACH_MM = np.array([48.0, 34.0])  # of the skin that can touch teeth: sideways and up or down from the mouth's middle
 _INSIDE_MM = 1.0  # what lies farther behind the teeth beside it on the mean head is no lip and no cheek
+_BEHIND_MM = 10.0  # the middle of an arch, of its last teeth
+_LEAST_OUT_MM = 26.0  # from the middle of an arch, of lips and cheeks
 _STILL_MM = 0.01
 _LEAST_MM = 5.0  # a shorter reach is none
 
@@ -48,8 +50,14 @@ def clear_of_teeth(
     found = shapes.copy()
     for k in range(len(shapes)):
         if np.abs(shapes[k, rows]).max() > _STILL_MM or mouth_shapes[k, teeth].any():
-            pushed = _pushed(parts, clear[rows] + shapes[k, rows], gap, mouth + mouth_shapes[k])
-            found[k, rows] = pushed - clear[rows]
+            moved = clear[rows] + shapes[k, rows]
+            push = _pushed(parts, moved, gap, mouth + mouth_shapes[k]) - moved
+            # at rest the skin is clear: a shape closes at most the way that skin and teeth move in it
+            most = np.linalg.norm(shapes[k, rows], axis=1) + np.linalg.norm(mouth_shapes[k, teeth], axis=1).max(
+                initial=0.0
+            )
+            length = np.linalg.norm(push, axis=1)
+            found[k, rows] += push * np.minimum(1.0, most / np.maximum(length, 1e-9))[:, None]
     return clear, found
 
 
@@ -105,7 +113,8 @@ def _in_front(parts: Parts, skin_part: IntArray) -> tuple[IntArray, FloatArray]:
     angle, out = _polar(points)
     most = front[np.round((angle + np.pi) / _STEP_RAD).astype(np.int64)]
     depth = np.where(np.isfinite(depth), depth, np.where(most > 0.0, out - most, -np.inf))
-    kept = depth > -_INSIDE_MM
+    # floor and back of the mouth lie near the middle of an arch or behind it, where it has no direction
+    kept = (depth > -_INSIDE_MM) & (out > _LEAST_OUT_MM) & (points[:, 2] > _MIDDLE_Z_MM - _BEHIND_MM)
     gap = _GAP_MM + np.clip(_THICKER * depth[kept], 0.0, _MOST_MM)
     return near[kept], gap
 

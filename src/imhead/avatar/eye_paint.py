@@ -11,6 +11,7 @@ from imhead.avatar.eyes import LIMBUS, angle_at
 from imhead.avatar.palette import EyeColor
 from imhead.avatar.skin_image import jpeg_bytes
 from imhead.conventions import srgb_bytes, srgb_to_linear
+from imhead.template.projection import smoothstep
 from imhead.types import FloatArray
 
 _WHITE, _PINK, _VEIN = np.array([236.0, 229.0, 222.0]), np.array([205.0, 150.0, 138.0]), np.array([178.0, 84.0, 78.0])
@@ -39,7 +40,7 @@ def eye_picture(color: EyeColor, seed: int, size: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng([0xE7E, seed])
     iris = _iris(color, share, turn, rng)
     white = _white(beyond, turn, rng)
-    edge = _smooth(1.0 - _SOFT_RIM, 1.0 + _SOFT_RIM, share)[..., None]
+    edge = smoothstep(1.0 - _SOFT_RIM, 1.0 + _SOFT_RIM, share)[..., None]
     picture = iris * (1.0 - edge) + white * edge
     # a soft dark ring where the white ends
     ring = np.exp(-np.square((share - 1.0) / 0.09))[..., None]
@@ -51,18 +52,18 @@ def eye_picture(color: EyeColor, seed: int, size: int) -> NDArray[np.uint8]:
 def _iris(color: EyeColor, share: FloatArray, turn: FloatArray, rng: np.random.Generator) -> FloatArray:
     fibres = _around(turn, rng, _STREAKS, 0.65) + 0.5 * _around(turn + 0.25 * share, rng, 3 * _STREAKS, 0.5)
     collar = 0.56 + 0.04 * _around(turn, rng, 22, 0.0)
-    inner = _smooth(0.22, -0.14, share - collar)[..., None]
+    inner = smoothstep(0.22, -0.14, share - collar)[..., None]
     tone = np.array(color.inner) * inner + np.array(color.outer) * (1.0 - inner)
-    tone = tone * (1.0 + 0.20 * fibres[..., None] * _smooth(0.3, 0.7, share)[..., None])
-    rim = _smooth(0.72, 1.0, share)[..., None]
+    tone = tone * (1.0 + 0.20 * fibres[..., None] * smoothstep(0.3, 0.7, share)[..., None])
+    rim = smoothstep(0.72, 1.0, share)[..., None]
     tone = tone * (1.0 - 0.75 * rim) + np.array(color.rim) * 0.75 * rim
-    pupil = _smooth(_PUPIL + 0.025, _PUPIL - 0.025, share + 0.008 * fibres)[..., None]
+    pupil = smoothstep(_PUPIL + 0.025, _PUPIL - 0.025, share + 0.008 * fibres)[..., None]
     painted: FloatArray = tone * (1.0 - pupil) + np.array([9.0, 8.0, 8.0]) * pupil
     return painted
 
 
 def _white(beyond: FloatArray, turn: FloatArray, rng: np.random.Generator) -> FloatArray:
-    pink = _smooth(0.2, 2.2, beyond) * (0.30 + 0.25 * np.abs(np.cos(turn)))
+    pink = smoothstep(0.2, 2.2, beyond) * (0.30 + 0.25 * np.abs(np.cos(turn)))
     tone = _WHITE * (1.0 - pink[..., None]) + _PINK * pink[..., None]
     veins = np.zeros_like(turn)
     for _ in range(_VEINS):
@@ -72,7 +73,7 @@ def _white(beyond: FloatArray, turn: FloatArray, rng: np.random.Generator) -> Fl
         out = beyond.ravel()[rows]
         wave = 0.06 * np.sin(4.0 * out + rng.uniform(0, 6.3)) + 0.02 * np.sin(11.0 * out + rng.uniform(0, 6.3))
         off = ((turn.ravel()[rows] - start - wave + np.pi) % (2.0 * np.pi) - np.pi) * (1.0 + 0.3 * out)
-        veins.ravel()[rows] += np.exp(-np.square(off / width)) * _smooth(depth, depth + 1.5, out) * 0.3
+        veins.ravel()[rows] += np.exp(-np.square(off / width)) * smoothstep(depth, depth + 1.5, out) * 0.3
     share = np.clip(veins, 0.0, 0.5)[..., None]
     mixed: FloatArray = tone * (1.0 - share) + _VEIN * share
     return mixed
@@ -87,9 +88,3 @@ def _around(turn: FloatArray, rng: np.random.Generator, count: int, sharp: float
     part = part * part * (3.0 - 2.0 * part) if sharp < 0.6 else part
     noise: FloatArray = values[low] * (1.0 - part) + values[(low + 1) % count] * part
     return noise
-
-
-def _smooth(start: float, end: float, value: FloatArray) -> FloatArray:
-    share = np.clip((value - start) / (end - start), 0.0, 1.0)
-    eased: FloatArray = share * share * (3.0 - 2.0 * share)
-    return eased

@@ -41,9 +41,11 @@ class EyeMesh:
     directions: FloatArray
     """(V, 3) of a left eye."""
     angles: FloatArray
-    """(V,) from the gaze."""
+    """(V,) radians from the gaze."""
     faces: IntArray
+    """(F, 3) of a left eye, counter-clockwise seen from outside."""
     uv: UvMap
+    """The middle of its picture is the middle of the iris."""
 
 
 @lru_cache(maxsize=4)

@@ -12,23 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from imhead.avatar.parts import load_parts
+from imhead.avatar.parts import groups_of_skin, load_parts
 from imhead.avatar.skin_image import jpeg_bytes
 from imhead.errors import InputError
 from imhead.fitting.result import FitResult
-from imhead.regions import CENTERS_MM, REGIONS
+from imhead.surfaces.pieces import piece_of_vertices
 from imhead.surfaces.properties import face_areas
 from imhead.surfaces.transforms import transform_points
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh, Scan, UvMap
 
-_FAR_MM = 120.0
+_FAR_MM = 120.0  # from the head: farther away nothing is kept
 _CLOTHED = ("neck", "shoulder")
 _LEAST_CM2 = 8.0  # of a piece
-_LONGEST_SIDE = 2048
+_LONGEST_SIDE = 2048  # pixels of a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ def unexplained(result: FitResult, scan: Scan, template: FloatArray) -> tuple[Ke
     points = transform_points(result.scan_to_head, scan.points)
     hair = result.hair.covers(transform_points(result.pose.scan_to_head, scan.points))
     away, nearest = cKDTree(template).query(points)
-    groups = np.array([region.group for region in REGIONS])[cKDTree(CENTERS_MM).query(load_parts().skin)[1]]
+    groups = groups_of_skin(load_parts())
     own = (hair | ~result.explained) & (away < _FAR_MM) & ~np.isin(groups[nearest], _CLOTHED)
     mirrored = bool(np.linalg.det(result.scan_to_head[:3, :3]) < 0)
     faces = scan.faces[:, ::-1] if mirrored else scan.faces
@@ -84,10 +82,7 @@ def _large(points: FloatArray, faces: IntArray, chosen: BoolArray) -> BoolArray:
     if not len(rows):
         return chosen
     some = faces[rows]
-    count = len(points)
-    ends = np.concatenate([some[:, :2], some[:, 1:]])
-    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    piece = connected_components(graph, directed=False)[1][some[:, 0]]
+    piece = piece_of_vertices(np.concatenate([some[:, :2], some[:, 1:]]), len(points))[some[:, 0]]
     area = np.bincount(piece, face_areas(Mesh(points, some))) / 100.0
     large = np.zeros(len(faces), dtype=bool)
     large[rows[area[piece] >= _LEAST_CM2]] = True

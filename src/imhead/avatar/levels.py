@@ -13,12 +13,11 @@ from functools import lru_cache
 
 import igl
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from imhead.io.glb_scene_writer import Part
 from imhead.surfaces.normals import vertex_normals
+from imhead.surfaces.pieces import piece_of_vertices
 from imhead.types import FloatArray, IntArray, MorphTargets, UvMap
 
 SKIN_VERTICES = (None, 5000, 1500)
@@ -72,7 +71,6 @@ def simplified(part: Part, rest: FloatArray, level: int, fine: FloatArray | None
         colors=None if part.colors is None else part.colors[kept],
         joints=None if part.joints is None else part.joints[kept],
         weights=None if part.weights is None else part.weights[kept],
-        fade=None if part.fade is None else part.fade[kept],
     )
 
 
@@ -111,10 +109,7 @@ def _level(whole: _Whole, faces: int) -> Level:
 
 def _own_vertices(whole: _Whole, places: FloatArray, faces: IntArray, origin: IntArray) -> IntArray:
     """The vertex (N,) of the whole mesh that is nearest to each place (N, 3), on the same piece and the same side."""
-    count = len(whole.vertices)
-    ends = np.concatenate([whole.faces[:, :2], whole.faces[:, 1:]])
-    joined = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    piece = connected_components(joined, directed=False)[1]
+    piece = piece_of_vertices(np.concatenate([whole.faces[:, :2], whole.faces[:, 1:]]), len(whole.vertices))
     used = np.unique(whole.faces)
     normals, _ = vertex_normals(whole.vertices, whole.faces)
     own, _ = vertex_normals(places, faces)

@@ -15,15 +15,13 @@ from scipy.spatial.distance import cdist
 from imhead.avatar.parts import MOVED_SHAPES, Parts, affine
 from imhead.conventions import ARKIT_NAMES
 from imhead.surfaces.normals import vertex_normals
+from imhead.template.projection import smoothstep
 from imhead.types import FloatArray, IntArray
 
 _PAIR_MM, _OPPOSED = 2.2, -0.5  # vertices of the two lips that face each other on the mean head
 _REACH_MM = np.array([24.0, 9.0, 14.0])  # around the middle of the mouth
 _GAP_MM = 0.1  # left between them
-_OPEN_MM, _WIDE_MM = (
-    4.0,
-    6.0,
-)  # a gap wider than the first is closed less, beyond the second it is an open mouth and stays
+_OPEN_MM, _WIDE_MM = 4.0, 6.0  # a gap wider than the first is closed less; from the second on it stays open
 _WIDTH_MM = 2.5  # over which neighbours close alike
 _NEAR_MM, _FAR_MM = 3.0, 10.0  # from the lips' line: all of it, and nothing, so that an edit elsewhere moves no lip
 _LOWER_SHARE = 0.35  # of the jaw's movement: what follows it by more is the lower lip
@@ -83,6 +81,5 @@ def _facing(parts: Parts, faces: bytes, jaw: bytes) -> _Facing:
     moved = np.flatnonzero(apart < _FAR_MM)
     weight = np.exp(-0.5 * np.square(cdist(parts.skin[moved], middles) / _WIDTH_MM)) + 1e-30
     weight /= weight.sum(axis=1, keepdims=True)
-    fade = np.clip((_FAR_MM - apart[moved]) / (_FAR_MM - _NEAR_MM), 0.0, 1.0)
-    up = np.where(share[moved] < _LOWER_SHARE, -0.5, 0.5) * fade * fade * (3.0 - 2.0 * fade)
+    up = np.where(share[moved] < _LOWER_SHARE, -0.5, 0.5) * smoothstep(_FAR_MM, _NEAR_MM, apart[moved])
     return _Facing(upper, lower, moved, up[:, None] * weight)

@@ -23,7 +23,9 @@ class SkinTone:
     blood: Color
     """Where blood shows: cheeks, nose, ears."""
     lips: Color
+    """The red of the lips."""
     brows: Color
+    """Hairs of the brows; lashes are darker."""
     freckles: float
     """How much the pigment varies, 0 to 1."""
 
@@ -33,6 +35,7 @@ class EyeColor:
     """The colours of an iris."""
 
     outer: Color
+    """Most of it."""
     inner: Color
     """Around the pupil."""
     rim: Color

@@ -16,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import save
+from scipy.spatial import cKDTree
 
 from imhead.checkpoint import check_tensors, read_tensors
 from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.io.atomic import write_atomically
+from imhead.regions import CENTERS_MM, REGIONS
 from imhead.types import FloatArray, IntArray
 
 PARTS_FORMAT = "imhead-parts-1"
@@ -113,6 +116,12 @@ def load_parts(path: Path | None = None) -> Parts:
             raise InputError(f"{path}: tensor {name} holds an index out of range; get the file again")
     arrays = {name: value.double() if value.is_floating_point() else value.long() for name, value in tensors.items()}
     return Parts(**{name: value.numpy() for name, value in arrays.items()})
+
+
+@lru_cache(maxsize=2)
+def groups_of_skin(parts: Parts) -> NDArray[np.str_]:
+    """(V,) the group of the region whose middle is nearest to each vertex of the template."""
+    return np.array([region.group for region in REGIONS])[cKDTree(CENTERS_MM).query(parts.skin)[1]]
 
 
 def in_lower_jaw(piece: IntArray) -> IntArray:

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from imhead.avatar.parts import TONGUE, Parts, affine, in_lower_jaw, shape_rows
 from imhead.conventions import ARKIT_NAMES
 from imhead.surfaces.lids import Lids
+from imhead.template.projection import smoothstep
 from imhead.types import FloatArray, IntArray
 
 _CARRIERS, _REACH_MM = 24, 2.5  # template vertices that turn a lash, and the width of their weights
@@ -70,8 +71,7 @@ def _tongue_out(rest: FloatArray, held: FloatArray) -> FloatArray:
     along = np.clip((z - z.min()) / (tip - z.min()), 0.0, 1.0)
     free = np.clip(held / _HELD_MM, 0.0, 1.0)
     forward = free * _TONGUE_OUT_MM * np.clip((along - 0.15) / 0.85, 0.0, 1.0) ** 1.3
-    front = np.clip((along - 0.3) / 0.3, 0.0, 1.0)
-    front = front * front * (3.0 - 2.0 * front)
+    front = smoothstep(0.3, 0.6, along)
     rise = np.sqrt(free) * front * (top + _TONGUE_MM - (top - y) * _TONGUE_THIN - y)
     beyond = np.maximum(z + forward - tip - _TONGUE_BENDS, 0.0)
     moved: FloatArray = np.stack([np.zeros(len(rest)), rise - _TONGUE_DROP * beyond**2, forward], axis=1)

@@ -11,11 +11,10 @@ from PIL import Image
 
 from imhead.avatar.names import Names, shape_name
 from imhead.avatar.posing import Pose, pose_at, posed
-from imhead.errors import InputError
+from imhead.errors import InputError, one_line
 from imhead.io.atomic import write_atomically
 from imhead.io.glb_scene_writer import Scene
 from imhead.io.pictures import decoded
-from imhead.io.scan_file import one_line
 from imhead.rendering.raycast import Camera
 from imhead.rendering.shading import ByteImage, shade
 from imhead.surfaces.textures import halved
@@ -82,7 +81,7 @@ def check_preview_path(path: Path) -> None:
         InputError: its extension is not .webp.
     """
     if path.suffix.lower() != ".webp":
-        raise InputError(f"{one_line(path)}: a preview is written as .webp; rename --preview")
+        raise InputError(f"{one_line(path)}: a preview is written as .webp; rename it")
 
 
 def preview_frames(scene: Scene, names: Names, config: PreviewConfig = PreviewConfig()) -> list[ByteImage]:
@@ -113,6 +112,7 @@ class Drawing:
     """The solid parts of a scene as one mesh with its colours."""
 
     scene: Scene
+    """The whole scene."""
     rows: tuple[int, ...]
     """The parts that are drawn: clear ones are not."""
     faces: IntArray
@@ -120,6 +120,7 @@ class Drawing:
     colors: ByteImage
     """(V, 3) sRGB."""
     texture: ScanTexture
+    """Pictures on the faces."""
 
     @classmethod
     def of(cls, scene: Scene) -> Drawing:

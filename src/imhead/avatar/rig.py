@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from imhead.avatar.eyes import rotation
 from imhead.avatar.parts import MOVED_SHAPES, Parts, affine
 from imhead.surfaces.eyeballs import eye_centers
+from imhead.template.projection import smoothstep
 from imhead.types import FloatArray, IntArray
 
 NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = range(5)
@@ -49,11 +50,11 @@ def rig_of(parts: Parts, skin: FloatArray, eyes: FloatArray, jaw_open: FloatArra
     places = np.stack([_NECK_MM, _HEAD_MM, hinge])
     places = places + np.stack([_carried(parts, skin, place) for place in places])
     along = parts.skin @ _TILT
-    share = np.clip((along - _NAPE_MM) / (_SKULL_MM - _NAPE_MM), 0.0, 1.0)
+    share = smoothstep(_NAPE_MM, _SKULL_MM, along)
     bone = affine(parts.jaw[MOVED_SHAPES.index("jawOpen")], parts.skin, parts.centers[1])
     length = np.maximum(np.square(bone).sum(axis=1), 1.0)
     jaw = np.clip((jaw_open * bone).sum(axis=1) / length, 0.0, 1.0)
-    return Rig(np.concatenate([places, eye_centers(eyes)]), turn, share * share * (3.0 - 2.0 * share), jaw)
+    return Rig(np.concatenate([places, eye_centers(eyes)]), turn, share, jaw)
 
 
 def jaw_hinge(parts: Parts) -> tuple[FloatArray, FloatArray]:

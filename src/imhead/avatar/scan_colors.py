@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from imhead.surfaces.pieces import border_edges
 from imhead.surfaces.rays import Caster, first_hit, ray_caster
 from imhead.surfaces.textures import halved, sampled
 from imhead.surfaces.transforms import transform_directions, transform_points
 from imhead.template.projection import smoothstep
 from imhead.types import FloatArray, IntArray, Mesh, Scan, ScanTexture
 
+REACH_MM = (1.5, 3.0)
+"""From a registered template to the scan: distances over which the trust in a colour falls from 1 to 0."""
 _NEIGHBOURS = 8
 _LEAST_COSINE = 0.35  # between the normals of the template and of the scan
 _RIM_MM = (1.5, 5.0)  # from the open border of a scan, where background shines in
@@ -174,8 +177,6 @@ class ColoredScan:
 
 def _rim(points: FloatArray, faces: IntArray) -> FloatArray:
     """Places (n, 3) along the open border of a mesh."""
-    both = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    edges, count = np.unique(both, axis=0, return_counts=True)
-    a, b = (points[edges[count == 1, k]] for k in range(2))
+    a, b = points[border_edges(faces)].transpose(1, 0, 2)
     places: FloatArray = np.concatenate([a + share * (b - a) for share in (0.0, 0.25, 0.5, 0.75)])
     return places

@@ -6,13 +6,12 @@ import numpy as np
 
 from imhead.avatar.eyes import GAZE, LIMBUS
 from imhead.avatar.palette import EYES, eyes_text
-from imhead.avatar.scan_colors import ColoredScan
+from imhead.avatar.scan_colors import REACH_MM, ColoredScan
 from imhead.conventions import srgb_to_linear
 from imhead.surfaces.eyeballs import on_eyeball
 from imhead.types import FloatArray
 
 _RINGS, _STEPS = np.linspace(0.5, 0.85, 5), 40  # over the angle of the limbus, between pupil and rim
-_REACH_MM = (1.5, 3.0)
 _LEAST_SEEN = 0.35  # of both irises
 _DARK, _LIKE = 0.45, 0.4  # of the skin's light, and from its tint: what is lighter and as near is a lid
 _FAINT = 4e-3
@@ -84,7 +83,7 @@ def _colors(colored: ColoredScan, eyes: FloatArray, turns: FloatArray, rings: Fl
     for side in (0, 1):
         flip = np.array([1.0, 1.0, 1.0]) if side == 0 else np.array([-1.0, 1.0, 1.0])
         places = on_eyeball(directions, eyes[side]) * flip
-        seen = colored.at(places, directions * flip, _REACH_MM, _REACH_MM[1], 0.3)
+        seen = colored.at(places, directions * flip, REACH_MM, REACH_MM[1], 0.3)
         found.append(seen.color[seen.weight > 0.5])
     return np.asarray(srgb_to_linear(np.concatenate(found) / 255.0))
 

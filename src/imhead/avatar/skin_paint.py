@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from imhead.avatar.palette import SkinTone
 from imhead.avatar.parts import LASHES, Parts
 from imhead.regions import CENTERS_MM, REGIONS
+from imhead.template.projection import smoothstep
 from imhead.template.texels import texels_of
 from imhead.template.topology import MOUTH, SKIN, Topology
 from imhead.types import FloatArray, IntArray, UvMap
@@ -141,8 +142,7 @@ def _lip_share(p: FloatArray, parts: Parts) -> FloatArray:
         inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * (bx - ax) / np.where(by == ay, 1e-9, by - ay))
     signed = np.where(inside, distance, -distance)
     out = np.zeros(len(p))
-    share = np.clip(0.5 + 0.5 * signed / _LIP_SOFT_MM, 0.0, 1.0)
-    out[near] = share * share * (3.0 - 2.0 * share)
+    out[near] = smoothstep(-_LIP_SOFT_MM, _LIP_SOFT_MM, signed)
     return out
 
 
@@ -218,15 +218,12 @@ def _to_uv(topology: Topology, parts: Parts, points: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=2)
-def _canvas_of(size: int, key: int, topology: Topology, parts: Parts) -> _Canvas:
+def _canvas(topology: Topology, parts: Parts, size: int) -> _Canvas:
+    """The canvas of a size; topologies and parts are told apart by their identity."""
     texels = texels_of(UvMap(topology.uv, topology.uv_faces), size)
     table = np.column_stack([parts.skin, parts.shade, topology.part == MOUTH])
     values = texels.between(topology.faces, table)
     return _Canvas(size, texels.texel, values[:, :3], values[:, 3], values[:, 4])
-
-
-def _canvas(topology: Topology, parts: Parts, size: int) -> _Canvas:
-    return _canvas_of(size, id(topology), topology, parts)
 
 
 def _noise(p: FloatArray, rng: np.random.Generator, widths: tuple[float, ...]) -> FloatArray:

@@ -13,12 +13,11 @@ from imhead.avatar.kept import Kept
 from imhead.avatar.look import Look
 from imhead.avatar.parts import load_parts
 from imhead.avatar.preview import check_preview_path, write_preview
-from imhead.errors import InputError
+from imhead.errors import InputError, one_line
 from imhead.io.atomic import write_atomically
-from imhead.io.glb_scene_writer import scene_bytes
+from imhead.io.glb_scene_writer import Scene, scene_bytes
 from imhead.io.live_link import Take
 from imhead.io.mediapipe import read_any_take
-from imhead.io.scan_file import one_line
 from imhead.io.usd_scene_writer import write_usd_scene
 from imhead.template.topology import load_topology
 from imhead.types import Mesh, MorphTargets, SkinImage
@@ -40,8 +39,10 @@ def write_avatar(
     """Write the avatar of a head whose template is `neutral`, replacing the file in one step.
 
     Args:
+        path: one of `AVATAR_EXTENSIONS`.
         neutral: the template's vertices and faces, mm.
         shapes: its 52 ARKit shapes.
+        look: skin, eyes, names and more.
         take: a recorded take, or the path of its CSV or JSON, which the file then plays.
         notes: short texts for the file.
         skin: the head's own colours; None for painted ones.
@@ -68,12 +69,7 @@ def write_avatar(
     worn_look = f"skin {worn}, eyes {look.eyes or 'as given'}, seed {look.seed}"
     about = dict(notes or {}) | {"look": worn_look, "unit": unit}
     scene = avatar_scene(template, topology, parts, look, skin=skin, kept=kept, take=played, notes=about)
-    if path.suffix.lower() == ".glb":
-        data = scene_bytes(scene)
-        write_atomically(path, data)
-        size = len(data)
-    else:
-        size = write_usd_scene(scene, path)
+    size = _write_scene(scene, path)
     if preview is not None:
         write_preview(preview, scene, look.names)
     return {
@@ -88,6 +84,15 @@ def write_avatar(
     }
 
 
+def _write_scene(scene: Scene, path: Path) -> int:
+    """Write a GLB or a USD file; its bytes."""
+    if path.suffix.lower() != ".glb":
+        return write_usd_scene(scene, path)
+    data = scene_bytes(scene)
+    write_atomically(path, data)
+    return len(data)
+
+
 def check_avatar_path(path: Path) -> None:
     """Refuse a file of another kind.
 
@@ -95,4 +100,4 @@ def check_avatar_path(path: Path) -> None:
         InputError: its extension is none that can be written.
     """
     if path.suffix.lower() not in AVATAR_EXTENSIONS:
-        raise InputError(f"{one_line(path)}: an avatar is written as {', '.join(AVATAR_EXTENSIONS)}; rename --out")
+        raise InputError(f"{one_line(path)}: an avatar is written as {', '.join(AVATAR_EXTENSIONS)}; rename it")

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from imhead.change.change import Change
 from imhead.change.config import ChangeConfig
@@ -17,12 +15,13 @@ from imhead.checkpoint import Model
 from imhead.measure.volumes import region_shares, swept_volumes
 from imhead.regions import REGIONS
 from imhead.surfaces.crossings import edges_of
+from imhead.surfaces.pieces import piece_of_vertices
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.types import BoolArray, FloatArray, IntArray
 
-_LEAST_PLACE_CM2 = 0.5
-_LEAST_REGION_CM2 = 0.5
-_LEAST_SHOWN = 0.05
+_LEAST_PLACE_CM2 = 0.5  # of a place that is said to have moved
+_LEAST_REGION_CM2 = 0.5  # compared area of a region that has an amount
+_LEAST_SHOWN = 0.05  # share of its skin
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Amount:
     error_mm: float
     """± of the mean."""
     largest_mm: float
-    """Signed movement of largest size, of the 99 % of the area with the smallest."""
+    """Signed movement of largest size, after the 1 % of the area that moved most is left out."""
     volume_ml: float
     """Swept by the surface, outwards positive."""
     volume_error_ml: float
@@ -99,9 +98,7 @@ def places_beyond(model: Model, change: Change, config: ChangeConfig) -> list[Pl
 def _patches(template: TemplateSurface, inside: BoolArray) -> list[IntArray]:
     """Vertices of each connected part of the vertices (V,) inside."""
     edges = edges_of(template.faces)
-    edges = edges[inside[edges].all(axis=1)]
-    joined = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(inside), len(inside)))
-    _, label = connected_components(joined, directed=False)
+    label = piece_of_vertices(edges[inside[edges].all(axis=1)], len(inside))
     rows = np.flatnonzero(inside)
     order = rows[np.argsort(label[rows], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(label[order])) + 1) if len(order) else []

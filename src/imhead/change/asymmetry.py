@@ -29,6 +29,7 @@ FACE = (
 )  # fmt: skip
 """Regions and groups over which the index is taken."""
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
+_LEAST_MM2 = 50.0  # compared area of a region, below which it has no figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Asymmetry:
     vertices: FloatArray
     """(V, 3) the template, head frame, mm."""
     height_mm: FloatArray
-    """(V,) signed distance to the mirror image along the normal, negative where this side stands farther out; NaN
+    """(V,) signed distance from the mirror image along the normal, positive where this side stands farther out; NaN
     where one side is not shown."""
     compared: BoolArray
     """(V,) vertices that are shown on both sides."""
@@ -129,7 +130,7 @@ def _by_region(
     found = {}
     for region in REGIONS:
         weight = np.where(compared, shares[:, region.index] * area, 0.0)
-        if weight.sum() < 50.0:
+        if weight.sum() < _LEAST_MM2:
             continue
         moved = np.where(compared, height, 0.0)
         found[region.name] = {

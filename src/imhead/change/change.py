@@ -25,8 +25,8 @@ from imhead.surfaces.properties import vertex_areas
 from imhead.template.surface import TemplateSurface, template_of
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
 
-_USUAL_NOISE_MM = 0.2
-_LARGEST_GROWTH = 4.0
+_USUAL_NOISE_MM = 0.2  # of a scan for which `ChangeConfig.window_mm` is meant
+_LARGEST_GROWTH = 4.0  # of the scanner's error at a place that was badly seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,7 @@ def change_between(
     area = vertex_areas(Mesh(before.vertices, template.faces[shown[template.faces].all(axis=1)]))
     places = before.vertices + before.left_mm[:, None] * normals
     seen = np.flatnonzero(_without_rim(before.vertices, before.measured & after.measured, shown, config.rim_mm))
-    stable = in_regions(template, model, stable_regions(config.stable))
-    rows = seen[stable[seen]]
+    rows = seen[in_regions(template, model, stable_regions(config.stable))[seen]]
     alignment = align(
         target(template, after.vertices, after.left_mm), rows, places[rows], normals[rows], area[rows], config.stable,
         robust_mm=config.robust_mm, correlated_mm2=config.correlated_mm2, reach_mm=config.reach_mm,
@@ -138,9 +137,8 @@ def change_between(
     growth = _growth(own, area, rows[np.isfinite(moved[rows])], config)
     moved, own = _averaged(before.vertices, normals, area, moved, own, window_mm(before, after, config))
     noise = _noise(moved, area, own, rows, scanner_mm, config)
-    variance = np.einsum("vp,pq,vq->v", causes, covariance, causes, optimize=True)
-    common = noise.common_mm * growth
-    sigma = np.sqrt(own + variance + common**2)
+    shared = np.einsum("vp,pq,vq->v", causes, covariance, causes, optimize=True)
+    sigma = np.sqrt(own + shared + (noise.common_mm * growth) ** 2)
     return Change(
         before.vertices, later, alike, normals, area, moved, sigma, own, causes, covariance, gap.weights, expression,
         np.isfinite(moved), alignment, noise,
@@ -175,6 +173,10 @@ def _noise(
     config: ChangeConfig,
 ) -> Noise:  # fmt: skip
     rows = stable[np.isfinite(moved[stable])]
+    if not len(rows):
+        raise InputError(
+            f"the stable regions ({', '.join(config.stable)}) are not shown in both; name others with --stable"
+        )
     return measured_noise(moved[rows], area[rows], own[rows], scanner_mm, config)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -153,16 +154,8 @@ def _visits(
         scan_of_head(model, source, name) if isinstance(source, Head) else replace(source, name=name)
         for source, name in zip(sources, names)
     ]
-
-    def alone(
-        scan: Scan, row: int, model: Model, fit: FitConfig, units: Units, mm_per_unit: float | None
-    ) -> OwnFit:  # fmt: skip
-        if isinstance(sources[row], Head):
-            units, mm_per_unit = "mm", None
-        return own_fit(scan, row, model, fit, units, mm_per_unit)
-
     person = fit_person(
-        given, model, config.fit, units=units, mm_per_unit=mm_per_unit, own=alone,
+        given, model, config.fit, units=units, mm_per_unit=mm_per_unit, own=partial(_own_fit, sources),
         progress=lambda stage, part: progress(stage, _FIT_SHARE * part),
     )  # fmt: skip
     if person.lost:
@@ -177,6 +170,16 @@ def _visits(
     return visits, tuple(warning for warning in person.warnings if "shows somebody else" not in warning)
 
 
+def _own_fit(
+    sources: Sequence[Scan | Head], scan: Scan, row: int, model: Model, fit: FitConfig, units: Units,
+    mm_per_unit: float | None,
+) -> OwnFit:  # fmt: skip
+    """`own_fit` of the scan of a source; that of a head is in mm, whatever the unit of the others."""
+    if isinstance(sources[row], Head):
+        units, mm_per_unit = "mm", None
+    return own_fit(scan, row, model, fit, units, mm_per_unit)
+
+
 def _expression(change: Change, taken_out: bool) -> ExpressionDifference:
     gap = change.weights
     said = {name: round(float(w), 2) for name, w in zip(ARKIT_NAMES, gap.tolist()) if abs(w) >= _SAID}
@@ -189,9 +192,9 @@ def _doubts(first: Visit, later: Sequence[ComparedVisit]) -> list[str]:
     for other in later:
         visit, change = other.visit, other.change
         pair = f"{first.name} and {visit.name}"
-        evidence = visit.evidence or first.evidence
-        if False in (visit.same_person, first.same_person):
-            figures = "" if evidence is None else f" (excess {evidence.excess_mm:.2f} mm)"
+        stranger = next((k for k in (visit, first) if k.same_person is False), None)
+        if stranger is not None:
+            figures = "" if stranger.evidence is None else f" (excess {stranger.evidence.excess_mm:.2f} mm)"
             said.append(f"{pair}: seem to show two different people{figures}; the change then means nothing")
         elif float(np.median(np.abs(change.alignment.height_mm))) > _POOR_MM:
             said.append(
@@ -204,7 +207,7 @@ def _doubts(first: Visit, later: Sequence[ComparedVisit]) -> list[str]:
                 f"{pair}: the expressions differ ({names}), which moves 5 % of the skin by "
                 f"{other.expression.moves_mm:.1f} mm or more and counts as change; --same-expression takes it out"
             )
-        if evidence is None and not np.array_equal(first.head.z_id, visit.head.z_id):
+        if visit.evidence is None and first.evidence is None and not np.array_equal(first.head.z_id, visit.head.z_id):
             said.append(
                 f"{pair}: are head files of two fits; the ± of measurements holds for scans that are fitted together, "
                 "so give the scans if you have them"

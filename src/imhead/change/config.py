@@ -13,7 +13,7 @@ STABLE = ("forehead", "brow", "nose_bridge", "temple")
 
 @dataclass(frozen=True)
 class ChangeConfig:
-    """Settings of a comparison. The defaults were chosen on virtual patients with odd numbers."""
+    """Settings of a comparison. The defaults were chosen on virtual patients; others measure how good they are."""
 
     stable: tuple[str, ...] = STABLE
     """Regions or groups on which the scans are aligned."""

@@ -21,8 +21,8 @@ from imhead.measure.table import MEASUREMENTS, VOLUMES, landmark_rows, measureme
 from imhead.types import BoolArray, FloatArray
 
 REPEATS_FILE = "repeats.json"
-_NEAR_MM = 5.0
-_PATCH_SHARE = 0.9
+_NEAR_MM = 5.0  # from a measured vertex: a landmark there is shown
+_PATCH_SHARE = 0.9  # of a patch's vertices that must be shown
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ def _factor_95() -> float:
 
 @dataclass(frozen=True)
 class _Repeats:
+    """The table that ships: technical errors by name, from so many pairs of scans, at this noise."""
+
     noise_mm: float
     pairs: int
     errors: dict[str, float]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from imhead.registration.matching import shown_faces
-from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.rays import Caster, first_hit, ray_caster
 from imhead.template.surface import TemplateSurface
 from imhead.types import BoolArray, FloatArray, IntArray, Mesh
@@ -106,9 +105,3 @@ def shown_vertices(template: TemplateSurface) -> BoolArray:
     shown = np.zeros(len(template.part), dtype=bool)
     shown[template.faces[shown_faces(template)]] = True
     return shown
-
-
-def skin_normals(template: TemplateSurface, vertices: FloatArray) -> FloatArray:
-    """(V, 3) unit normals of the shown skin; of other vertices those of the whole template."""
-    normals: FloatArray = vertex_normals(vertices, template.faces)[0]
-    return normals

@@ -3,72 +3,93 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imhead.cli.console import DeviceOption, JsonOption, ModelOption, OutFolder, print_json, progress_bar, say
+from imhead.cli.console import (
+    HEAD_FILE,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OutFolder,
+    ScaleOption,
+    TopologyOption,
+    UnitsOption,
+    check_units,
+    print_json,
+    say,
+    stage_bar,
+)
 from imhead.errors import InputError, one_line
 from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
     from imhead.api import MorphableModel
 
-_HEAD = ".safetensors"
 _PLACES = 5  # that are said in the terminal
+_CELLS = 256
+
+_VisitsArgument = Annotated[
+    list[Path], typer.Argument(metavar="BEFORE AFTER …", help="Scans of one person, or head files; two or more.")
+]
+_RegionOption = Annotated[
+    list[str] | None, typer.Option("--region", help="Of two heads: region or group that was edited.")
+]
+_StableOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stable",
+        help="Region or group that did not change; may repeat. Forehead, brow, nose bridge and temples by default.",
+    ),
+]
+_ScannerOption = Annotated[
+    str | None, typer.Option("--scanner", help="Its name, or the mm between two scans; measured if left out.")
+]
+_ExpressionOption = Annotated[
+    bool, typer.Option("--same-expression", help="Let the model take later scans to the expression of the first.")
+]
+_PatientOption = Annotated[str | None, typer.Option("--patient", help="A label for the printed page alone.")]
+_CellsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--resolution", help="Of two heads: cells along the longest side of the bounds.", show_default=str(_CELLS)
+    ),
+]
 
 
 def compare(
-    visits: Annotated[
-        list[Path], typer.Argument(metavar="BEFORE AFTER …", help="Scans of one person, or head files; two or more.")
-    ],
+    visits: _VisitsArgument,
     out: OutFolder,
-    region: Annotated[
-        list[str] | None, typer.Option("--region", help="Of two heads: region or group that was edited.")
-    ] = None,
-    stable: Annotated[
-        list[str] | None,
-        typer.Option("--stable", help="Region or group that did not change; may repeat. Forehead, brow, nose bridge "
-                     "and temples by default."),
-    ] = None,
-    scanner: Annotated[
-        str | None, typer.Option("--scanner", help="Its name, or the mm between two scans; measured if left out.")
-    ] = None,
-    same_expression: Annotated[
-        bool, typer.Option("--same-expression", help="Let the model take later scans to the expression of the first.")
-    ] = False,
-    patient: Annotated[str | None, typer.Option("--patient", help="A label for the printed page alone.")] = None,
-    units: Annotated[str, typer.Option(help="Of the scans: auto, mm, cm, m or in.")] = "auto",
-    scale: Annotated[
-        float | None, typer.Option(help="Millimetres that one unit of the scans stands for; goes before --units.")
-    ] = None,
-    resolution: Annotated[int, typer.Option(help="Of two heads: cells along the longest side of the bounds.")] = 256,
-    topology: Annotated[
-        str | None, typer.Option(help="Name or path of a topology that was learnt: both surfaces and the change in it.")
-    ] = None,
+    region: _RegionOption = None,
+    stable: _StableOption = None,
+    scanner: _ScannerOption = None,
+    same_expression: _ExpressionOption = False,
+    patient: _PatientOption = None,
+    units: UnitsOption = "auto",
+    scale: ScaleOption = None,
+    resolution: _CellsOption = None,
+    topology: TopologyOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """What changed between scans of one person, and whether it is more than the noise; or between two heads."""
     check_folder(out)
+    known = check_units(units)
     if len(visits) < 2:
         raise InputError(f"{one_line(visits[0])}: is compared with nothing; give a second scan or head")
-    for_scans = {
-        "--stable": bool(stable), "--scanner": scanner is not None, "--same-expression": same_expression,
-        "--patient": patient is not None, "--units": units != "auto", "--scale": scale is not None,
-    }  # fmt: skip
-    heads = [path.suffix == _HEAD for path in visits]
+    of_scans = stable or scanner or same_expression or patient is not None or units != "auto" or scale is not None
     from imhead import load
-    from imhead.fitting.pose import Units
 
-    if len(visits) == 2 and all(heads) and not any(for_scans.values()):
-        _two_heads(load(model, device), visits[0], visits[1], out, region or [], resolution, topology, as_json)
+    if len(visits) == 2 and all(path.suffix.lower() == HEAD_FILE for path in visits) and not of_scans:
+        cells = _CELLS if resolution is None else resolution
+        _two_heads(load(model, device), visits[0], visits[1], out, region or [], cells, topology, as_json)
         return
     if region:
         raise InputError("--region is for two head files that were edited; for scans name what is stable with --stable")
-    if units not in get_args(Units):
-        raise InputError(f"--units {units!r} is not known; use {', '.join(get_args(Units))}")
+    if resolution is not None:
+        raise InputError("--resolution is for two head files; scans are compared on the template, so leave it out")
     from imhead.api.comparing import compare_scans
     from imhead.change.config import STABLE
     from imhead.regions import resolve
@@ -77,24 +98,24 @@ def compare(
     resolve(stable or STABLE)  # before a model is loaded
     opened = load(model, device)
     mine = None if topology is None else open_topology(topology, opened.template)
-    with progress_bar() as bar:
-        task = bar.add_task("scans", total=1.0)
-
-        def show(stage: str, part: float) -> None:
-            bar.update(task, completed=part, description=one_line(stage, 100))
-
+    with stage_bar("scans") as show:
         compared = compare_scans(
-            visits, opened, stable=stable or (), scanner=scanner, same_expression=same_expression,
-            units=cast("Units", units), mm_per_unit=scale, progress=show,
+            visits, opened, stable=stable or (), scanner=scanner, same_expression=same_expression, units=known,
+            mm_per_unit=scale, progress=show,
         )  # fmt: skip
         show("report", 0.97)
         report = compared.write(out, patient, mine)
+    own = "" if mine is None else f", both surfaces in topology {mine.name}"
+    _tell_all(report, f"report.html, heatmap.png, report.json{own} and the change as .ply in {out}", as_json)
+
+
+def _tell_all(report: dict[str, Any], files: str, as_json: bool) -> None:
+    """What became of all visits."""
     for warning in report["warnings"]:
         say.warn(warning)
     for part in report["later"]:
         _tell(part)
-    own = "" if mine is None else f", both surfaces in topology {mine.name}"
-    say.print(f"report.html, heatmap.png, report.json{own} and the change as .ply in {out}")
+    say.print(files)
     if as_json:
         print_json(report)
 
@@ -103,6 +124,7 @@ def _two_heads(
     opened: MorphableModel, before: Path, after: Path, out: Path, region: list[str], resolution: int,
     topology: str | None, as_json: bool,
 ) -> None:  # fmt: skip
+    """The before/after report of two head files, one of which was edited."""
     from imhead.api.topologies import write_topology_comparison
     from imhead.topology.store import open_topology
 
@@ -139,17 +161,18 @@ def _tell(part: dict[str, Any]) -> None:
 def asymmetry(
     source: Annotated[Path, typer.Argument(metavar="HEAD|SCAN", help="Head file, or a scan.")],
     out: OutFolder,
-    units: Annotated[str, typer.Option(help="Of the scan: auto, mm, cm, m or in.")] = "auto",
+    units: UnitsOption = "auto",
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """How far each side of a face lies from the mirror image of the other: map, regions, index and plane."""
     check_folder(out)
+    known = check_units(units)
     from imhead import load
     from imhead.api.comparing import asymmetry as mirrored
 
-    report = mirrored(source, load(model, device), out, units=units)
+    report = mirrored(source, load(model, device), out, units=known)
     for warning in report["warnings"]:
         say.warn(warning)
     say.print(f"{source}: asymmetry {report['index_mm']:.2f} mm over the face; report.json, heatmap.png in {out}")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imhead.cli.console import DeviceOption, JsonOption, print_json, say
+from imhead.cli.console import (
+    DeviceOption,
+    JsonOption,
+    MirroredOption,
+    ScaleOption,
+    UnitsOption,
+    print_json,
+    say,
+    shipped_scan,
+)
 from imhead.io.atomic import check_folder
 
 _FILES = {
@@ -28,15 +36,15 @@ def demo(
     context: typer.Context,
     scan: Annotated[Path | None, typer.Argument(help="Scan to use instead of the one that ships.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the results; made where missing.")] = Path("out/demo"),
-    units: Annotated[str, typer.Option(help="Of the scan: auto, mm, cm, m or in.")] = "auto",
-    scale: Annotated[float | None, typer.Option(help="Millimetres that one unit of the scan stands for.")] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="The scan has left and right swapped.")] = False,
+    units: UnitsOption = "auto",
+    scale: ScaleOption = None,
+    mirrored: MirroredOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Fit a scan, change its nose, mesh and compare both heads; each command is shown before it runs."""
     check_folder(out)
-    found = Path(str(resources.files("imhead") / "assets" / "demo_scan.ply")) if scan is None else scan
+    found = shipped_scan() if scan is None else scan
     folder = out / found.stem
     fitted, edited = folder / "head.safetensors", folder / "edited.safetensors"
     options = ["--units", units, *([] if scale is None else ["--scale", str(scale)]), *["--mirrored"] * mirrored]

@@ -11,14 +11,14 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module, metadata, resources
-from pathlib import Path
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
 from imhead import __version__
-from imhead.cli.console import JsonOption, print_json, print_line, say
+from imhead.cli.console import JsonOption, print_json, print_line, say, shipped_scan
 from imhead.errors import one_line
 
 _NEEDED = ("torch", "numpy", "scipy", "trimesh", "scikit-image", "libigl", "safetensors", "typer", "rich", "pillow")
@@ -27,7 +27,9 @@ _OPTIONAL = {
     "embreex": ("embreex", "rays about four times as fast", "pip install embreex"),
     "websockets": ("websockets", "imhead studio", "pip install 'imhead[studio]'"),
     "DracoPy": ("DracoPy", "GLB scans compressed by Draco", "pip install 'imhead[draco]'"),
-    "usd-core": ("pxr", "USD scans", "pip install 'imhead[usd]'"),
+    "usd-core": ("pxr", "USD scans and avatars", "pip install 'imhead[usd]'"),
+    "huggingface_hub": ("huggingface_hub", "models of the hub", "pip install 'imhead[hub]'"),
+    "ray": ("ray", "many scans on a cluster", "pip install 'imhead[cluster]'"),
     "anny": ("anny", "a source of training heads", "pip install 'imhead[anny]'"),
 }
 _REINSTALL = "pip install --force-reinstall imhead"
@@ -90,8 +92,6 @@ def _import_error(module: str, find_only: bool = False) -> str | None:
     """Why a module cannot be imported, or None."""
     try:
         if find_only:
-            from importlib.util import find_spec
-
             return None if find_spec(module) is not None else "is not installed"
         import_module(module)
     except Exception as error:
@@ -113,7 +113,7 @@ def _device(hints: list[dict[str, str]]) -> dict[str, Any]:
 
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        return {"name": torch.cuda.get_device_name(), "memory_gb": total / 2**30, "free_gb": free / 2**30}
+        return {"name": torch.cuda.get_device_name(), "memory_gb": total / 1e9, "free_gb": free / 1e9}
     if torch.version.cuda is None and shutil.which("nvidia-smi") is not None:
         _hint(hints, "there is an NVIDIA GPU, but torch is the version for CPUs", "pip install --force-reinstall torch")
     elif torch.version.cuda is not None and shutil.which("nvidia-smi") is None:
@@ -161,9 +161,8 @@ def _fit(problems: list[dict[str, str]]) -> dict[str, Any]:
     model = imhead.load()
     loaded = time.perf_counter()
     say.print("fitting the scan that ships ...")
-    scan = Path(str(resources.files("imhead") / "assets" / "demo_scan.ply"))
     config = imhead.FitConfig(points=2000, detail=False, resolution=64)
-    median = model.fit(scan, config=config).report()["scan_to_head_mm"]["median"]
+    median = model.fit(shipped_scan(), config=config).report()["scan_to_head_mm"]["median"]
     ended = time.perf_counter()
     if median is None or median > _EXPECTED_MM:
         said = f"the head lies {median} mm from the scan, not within {_EXPECTED_MM} mm"

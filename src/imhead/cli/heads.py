@@ -1,4 +1,4 @@
-"""New heads, edits, meshes and comparisons."""
+"""New heads, regions, edits, measurements and meshes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from imhead.cli.console import (
+    HEAD_FILE,
     DeviceOption,
     JsonOption,
     ModelOption,
     OutFolder,
-    check_target,
+    SeedOption,
+    TopologyOption,
+    UnitsOption,
+    check_head_target,
+    check_units,
     print_json,
     print_line,
     progress_bar,
@@ -23,16 +28,18 @@ from imhead.errors import InputError
 from imhead.io.atomic import check_folder
 
 if TYPE_CHECKING:
+    from imhead.api import EditableHead, MorphableModel
     from imhead.api.export import Expression, SurfaceKind
     from imhead.measure.table import MeasuredChange
 
+_PICTURED = 24  # of the heads that are drawn
 _UNITS = {"mm": "mm", "degrees": "degrees", "degree": "degrees", "deg": "degrees", "°": "degrees"}
 
 
 def sample(
     out: OutFolder,
     count: Annotated[int, typer.Option("-n", min=1, max=10000, help="How many heads.")] = 8,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: SeedOption = 0,
     spread: Annotated[float, typer.Option(min=0.0, max=2.0, help="Standard deviation of the codes.")] = 0.8,
     resolution: Annotated[int, typer.Option(help="Cells of the mesh along the longest side.")] = 256,
     model: ModelOption = "default",
@@ -55,7 +62,7 @@ def sample(
             head.save(out / f"head_{k:03d}.safetensors")
             write_mesh(mesh, out / f"head_{k:03d}.ply")
             files.append(f"head_{k:03d}.ply")
-            if k < 24:
+            if k < _PICTURED:
                 pictures.append(shade(mesh, "three_quarter" if k % 2 else "front", 384))
     write_picture(contact_sheet(pictures, columns=4), out / "contact_sheet.png")
     say.print(f"{count} heads in {out}")
@@ -95,49 +102,59 @@ def edit(
     as_json: JsonOption = False,
 ) -> None:
     """Change one region or group of a head, and nothing else."""
+    check_head_target(out)
     from imhead import load
     from imhead.api.tables import doubts as doubts_of
     from imhead.regions import resolve
 
-    check_target(out)
     chosen = [r.name for r in resolve(region)]
-    changes = _targets(target) if target else None
-    opened = load(model, device)
-    before = opened.open(head)
     kinds: dict[str, Any] = {
         "sample": draw,
-        "source": None if source is None else opened.open(source),
-        "blend": None if blend is None else [(opened.open(path), share) for path, share in map(_blend_share, blend)],
+        "source": source,
+        "blend": None if blend is None else [_blend_share(text) for text in blend],
         "direction": None if direction is None else _direction(direction),
-        "target": changes,
+        "target": _targets(target) if target else None,
         "symmetry": symmetry,
         "plausible": plausible,
     }
-    reached = move = None
-    alone = sum(value is not None for value in kinds.values()) == 1
-    if changes is not None and alone and strength is None:
-        after, reached = before.by_number(chosen, changes, mirror)
-    elif kinds["direction"] is not None and alone:
-        after, move = before.by_direction(chosen, kinds["direction"], 1.0 if strength is None else strength, mirror)
-    else:
-        after = before.edit(chosen, strength=strength, mirror=mirror or None, **kinds)
+    opened = load(model, device)
+    before = opened.open(head)
+    after, told = _edited(before, chosen, _with_heads(opened, kinds), strength, mirror)
     after.save(out)
     say.print(f"{after.codes.provenance[-1]}, in {out}")
-    result: dict[str, Any] = {"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)}
+    if "held" in told:
+        largest = max((abs(row["change"]) for row in told["held"].values()), default=0.0)
+        say.print(f"held within {largest:.2f} mm: {', '.join(told['held']) or 'nothing'}")
     doubts = doubts_of(after.codes)
     _warn(doubts["warnings"])
-    result |= doubts
-    if reached is not None:
-        result |= {
+    if as_json:
+        print_json({"out": str(out), "regions": chosen, "provenance": list(after.codes.provenance)} | doubts | told)
+
+
+def _with_heads(opened: MorphableModel, kinds: dict[str, Any]) -> dict[str, Any]:
+    """The kinds of an edit, with heads in place of the paths of their files."""
+    source, blend = kinds["source"], kinds["blend"]
+    return kinds | {
+        "source": None if source is None else opened.open(source),
+        "blend": None if blend is None else [(opened.open(path), share) for path, share in blend],
+    }
+
+
+def _edited(
+    before: EditableHead, regions: list[str], kinds: dict[str, Any], strength: float | None, mirror: bool
+) -> tuple[EditableHead, dict[str, Any]]:
+    """The edited head, and what a program is told of an edit by number or along a direction."""
+    alone = sum(value is not None for value in kinds.values()) == 1
+    if kinds["target"] is not None and alone and strength is None:
+        after, reached = before.by_number(regions, kinds["target"], mirror)
+        return after, {
             "targets": _changes(reached.targets), "held": _changes(reached.held), "moved": _changes(reached.moved),
             "step_sigma": reached.step_sigma, "sigma": reached.sigma,
         }  # fmt: skip
-        largest = max((abs(c.change) for c in reached.held.values()), default=0.0)
-        say.print(f"held within {largest:.2f} mm: {', '.join(reached.held) or 'nothing'}")
-    if move is not None:
-        result |= {"asked_sigma": move.asked, "reached_sigma": move.reached, "stopped": move.stop or None}
-    if as_json:
-        print_json(result)
+    if kinds["direction"] is not None and alone:
+        after, move = before.by_direction(regions, kinds["direction"], 1.0 if strength is None else strength, mirror)
+        return after, {"asked_sigma": move.asked, "reached_sigma": move.reached, "stopped": move.stop or None}
+    return before.edit(regions, strength=strength, mirror=mirror or None, **kinds), {}
 
 
 def measure(
@@ -146,24 +163,24 @@ def measure(
         Path | None,
         typer.Option(help="Landmarks picked on the scan (.fcsv, .mrk.json, .pp, .ljson, .json), to compare with ours."),
     ] = None,
-    units: Annotated[str, typer.Option(help="Of the scan: auto, mm, cm, m or in.")] = "auto",
+    units: UnitsOption = "auto",
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Anthropometric distances, angles and volumes of a head's neutral face, or of a scan's."""
-    from imhead import load
-    from imhead.api.comparing import HEAD_FILE, landmark_table, registered_scan
-    from imhead.api.tables import measurement_table
-
-    is_head = head.suffix.lower() == HEAD_FILE
+    known, is_head = check_units(units), head.suffix.lower() == HEAD_FILE
     if is_head and (landmarks is not None or units != "auto"):
         raise InputError(f"{head}: --landmarks and --units are of a scan; give the scan instead of the head file")
+    from imhead import load
+    from imhead.api.comparing import landmark_table, registered_scan
+    from imhead.api.tables import measurement_table
+
     opened = load(model, device)
     if is_head:
         table = measurement_table(opened.open(head))
     else:
-        fitted = registered_scan(opened, head, units)
+        fitted = registered_scan(opened, head, known)
         table = measurement_table(fitted)
         table["warnings"] = list(dict.fromkeys([*table["warnings"], *fitted.report()["warnings"]]))
         if landmarks is not None:
@@ -199,9 +216,7 @@ def mesh(
     units: Annotated[str | None, typer.Option(help="Of a .ply, .obj or .stl: mm, cm, m or in; mm by default.")] = None,
     up: Annotated[str | None, typer.Option(help="Axis that points up in a .ply, .obj or .stl: y, or z.")] = None,
     quantized: Annotated[bool, typer.Option("--quantized", help="Half the size: a .glb with 16-bit places.")] = False,
-    topology: Annotated[
-        str | None, typer.Option(help="Name or path of a topology that was learnt, instead of a surface.")
-    ] = None,
+    topology: TopologyOption = None,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -212,19 +227,20 @@ def mesh(
     from imhead.api.tables import doubts as doubts_of
     from imhead.registration.maps import normal_map_beside
 
-    check_target(out, suffix=None)
+    check_folder(out.parent)
     weights = _weights(expression)
     config = ExportConfig(weights, cast("SurfaceKind", surface), resolution, units, up, quantized)
     config.check(out)
+    if topology is not None and surface != "volume":
+        raise InputError(f"--topology and --surface {surface} are two surfaces; leave one of them out")
     loaded = load(model, device)
     opened = loaded.open(head)
     if topology is not None:
         from imhead.api.topologies import write_topology_mesh
         from imhead.topology.store import open_topology
 
-        own = None if isinstance(weights, str) else weights
         mine = open_topology(topology, loaded.template)
-        drawn = write_topology_mesh(opened, mine, out, own, config.units or "mm", config.up or "y", quantized)
+        drawn = write_topology_mesh(opened, mine, out, weights, config.units or "mm", config.up or "y", quantized)
     else:
         relief = normal_map_beside(head) if opened.codes.registration is not None else None
         drawn = export_head(opened, out, config, relief)

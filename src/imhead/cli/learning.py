@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,20 @@ from imhead.cli.console import (
 )
 from imhead.errors import InputError
 
+if TYPE_CHECKING:
+    from imhead.training.config import TrainConfig
+    from imhead.training.learner import Learner
+    from imhead.training.population import TrainingHeads
+
+_StartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        help="What to begin from: a trained model, by name or path, or the folder of a run on the same data, whose "
+        "codes are kept.",
+    ),
+]
+
 
 def train(
     preset: Annotated[str, typer.Argument(help="default, paper, tiny, or a JSON file of settings.")],
@@ -31,14 +45,7 @@ def train(
         int | None, typer.Option(min=1, help="CPU threads of each, which share its heads; all cores if left out.")
     ] = None,
     device: DeviceOption = "auto",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--start",
-            help="What to begin from: a trained model, by name or path, or the folder of a run on the same data, "
-            "whose codes are kept.",
-        ),
-    ] = None,
+    start: _StartOption = None,
     ict: IctOption = None,
     anny: AnnyOption = None,
 ) -> None:
@@ -47,23 +54,12 @@ def train(
 
     from imhead.checkpoint import device_named, load_model
     from imhead.datasets.dataset import open_dataset
-    from imhead.fitting.pose_file import write_pose_template
-    from imhead.training.config import PRESETS, train_config_from_dict
-    from imhead.training.encoder import write_encoder
-    from imhead.training.eyes import fit_eye_net
-    from imhead.training.learner import rescale_codes
     from imhead.training.loop import train as run_training
-    from imhead.training.pictures import save_heads_picture, save_run_model
+    from imhead.training.pictures import save_heads_picture
     from imhead.training.population import TrainingHeads
     from imhead.training.team import launched, launched_device, launched_team
-    from imhead.training.template import write_template
 
-    if preset in PRESETS:
-        config = PRESETS[preset]
-    elif Path(preset).is_file():
-        config = train_config_from_dict(read_settings(Path(preset)))
-    else:
-        raise InputError(f"{preset}: neither a preset ({', '.join(PRESETS)}) nor a JSON file")
+    config = _settings(preset)
     if launched() and processes > 1:
         raise InputError("torchrun starts the processes; leave --processes out")
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
@@ -74,30 +70,46 @@ def train(
     chosen = launched_device(device_named(device)) if launched() else device_named(device)
     with launched_team() as team:
         learner = run_training(
-            config,
-            heads,
-            out,
-            resume=resume,
-            progress=say.print,
-            picture=save_heads_picture,
-            processes=processes,
-            device=chosen,
-            start=before,
-            start_run=start_run,
-            team=team,
-        )
-        if team is not None and team.rank:
-            return  # the first process writes the model
-        if heads.of_ict.any():
-            rescale_codes(learner, torch.from_numpy(heads.of_ict))
-        left = fit_eye_net(learner, heads.eyes(), heads.sources.mean_eyes)
-        say.print(f"eyeballs: {left:.2f} mm are left of their centres' places")
-        card = {"started_from": before.hash} if before else {}
-        path = save_run_model(learner, config, out, heads.data.manifest, card)
-        offsets, expressions = heads.offsets(), heads.all_expressions()
-        template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
-        encoder = write_encoder(path, learner.z_id, heads.ict, offsets, expressions, config.encoder, say.print)
-        write_pose_template(path)
+            config, heads, out, resume=resume, progress=say.print, picture=save_heads_picture, processes=processes,
+            device=chosen, start=before, start_run=start_run, team=team,
+        )  # fmt: skip
+        if team is None or not team.rank:  # the first process writes the model
+            _write_model(learner, config, heads, out, {"started_from": before.hash} if before else {})
+
+
+def _settings(preset: str) -> TrainConfig:
+    """The settings of a preset, or of a JSON file."""
+    from imhead.training.config import PRESETS, train_config_from_dict
+
+    if preset in PRESETS:
+        return PRESETS[preset]
+    if not Path(preset).is_file():
+        raise InputError(f"{preset}: neither a preset ({', '.join(PRESETS)}) nor a JSON file")
+    return train_config_from_dict(read_settings(Path(preset)))
+
+
+def _write_model(
+    learner: Learner, config: TrainConfig, heads: TrainingHeads, out: Path, card: dict[str, str]
+) -> None:  # fmt: skip
+    """Finish a model whose networks are trained, and write it with its template, encoder and pose template."""
+    import torch
+
+    from imhead.fitting.pose_file import write_pose_template
+    from imhead.training.encoder import write_encoder
+    from imhead.training.eyes import fit_eye_net
+    from imhead.training.learner import rescale_codes
+    from imhead.training.pictures import save_run_model
+    from imhead.training.template import write_template
+
+    if heads.of_ict.any():
+        rescale_codes(learner, torch.from_numpy(heads.of_ict))
+    left = fit_eye_net(learner, heads.eyes(), heads.sources.mean_eyes)
+    say.print(f"eyeballs: {left:.2f} mm are left of their centres' places")
+    path = save_run_model(learner, config, out, heads.data.manifest, card)
+    offsets, expressions = heads.offsets(), heads.all_expressions()
+    template = write_template(path, learner.z_id, heads.ict, offsets, say.print)
+    encoder = write_encoder(path, learner.z_id, heads.ict, offsets, expressions, config.encoder, say.print)
+    write_pose_template(path)
     say.print(f"trained model in {path}, its template in {template}, its encoder in {encoder}")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from imhead.cli.console import print_json, progress_bar, say
+from imhead.cli.console import print_json, say, stage_bar
 from imhead.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 100  # characters
 
 
-def check_person_name(name: str) -> None:
-    """Refuse a name that cannot be that of one folder.
+def check_person(name: str, beside: Mapping[str, bool]) -> None:
+    """Refuse a name that cannot be that of one folder, and options that a joint fit does not know.
+
+    Args:
+        name: of `--same-person`.
+        beside: option that does not go with it → whether it was given.
 
     Raises:
-        InputError: an empty or long name, one that does not print, or one that leads elsewhere.
+        InputError: an empty or long name, one that does not print, or one that leads elsewhere; or such an option.
     """
     plain = name.strip() == name and name.isprintable() and 0 < len(name) <= _LONGEST_NAME
     if not plain or name in (".", "..") or PurePath(name).name != name or "\\" in name:
         shown = one_line(name, 40)
         raise InputError(f"--same-person {shown!r} cannot name a folder; give a plain name, such as anna")
+    for option, given in beside.items():
+        if given:
+            raise InputError(f"--same-person does not go with {option}; leave one of them out")
 
 
 def fit_one_person(
@@ -40,12 +47,7 @@ def fit_one_person(
     as_json: bool,
 ) -> None:
     """Fit one head to all scans, write `out/name`, and say what became of each scan."""
-    with progress_bar() as bar:
-        task = bar.add_task(name, total=1.0)
-
-        def show(stage: str, part: float) -> None:
-            bar.update(task, completed=part, description=one_line(f"{name}: {stage}", 100))
-
+    with stage_bar(name, f"{name}: ") as show:
         person = model.fit_person(scans, units, config, mm_per_unit=scale, progress=show)
         show("reports", 0.97)
         report = person.write(out / name)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 
 from imhead.cli.console import (
     DeviceOption,
     JsonOption,
+    LandmarksOption,
+    MirroredOption,
     ModelOption,
-    check_target,
+    SeedOption,
+    UnitsOption,
+    check_units,
     print_json,
     print_line,
-    progress_bar,
     say,
+    stage_bar,
 )
-from imhead.errors import InputError, one_line
+from imhead.io.atomic import check_folder
 
 app = typer.Typer(help="Have every head in the topology of your own mesh.", no_args_is_help=True)
 
@@ -26,35 +30,28 @@ app = typer.Typer(help="Have every head in the topology of your own mesh.", no_a
 def learn(
     mesh: Annotated[Path, typer.Argument(help="Your neutral mesh, lips shut; .obj keeps polygons and UVs.")],
     name: Annotated[str, typer.Option("--name", help="A plain name, or a .safetensors file to write.")],
-    units: Annotated[str, typer.Option(help="auto, mm, cm, m or in.")] = "auto",
-    landmarks: Annotated[Path | None, typer.Option(help="As for imhead fit.")] = None,
-    mirrored: Annotated[bool, typer.Option("--mirrored", help="The mesh has left and right swapped.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    units: UnitsOption = "auto",
+    landmarks: LandmarksOption = None,
+    mirrored: MirroredOption = False,
+    seed: SeedOption = 0,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Learn a topology: fit the head to your mesh, and bind each of its vertices to it."""
+    known_units = check_units(units)
     from imhead import load
     from imhead.api.topologies import learn_topology
     from imhead.fitting.config import FitConfig
-    from imhead.fitting.pose import Units
     from imhead.topology.store import save_topology, topology_path
 
     path = topology_path(name)
-    check_target(path)
-    if units not in get_args(Units):
-        raise InputError(f"--units {units!r} is not known; use {', '.join(get_args(Units))}")
+    check_folder(path.parent)
     opened = load(model, device)
-    with progress_bar() as bar:
-        task = bar.add_task("topology", total=1.0)
-
-        def show(stage: str, part: float) -> None:
-            bar.update(task, completed=part, description=one_line(stage, 100))
-
+    with stage_bar("topology") as show:
         found = learn_topology(
-            opened, mesh, path.stem, cast("Units", units), FitConfig(seed=seed), landmarks=landmarks,
-            mirrored=mirrored, progress=show,
+            opened, mesh, path.stem, known_units, FitConfig(seed=seed), landmarks=landmarks, mirrored=mirrored,
+            progress=show,
         )  # fmt: skip
     save_topology(found.topology, path)
     for warning in found.report["warnings"]:

@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 
-from imhead.cli.console import DeviceOption, JsonOption, ModelOption, OutFolder, print_json, progress_bar, say
-from imhead.errors import InputError, one_line
+from imhead.cli.console import (
+    DetailOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OutFolder,
+    SeedOption,
+    UnitsOption,
+    check_units,
+    print_json,
+    say,
+    stage_bar,
+)
 from imhead.io.atomic import check_folder
 
 
 def track(
     folder: Annotated[Path, typer.Argument(help="Folder of the frames: one scan each, in the order of their names.")],
     out: OutFolder,
-    units: Annotated[str, typer.Option(help="auto, mm, cm, m or in.")] = "auto",
+    units: UnitsOption = "auto",
     fps: Annotated[float, typer.Option("--fps", min=1.0, max=1000.0, help="Frames a second.")] = 30.0,
     keyframes: Annotated[int, typer.Option(min=1, max=100, help="Frames from which the head is fitted.")] = 5,
-    detail: Annotated[bool, typer.Option("--detail/--no-detail", help="Fit region offsets of the head too.")] = True,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
+    detail: DetailOption = True,
+    seed: SeedOption = 0,
     model: ModelOption = "default",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Track one person through a sequence of scans: head, pose and expression; a stopped run goes on where it was."""
     check_folder(out)
+    known = check_units(units)
     from imhead import load
     from imhead.fitting.config import FitConfig
-    from imhead.fitting.pose import Units
     from imhead.tracking.config import TrackConfig
     from imhead.tracking.sequence import frame_paths
 
-    if units not in get_args(Units):
-        raise InputError(f"--units {units!r} is not known; use {', '.join(get_args(Units))}")
     frame_paths(folder)  # before a model is loaded
     config = TrackConfig(keyframes=keyframes, frames_per_second=fps, fit=FitConfig(detail=detail, seed=seed))
     opened = load(model, device)
-    with progress_bar() as bar:
-        task = bar.add_task("search", total=1.0)
-
-        def show(stage: str, part: float) -> None:
-            bar.update(task, completed=part, description=one_line(stage, 100))
-
-        tracked = opened.track(folder, out, cast("Units", units), config, progress=show)
+    with stage_bar("search") as show:
+        tracked = opened.track(folder, out, known, config, progress=show)
     report = tracked.report()
     for warning in report["warnings"]:
         say.warn(warning)

@@ -120,10 +120,11 @@ def _of_table(path: Path) -> list[Sitting]:
     first = text.partition("\n")[0]
     separator = max(_SEPARATORS, key=first.count)
     try:
-        rows = list(csv.DictReader(text.splitlines(), delimiter=separator, restval=""))
+        table = csv.DictReader(text.splitlines(), delimiter=separator, restval="")
+        columns = {(name or "").strip().lower(): name for name in table.fieldnames or ()}
+        rows = list(table)
     except csv.Error as error:
         raise InputError(f"{label}: is no table ({one_line(error)}); save it as .csv again") from error
-    columns = {(name or "").strip().lower(): name for name in (rows[0] if rows else {})}
     if "file" not in columns:
         raise InputError(f"{label}: has no column 'file'; its first line names the columns: file,person,group")
     found = []
@@ -138,4 +139,6 @@ def _of_table(path: Path) -> list[Sitting]:
             raise InputError(f"{label}: line {number}: {one_line(file)} is no file of {known}; mend the path")
         person = cells.get("person") or file.stem
         found.append(Sitting(one_line(person, _LABEL), one_line(cells.get("group", ""), _LABEL), file))
+    if not found:
+        raise InputError(f"{label}: names no files; give it a line for each scan or head file")
     return found

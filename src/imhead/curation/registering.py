@@ -28,11 +28,11 @@ from imhead.fitting.figures import seen_from_outside
 from imhead.fitting.person_scans import samples_on_head
 from imhead.fitting.pose import PoseResult
 from imhead.fitting.pose_scan import person_codes, scan_of_person
+from imhead.fitting.scan_points import skin_points
 from imhead.fitting.start import state_at
 from imhead.isosurface.field import code_of_weights
 from imhead.regions import CENTERS_MM, RADII_MM, REGIONS
 from imhead.registration.matching import shown_faces
-from imhead.fitting.scan_points import skin_points
 from imhead.registration.register import Registration, register_points
 from imhead.surfaces.properties import face_areas, face_cross
 from imhead.template.surface import TemplateSurface

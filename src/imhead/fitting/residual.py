@@ -46,6 +46,8 @@ class ResidualConfig:
     """Of the nodes of each lattice."""
     sigma_mm: tuple[float, ...] = (4.0, 2.0, 0.6)
     """Prior standard deviation of the coefficients of each lattice."""
+    most_sigma: float = 3.0
+    """Longest coefficient, in these; beyond, points at the rim of what is seen throw the surface far beside them."""
     cell_mm: float = 2.0
     """Side of a cell whose points count as one measurement: their errors are correlated beyond their noise."""
     floor_mm: float = 0.25
@@ -236,8 +238,14 @@ def _most_likely(heights: _Heights, config: ResidualConfig) -> Residual:
         before, size = size, product(left, conditioned)
         step = [a + (size / before) * b for a, b in zip(conditioned, step)]
     nodes = [np.column_stack([np.full(len(n), k), n]) for k, (n, _) in enumerate(lattices)]
-    values = [sigma * part for part, sigma in zip(found, config.sigma_mm)]
+    values = [sigma * _shortened(part, config.most_sigma) for part, sigma in zip(found, config.sigma_mm)]
     return Residual(config.spacing_mm, np.concatenate(nodes), np.concatenate(values).astype(np.float16))
+
+
+def _shortened(vectors: FloatArray, most: float) -> FloatArray:
+    """Vectors (M, 3) of a length of at most `most`."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors * np.minimum(1.0, most / np.maximum(length, 1e-12)))
 
 
 def _basis(places: FloatArray, spacing_mm: float) -> tuple[IntArray, csr_matrix]:

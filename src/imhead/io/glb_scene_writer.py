@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imhead.conventions import GLTF_UNIT_MM, srgb_to_linear
-from imhead.io.glb_writer import _ARRAY_BUFFER, _ELEMENT_BUFFER, _Buffer, _linear_colors
+from imhead.io.glb_container import (
+    ARRAY_BUFFER,
+    ELEMENT_BUFFER,
+    GlbBuffer,
+    glb_file,
+    linear_colors,
+    split_at_seams,
+)
 from imhead.surfaces.normals import vertex_normals
 from imhead.types import FloatArray, IntArray, MorphTargets, UvMap
 
@@ -63,8 +68,6 @@ class Part:
     """(V, 4) rows of the scene's joints; None where there is no skeleton."""
     weights: FloatArray | None = None
     """(V, 4) how much each joint carries the vertex; each row adds up to 1."""
-    fade: FloatArray | None = None
-    """(V,) opacity of each vertex, 0 to 1; None for opaque."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +111,11 @@ def scene_bytes(scene: Scene, *, weight_error: float = 0.002, turn_error: float 
     """A GLB of the scene.
 
     Args:
+        scene: what the file holds.
         weight_error: an animated weight differs from the given one by at most this much at any given time.
         turn_error: the same for each number of a quaternion.
     """
-    buffer = _Buffer()
+    buffer = GlbBuffer()
     tree: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "imhead", "extras": dict(scene.notes)},
         "scene": 0,
@@ -120,68 +124,57 @@ def scene_bytes(scene: Scene, *, weight_error: float = 0.002, turn_error: float 
     }
     if scene.images:
         tree["images"] = [
-            {"name": image.name, "mimeType": image.kind, "bufferView": _bytes(buffer, image.data)}
+            {"name": image.name, "mimeType": image.kind, "bufferView": buffer.add_file(image.data)}
             for image in scene.images
         ]
         tree["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         tree["textures"] = [{"source": k, "sampler": 0} for k in range(len(scene.images))]
-    nodes: list[dict[str, Any]] = [{"name": part.name, "mesh": k} for k, part in enumerate(scene.parts)]
-    roots = list(range(len(nodes)))
-    if scene.joints:
-        first = len(nodes)
-        for node, part in zip(nodes, scene.parts):
-            node |= {"skin": 0} if part.joints is not None else {}
-        nodes += [_joint(scene.joints, k) for k in range(len(scene.joints))]
-        for k, joint in enumerate(scene.joints):
-            if joint.parent is None:
-                roots.append(first + k)
-            else:
-                nodes[first + joint.parent].setdefault("children", []).append(first + k)
-        inverse = np.tile(np.eye(4, dtype="<f4"), (len(scene.joints), 1, 1))
-        inverse[:, :3, 3] = [-np.asarray(joint.place) / GLTF_UNIT_MM for joint in scene.joints]
-        matrices = _matrices(buffer, inverse)
-        rows = list(range(first, first + len(scene.joints)))
-        tree["skins"] = [{"joints": rows, "skeleton": first, "inverseBindMatrices": matrices}]
+    tree |= _nodes(buffer, scene)
     if scene.animation is not None:
         tree["animations"] = [_animation(buffer, scene, scene.animation, weight_error, turn_error)]
-    tree |= {"nodes": nodes, "scenes": [{"nodes": roots}]}
-    tree |= {"buffers": [{"byteLength": buffer.size}], "bufferViews": buffer.views, "accessors": buffer.accessors}
-    text = json.dumps(tree, separators=(",", ":"), allow_nan=False).encode()
-    text = text.ljust(-(-len(text) // 4) * 4)
-    total = 12 + 8 + len(text) + 8 + buffer.size
-    return b"".join(
-        [struct.pack("<4sII", b"glTF", 2, total), struct.pack("<I4s", len(text), b"JSON"), text]
-        + [struct.pack("<I4s", buffer.size, b"BIN\0"), *buffer.chunks]
-    )
+    return glb_file(tree, buffer)
 
 
-def _mesh(buffer: _Buffer, part: Part) -> dict[str, Any]:
+def _nodes(buffer: GlbBuffer, scene: Scene) -> dict[str, Any]:
+    """The nodes of parts and joints, which of them stand at the top, and the skeleton."""
+    nodes: list[dict[str, Any]] = [{"name": part.name, "mesh": k} for k, part in enumerate(scene.parts)]
+    first, roots = len(nodes), list(range(len(nodes)))
+    if not scene.joints:
+        return {"nodes": nodes, "scenes": [{"nodes": roots}]}
+    for node, part in zip(nodes, scene.parts):
+        node |= {"skin": 0} if part.joints is not None else {}
+    nodes += [_joint(scene.joints, k) for k in range(len(scene.joints))]
+    for k, joint in enumerate(scene.joints):
+        if joint.parent is None:
+            roots.append(first + k)
+        else:
+            nodes[first + joint.parent].setdefault("children", []).append(first + k)
+    inverse = np.tile(np.eye(4, dtype="<f4"), (len(scene.joints), 1, 1))
+    inverse[:, 3, :3] = [-np.asarray(joint.place) / GLTF_UNIT_MM for joint in scene.joints]  # glTF stores columns
+    matrices = buffer.add(inverse.reshape(-1, 16), None)
+    rows = list(range(first, first + len(scene.joints)))
+    skin = {"joints": rows, "skeleton": first, "inverseBindMatrices": matrices}
+    return {"nodes": nodes, "scenes": [{"nodes": roots}], "skins": [skin]}
+
+
+def _mesh(buffer: GlbBuffer, part: Part) -> dict[str, Any]:
     normals, _ = vertex_normals(part.vertices, part.faces)
-    vertex, faces = np.arange(len(part.vertices)), part.faces
-    flat = None
-    if part.uv is not None:  # a vertex on a seam of the UVs is written twice, with one normal
-        pairs = np.stack([part.faces.reshape(-1), part.uv.faces.reshape(-1)], axis=1)
-        kept, corner = np.unique(pairs, axis=0, return_inverse=True)
-        vertex, faces = kept[:, 0], corner.reshape(-1, 3)
-        flat = part.uv.uv[kept[:, 1]] * [1.0, -1.0] + [0.0, 1.0]  # glTF counts v downwards
+    vertex, faces, flat = split_at_seams(len(part.vertices), part.faces, part.uv)
     points = (part.vertices[vertex] / GLTF_UNIT_MM).astype("<f4")
     indices = faces.astype("<u2" if len(vertex) < 1 << 16 else "<u4").reshape(-1)
     attributes = {
-        "POSITION": buffer.add(points, _ARRAY_BUFFER, bounds=True),
-        "NORMAL": buffer.add(normals[vertex].astype("<f4"), _ARRAY_BUFFER),
+        "POSITION": buffer.add(points, ARRAY_BUFFER, bounds=True),
+        "NORMAL": buffer.add(normals[vertex].astype("<f4"), ARRAY_BUFFER),
     }
     if flat is not None:
-        attributes["TEXCOORD_0"] = buffer.add(flat.astype("<f4"), _ARRAY_BUFFER)
+        attributes["TEXCOORD_0"] = buffer.add(flat.astype("<f4"), ARRAY_BUFFER)
     if part.colors is not None:
-        colors = _linear_colors(part.colors[vertex])
-        if part.fade is not None:
-            colors[:, 3] = np.round(65535.0 * part.fade[vertex])
-        attributes["COLOR_0"] = buffer.add(colors, _ARRAY_BUFFER, normalized=True)
+        attributes["COLOR_0"] = buffer.add(linear_colors(part.colors[vertex]), ARRAY_BUFFER, normalized=True)
     if part.joints is not None and part.weights is not None:
-        attributes["JOINTS_0"] = _unsigned(buffer, part.joints[vertex])
-        attributes["WEIGHTS_0"] = buffer.add(part.weights[vertex].astype("<f4"), _ARRAY_BUFFER)
+        attributes["JOINTS_0"] = buffer.add(part.joints[vertex].astype("u1"), ARRAY_BUFFER)
+        attributes["WEIGHTS_0"] = buffer.add(part.weights[vertex].astype("<f4"), ARRAY_BUFFER)
     primitive = {
-        "attributes": attributes, "indices": buffer.add(indices, _ELEMENT_BUFFER), "material": part.material, "mode": 4,
+        "attributes": attributes, "indices": buffer.add(indices, ELEMENT_BUFFER), "material": part.material, "mode": 4,
     }  # fmt: skip
     body: dict[str, Any] = {"name": part.name, "primitives": [primitive]}
     if part.shapes is not None:
@@ -236,53 +229,32 @@ def _joint(joints: Sequence[Joint], row: int) -> dict[str, Any]:
     return {"name": joint.name, "translation": shift.astype(np.float32).astype(float).tolist()}
 
 
-def _bytes(buffer: _Buffer, data: bytes) -> int:
-    return buffer._view(np.frombuffer(data, dtype=np.uint8), {})
-
-
-def _unsigned(buffer: _Buffer, rows: IntArray) -> int:
-    buffer.accessors.append(
-        {
-            "bufferView": buffer._view(rows.astype("u1"), {"target": _ARRAY_BUFFER}),
-            "componentType": 5121, "count": len(rows), "type": "VEC4",
-        }
-    )  # fmt: skip
-    return len(buffer.accessors) - 1
-
-
-def _matrices(buffer: _Buffer, matrices: FloatArray) -> int:
-    """(J, 4, 4) → an accessor; glTF stores columns."""
-    columns = np.ascontiguousarray(matrices.transpose(0, 2, 1)).reshape(-1, 16).astype("<f4")
-    buffer.accessors.append(
-        {"bufferView": buffer._view(columns, {}), "componentType": 5126, "count": len(matrices), "type": "MAT4"}
-    )
-    return len(buffer.accessors) - 1
-
-
 def _animation(
-    buffer: _Buffer, scene: Scene, animation: Clip, weight_error: float, turn_error: float
+    buffer: GlbBuffer, scene: Scene, animation: Clip, weight_error: float, turn_error: float
 ) -> dict[str, Any]:
-    samplers: list[dict[str, Any]] = []
-    channels: list[dict[str, Any]] = []
-
-    def channel(node: int, path: str, keys: IntArray, values: FloatArray) -> None:
-        times = buffer.add(animation.times[keys].astype("<f4"), None, bounds=True)
-        table = values[keys].astype("<f4")
-        output = buffer.add(table.reshape(-1) if path == "weights" else table, None)
-        samplers.append({"input": times, "output": output, "interpolation": "LINEAR"})
-        channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
-
     still = np.zeros(len(animation.times))
+    curves: list[tuple[int, str, FloatArray, float]] = []
     for node, part in enumerate(scene.parts):
         if part.shapes is not None:
             table = np.stack([animation.weights.get(name, still) for name in part.shapes.names], axis=1)
-            channel(node, "weights", keys_within(animation.times, table, weight_error), table)
-    for row, joint in enumerate(scene.joints):
+            curves.append((node, "weights", table, weight_error))
+    for row, joint in enumerate(scene.joints, len(scene.parts)):
         if joint.name in animation.turns:
-            turns = animation.turns[joint.name]
-            keys = keys_within(animation.times, turns, turn_error)
-            channel(len(scene.parts) + row, "rotation", keys, turns)
+            curves.append((row, "rotation", animation.turns[joint.name], turn_error))
+    samplers = [_sampler(buffer, animation.times, path, values, error) for _, path, values, error in curves]
+    channels = [{"sampler": k, "target": {"node": node, "path": path}} for k, (node, path, _, _) in enumerate(curves)]
     return {"name": animation.name, "samplers": samplers, "channels": channels}
+
+
+def _sampler(buffer: GlbBuffer, times: FloatArray, path: str, values: FloatArray, error: float) -> dict[str, Any]:
+    """The keys of a curve (T, C) that are enough."""
+    keys = keys_within(times, values, error)
+    table = values[keys].astype("<f4")
+    return {
+        "input": buffer.add(times[keys].astype("<f4"), None, bounds=True),
+        "output": buffer.add(table.reshape(-1) if path == "weights" else table, None),
+        "interpolation": "LINEAR",
+    }
 
 
 def keys_within(times: FloatArray, values: FloatArray, error: float) -> IntArray:

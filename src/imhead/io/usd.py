@@ -170,6 +170,7 @@ def _values(layer: Any, prim: Any) -> Callable[[str], Any]:
     """Name → value of an attribute of a prim, at the first time where it has several; None if it is not written."""
 
     def value(name: str) -> Any:
+        """Of the attribute of this name."""
         attribute = prim.attributes.get(name)
         if attribute is None:
             return None

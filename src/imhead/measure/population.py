@@ -1,7 +1,7 @@
 """The model's own population: how every measurement varies among the heads that the model draws, and z-scores in it.
 
 That is what the model learnt from, ages and sexes mixed. It is no norm of people, and knows nobody's age or sex. What
-can be told apart is size: `at_size` counts from the mean of the model's heads of the same size.
+can be told apart is size: `z_at_size` counts from the mean of the model's heads of the same size.
 """
 
 from __future__ import annotations

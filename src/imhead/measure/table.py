@@ -66,17 +66,17 @@ class MeasuredChange:
 
 def _pair(name: str, a: str, b: str, group: str, definition: str, *tied: str) -> tuple[Measurement, ...]:
     """The same distance on both sides; a landmark or group with a `*` in front takes the side's name."""
-
-    def on(side: str, text: str) -> str:
-        return text.replace("*", f"{side}_")
-
     return tuple(
         Measurement(
-            on(side, f"*{name}"), "distance", (on(side, a), on(side, b)), on(side, group), f"{definition}, {side}",
-            _FARKAS, tuple(on(side, k) for k in tied),
+            _on(side, f"*{name}"), "distance", (_on(side, a), _on(side, b)), _on(side, group), f"{definition}, {side}",
+            _FARKAS, tuple(_on(side, k) for k in tied),
         )
         for side in ("left", "right")
     )  # fmt: skip
+
+
+def _on(side: str, text: str) -> str:
+    return text.replace("*", f"{side}_")
 
 
 def _distance(name: str, a: str, b: str, group: str, definition: str, *tied: str) -> Measurement:

@@ -11,6 +11,7 @@ from imhead.measure.carrier import patch_points
 from imhead.measure.table import VOLUMES
 from imhead.model.fusion import wendland
 from imhead.regions import REGIONS
+from imhead.surfaces.pieces import border_edges
 from imhead.template.surface import TemplateSurface
 from imhead.template.topology import SKIN
 from imhead.types import FloatArray, Head, IntArray
@@ -20,9 +21,7 @@ _ML = 1e-3  # of a cubic millimetre
 
 def cone_volume(points: FloatArray, faces: IntArray) -> float:
     """Volume in ml between a patch of triangles and the cone from its border to the middle of it; points (n, 3), mm."""
-    ends = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    edge, count = np.unique(np.sort(ends, axis=1), axis=0, return_counts=True)
-    border = np.unique(edge[count == 1])
+    border = np.unique(border_edges(faces))
     a, b, c = (points - points[border].mean(axis=0))[faces].transpose(1, 0, 2)
     return float(np.einsum("fc,fc->", a, np.cross(b, c)) / 6.0 * _ML)
 

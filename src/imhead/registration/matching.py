@@ -11,8 +11,8 @@ import igl
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from imhead.registration.config import RegistrationConfig
 from imhead.fitting.scan_points import ScanPoints
+from imhead.registration.config import RegistrationConfig
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.properties import face_cross
 from imhead.template.projection import smoothstep

@@ -21,11 +21,11 @@ from scipy.spatial import cKDTree
 from imhead.checkpoint import Model
 from imhead.fitting.figures import distance_summary
 from imhead.fitting.result import FitResult
+from imhead.fitting.scan_points import ScanPoints, registration_points
 from imhead.isosurface.field import eyes_of
 from imhead.registration.config import RegistrationConfig
 from imhead.registration.frames import offsets_of
 from imhead.registration.matching import Matches, match, shown_faces
-from imhead.fitting.scan_points import ScanPoints, registration_points
 from imhead.registration.population import PopulationMoves
 from imhead.registration.smooth import HeightField
 from imhead.registration.soundness import sound

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,21 @@ from imhead.cohort.groups import LEAST_PEOPLE
 from imhead.cohort.study import Study
 from imhead.measure.population import STATEMENT as CONTEXT
 from imhead.measure.table import measurement
-from imhead.reports.plots import agreement, picture_uri, scatter
+from imhead.reports.page_parts import asset, data_uri
+from imhead.reports.plots import agreement, scatter
 
 STATEMENT = (
     "These are statistics of surfaces, not a diagnosis. imhead is no medical device. A head without a measured place "
     "carries the model's guess there, which lies nearer to the model's mean than the person does."
 )
+LARGE_MM = 1.0
+"""Technical error above which a length is pointed out."""
 _STYLE = (
     ".plots{display:grid;grid-template-columns:repeat(2,1fr);gap:1rem}.plots>div{break-inside:avoid}"
     "svg{width:100%;font:12px Georgia,serif;"
     "fill:#26262a}.legend span{margin-right:1rem}.legend i{display:inline-block;width:.7em;height:.7em;"
     "border-radius:50%;margin-right:.35em}"
 )
-_LARGE_MM = 1.0  # technical error, from which on the page points it out
 _PLOTTED = 4  # measurements with a plot of agreement
 _LEAST_PLOTTED = 3  # people of such a plot
 _ROWS = 12  # regions of the table of tests
@@ -49,7 +50,7 @@ def cohort_page(study: Study, facts: Mapping[str, Any], pictures: Mapping[str, I
         _missing(study, facts, pictures["shown"]),
         _method(facts),
     ]
-    style = (resources.files("imhead.reports") / "assets" / "comparison.css").read_text(encoding="utf-8")
+    style = asset("comparison.css")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>Cohort of {len(study.person)} people</title>'
@@ -119,9 +120,9 @@ def _repeats(study: Study, picture: Image.Image | None) -> str:
     if not study.repeats or picture is None:
         return ""
     ordered = sorted(study.repeats.items(), key=lambda item: -item[1].tem)
-    large = [n.replace("_", " ") for n, r in ordered if r.tem > _LARGE_MM and measurement(n).unit == "mm"]
+    large = [n.replace("_", " ") for n, r in ordered if r.tem > LARGE_MM and measurement(n).unit == "mm"]
     rows = "".join(
-        f"<tr{' class=changed' if r.tem > _LARGE_MM and measurement(n).unit == 'mm' else ''}>"
+        f"<tr{' class=changed' if r.tem > LARGE_MM and measurement(n).unit == 'mm' else ''}>"
         f"<td>{n.replace('_', ' ')}</td><td>{r.people}</td><td>{r.tem:.2f}</td><td>{_figure_of(r.tem_percent, 1)}</td>"
         f"<td>{_figure_of(r.icc, 2)}</td><td>{_between(r.icc_low, r.icc_high)}</td>"
         f"<td>{_figure_of(r.bias, 2)}</td><td>{_between(r.low, r.high)}</td>"
@@ -130,9 +131,9 @@ def _repeats(study: Study, picture: Image.Image | None) -> str:
     )
     plotted = [n for n, r in ordered if r.people >= _LEAST_PLOTTED][:_PLOTTED]
     plots = "".join(f"<div><p>{n.replace('_', ' ')}</p>{_agreement(study, n)}</div>" for n in plotted)
-    words = f"The technical error is above {_LARGE_MM:g} mm for: {', '.join(large)}." if large else ""
+    words = f"The technical error is above {LARGE_MM:g} mm for: {', '.join(large)}." if large else ""
     if not large:
-        words = f"The technical error of every length is {_LARGE_MM:g} mm or less."
+        words = f"The technical error of every length is {LARGE_MM:g} mm or less."
     return (
         f"<h2>Repeated measurements</h2><p>{words} A change of one person that is smaller than 2.8 times the technical "
         "error can be the error alone.</p>"
@@ -190,9 +191,7 @@ def _method(facts: Mapping[str, Any]) -> str:
 
 def _figure(picture: Image.Image, caption: str) -> str:
     text = html.escape(caption)
-    return (
-        f'<figure class="wide"><img src="{picture_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
-    )
+    return f'<figure class="wide"><img src="{data_uri(picture)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def _p(value: float) -> str:

@@ -24,7 +24,7 @@ from imhead.io.picture_file import write_picture
 from imhead.measure.landmarks import landmark_names
 from imhead.measure.population import Population
 from imhead.measure.table import measurement
-from imhead.reports.cohort_page import cohort_page
+from imhead.reports.cohort_page import LARGE_MM, cohort_page
 from imhead.reports.cohort_pictures import (
     component_picture,
     difference_picture,
@@ -89,7 +89,7 @@ def _facts(
     test = study.test
     found = [] if test is None else test.findings(config.q)
     groups = Counter(name for name in study.group if name)
-    large = [n for n, r in study.repeats.items() if r.tem > 1.0 and measurement(n).unit == "mm"]
+    large = [n for n, r in study.repeats.items() if r.tem > LARGE_MM and measurement(n).unit == "mm"]
     return {
         "people": len(study.person),
         "sittings": len(study.sittings),
@@ -147,6 +147,9 @@ def _warnings(study: Study, config: GroupConfig, left_out: Sequence[Mapping[str,
     assumed = sum(k.scale_assumed for k in study.observations)
     if assumed:
         found.append(f"{assumed} of {len(study.observations)} sittings: {ASSUMED_SCALE}")
+    groups = sorted({name for name in study.group if name})
+    if study.compared is None and len(groups) > 2:
+        found.append(f"{len(groups)} groups are not compared ({', '.join(groups)}); name two of them: --groups A,B")
     for group, count in sorted(Counter(study.group).items()):
         if study.compared is not None and group in study.compared and count < _FEW:
             found.append(f"{group} has {count} people: only large differences can be found")

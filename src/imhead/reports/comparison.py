@@ -37,15 +37,10 @@ STATEMENT = (
     "This is a geometric comparison of two surfaces. It is not a surgical prediction: it knows nothing of tissue, "
     "healing or function, and must not be used to plan or promise a result."
 )
-
-
 _STILL_MM = 1e-6
-
-
 _TURNS = (-90.0, -67.5, -45.0, -22.5, 0.0, 22.5, 45.0, 67.5, 90.0)  # azimuths of the synchronised views, degrees
-
-
-_TURN_SIZE = 300
+_SIZE, _TURN_SIZE = 420, 300  # pixels of a picture
+_BEHIND_MM, _ASIDE_MM = -45.0, -10.0  # where most of the movement lies behind the ears, or on the right
 _LABEL = 100  # characters of what a head is called
 
 
@@ -155,14 +150,22 @@ def compare_meshes(
     limit_mm = round_limit(moved[(area > 0) & (np.abs(moved) >= 0.05 * np.abs(moved).max())])
     result["heat_limit_mm"] = limit_mm
     rows = _comparison_rows(before, after, moved, area, limit_mm, region_balls)
-    bar = legend(limit_mm, title="moved inwards | outwards")
+    turning = _turning(before, after, moved, area, limit_mm, region_balls)
+    _write(result, labels, rows, turning, out)
+    return result
+
+
+def _write(
+    result: dict[str, Any], labels: tuple[str, str], rows: list[list[NDArray[np.uint8]]], turning: list[Image.Image],
+    out: Path,
+) -> None:  # fmt: skip
+    """Write the three files of a report."""
+    bar = legend(result["heat_limit_mm"], title="moved inwards | outwards")
     names = [name for name in (*labels, "movement") for _ in rows[0]]
     sheet = contact_sheet([cell for row in rows for cell in row], names, columns=len(rows[0]))
     write_picture(stack([sheet, bar]), out / "heatmap.png")
-    turning = _turning(before, after, moved, area, limit_mm, region_balls)
     write_atomically(out / "report.html", comparison_page(result, rows, bar, turning).encode())
     write_atomically(out / "report.json", (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-    return result
 
 
 def _doubt_of_scale(labels: tuple[str, str], assumed: tuple[bool, bool]) -> list[str]:
@@ -225,8 +228,8 @@ def _comparison_cameras(after: Mesh, effort: FloatArray, balls: Sequence[Ball]) 
     """Front, three-quarter and profile, from the side that moved, close in where a region is given."""
     center_mm, half_mm = _comparison_window(balls)
     middle = effort @ after.vertices / effort.sum() if effort.sum() > 0 else np.zeros(3)
-    side = "_right" if middle[0] < -10.0 else ""
-    first = "back" if middle[2] < -45.0 else "front"
+    side = "_right" if middle[0] < _ASIDE_MM else ""
+    first = "back" if middle[2] < _BEHIND_MM else "front"
     return [
         camera(view, center_mm=center_mm, half_mm=half_mm) for view in (first, f"three_quarter{side}", f"profile{side}")
     ]
@@ -239,9 +242,9 @@ def _comparison_rows(
     looks = _comparison_cameras(after, np.abs(moved) * area, balls)
     heat = heat_colors(moved, limit_mm)
     return [
-        [shade(before, look, 420) for look in looks],
-        [shade(after, look, 420) for look in looks],
-        [shade(after, look, 420, colors=heat) for look in looks],
+        [shade(before, look, _SIZE) for look in looks],
+        [shade(after, look, _SIZE) for look in looks],
+        [shade(after, look, _SIZE, colors=heat) for look in looks],
     ]
 
 
@@ -251,7 +254,7 @@ def _turning(
     """Strips of pictures before, after and of the movement, all from the same directions from right to left."""
     center_mm, half_mm = _comparison_window(balls)
     effort = np.abs(moved) * area
-    behind = effort.sum() > 0 and effort @ after.vertices[:, 2] / effort.sum() < -45.0
+    behind = effort.sum() > 0 and effort @ after.vertices[:, 2] / effort.sum() < _BEHIND_MM
     heat = heat_colors(moved, limit_mm)
     strips = []
     for mesh, colors in ((before, None), (after, None), (after, heat)):

@@ -31,12 +31,14 @@ from imhead.rendering.figures import (
     stack,
     text_font,
 )
+from imhead.rendering.raycast import Camera
 from imhead.rendering.shading import BACKGROUND, as_surface, camera, depth_map, flat_color, shade
 from imhead.reports.certainty_picture import certainty_picture
 from imhead.surfaces.transforms import transform_points
 from imhead.types import FloatArray, IntArray, Mesh, Scan, ScanTexture
 
 REGISTERED_FILE = "registered.ply"
+_BEHIND_MM = 15.0  # a scan this far behind the fit is its far side, seen through a hole
 
 
 def write_fit(result: FitResult, scan: Scan, folder: Path, registration: Registration | None = None) -> dict[str, Any]:
@@ -87,10 +89,6 @@ def _write_registration(registration: Registration, result: FitResult, scan: Sca
     return {"relief": relief.report()}
 
 
-# a scan this far behind the fit is its far side, seen through a hole
-_BEHIND_MM = 15.0
-
-
 def fit_picture(
     points_mm: FloatArray,
     fit: Mesh,
@@ -129,48 +127,56 @@ def fit_picture(
     points = np.asarray(points_mm, dtype=np.float64)
     distance = np.abs(np.asarray(distance_mm, dtype=np.float64))
     trusted = np.ones(len(points), dtype=bool) if explained is None else np.asarray(explained, dtype=bool)
-    if distance.shape != (len(points),) or trusted.shape != (len(points),):
-        raise InputError(f"{name}: {len(points)} points, but distances {distance.shape} and explained {trusted.shape}")
-    if not trusted.any():
-        raise InputError(f"{name}: the fit explains no point of the scan; there is nothing to draw")
+    _check(name, points, distance, trusted)
     limit = round_limit(distance[trusted], share=0.95, floor_mm=1.0) if limit_mm is None else limit_mm
     heat = heat_colors(np.where(trusted, distance, np.nan), limit, signed=False)
     surface, normals, source = as_surface(points if faces is None else Mesh(points, faces))
     solid = faces is not None and len(faces) > 0
-    _, smooth, _ = as_surface(fit)
     center_mm, half_mm = _window(points[trusted])
     looks = [camera(view, center_mm=center_mm, half_mm=half_mm) for view in views]
     plain = flat_color(SCAN_BLUE, surface) if colors is None else colors[source]
-
-    def drawn(
-        mesh: Mesh, colors: NDArray[np.uint8], normal: FloatArray, occlusion: bool, pictures: ScanTexture | None = None
-    ) -> list[NDArray[np.uint8]]:
-        return [
-            shade(mesh, look, size, colors=colors, normals=normal, occlusion=occlusion, texture=pictures)
-            for look in looks
-        ]
-
     # each surface has its own scene, so the two can be drawn at once
     with ThreadPoolExecutor(1) as pool:
-        later = pool.submit(drawn, fit, flat_color(FIT_WARM, fit), smooth, True)
-        scans = drawn(surface, plain, normals, solid, texture if solid else None)
-        hots = drawn(surface, heat[source], normals, solid)
+        later = pool.submit(_drawn, fit, looks, size, flat_color(FIT_WARM, fit), as_surface(fit)[1], True)
+        scans = _drawn(surface, looks, size, plain, normals, solid, texture if solid else None)
+        hots = _drawn(surface, looks, size, heat[source], normals, solid)
         fits = later.result()
     cells: list[NDArray[np.uint8]] = []
     for look, scan, fitted, hot in zip(looks, scans, fits, hots):
         near = depth_map(surface, look, 2 * size) > depth_map(fit, look, 2 * size) - _BEHIND_MM
         cells += [scan, fitted, _over(hot, fitted, near)]
     sheet = contact_sheet(cells, [name, "fit", "distance to the fit"] * len(views), columns=3)
+    words = [f"{key} {value}" for key, value in (_words(distance, trusted) | dict(figures or {})).items()]
+    bar = legend(limit, width=min(420, sheet.width), signed=False, title="distance to the fit")
+    return stack([sheet, bar, _caption(words, sheet.width)])
+
+
+def _check(name: str, points: FloatArray, distance: FloatArray, trusted: NDArray[np.bool_]) -> None:
+    if distance.shape != (len(points),) or trusted.shape != (len(points),):
+        raise InputError(f"{name}: {len(points)} points, but distances {distance.shape} and explained {trusted.shape}")
+    if not trusted.any():
+        raise InputError(f"{name}: the fit explains no point of the scan; there is nothing to draw")
+
+
+def _words(distance: FloatArray, trusted: NDArray[np.bool_]) -> dict[str, str]:
+    """What the caption says of the trusted distances (N,)."""
     used = distance[trusted]
-    words = {
+    return {
         "median": f"{np.median(used):.2f} mm",
         "mean": f"{used.mean():.2f} mm",
         "p90": f"{np.quantile(used, 0.9):.2f} mm",
-        "explained": f"{100.0 * trusted.mean():.0f} % of {len(points):,} points",
-        **(figures or {}),
+        "explained": f"{100.0 * trusted.mean():.0f} % of {len(distance):,} points",
     }
-    bar = legend(limit, width=min(420, sheet.width), signed=False, title="distance to the fit")
-    return stack([sheet, bar, _caption([f"{k} {v}" for k, v in words.items()], sheet.width)])
+
+
+def _drawn(
+    mesh: Mesh, looks: Sequence[Camera], size: int, colors: NDArray[np.uint8], normals: FloatArray, occlusion: bool,
+    texture: ScanTexture | None = None,
+) -> list[NDArray[np.uint8]]:  # fmt: skip
+    """A picture (size, size, 3) of a mesh for each camera."""
+    return [
+        shade(mesh, look, size, colors=colors, normals=normals, occlusion=occlusion, texture=texture) for look in looks
+    ]
 
 
 def _window(points: FloatArray) -> tuple[tuple[float, float, float], float]:

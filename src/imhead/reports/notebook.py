@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 
 from imhead.errors import one_line
 from imhead.rendering.figures import contact_sheet
 from imhead.rendering.shading import shade
+from imhead.reports.page_parts import data_uri
 from imhead.types import Mesh
 
 _LONGEST = 200  # characters of a cell
@@ -27,7 +26,7 @@ def value_html(title: str, rows: Sequence[tuple[str, object]], picture: Mesh | N
     """
     left = "<td style='text-align:left'>"
     cells = "".join(f"<tr>{left}{_cell(name)}</td>{left}{_cell(value)}</td></tr>" for name, value in rows[:_MOST_ROWS])
-    image = "" if picture is None else f'<img alt="{_cell(title)}" src="data:image/jpeg;base64,{_jpeg(picture)}">'
+    image = "" if picture is None else f'<img alt="{_cell(title)}" src="{_sheet(picture)}">'
     return f'<div style="{_STYLE}">{image}<div><b>{_cell(title)}</b><table>{cells}</table></div></div>'
 
 
@@ -35,7 +34,5 @@ def _cell(text: object) -> str:
     return html.escape(one_line(text, _LONGEST))
 
 
-def _jpeg(mesh: Mesh) -> str:
-    sheet, buffer = contact_sheet([shade(mesh, view, 280) for view in ("front", "three_quarter")]), io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=85)
-    return base64.b64encode(buffer.getvalue()).decode()
+def _sheet(mesh: Mesh) -> str:
+    return data_uri(contact_sheet([shade(mesh, view, 280) for view in ("front", "three_quarter")]), "JPEG")

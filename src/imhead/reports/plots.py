@@ -1,14 +1,11 @@
-"""Plots of a report as SVG: points in groups, and limits of agreement; pictures as text inside a page."""
+"""Plots of a report as SVG: points in groups, and limits of agreement."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from imhead.types import FloatArray
 
@@ -96,10 +93,3 @@ def _ticks(axis: tuple[float, float]) -> list[float]:
 
 def _said(value: float) -> str:
     return f"{value + 0.0:.6g}".replace("-", "−")
-
-
-def picture_uri(picture: Image.Image, kind: str = "PNG") -> str:
-    """A picture as text that a page can hold."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format=kind)
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from imhead.surfaces.transforms import transform_points
 from imhead.template.surface import template_of
 from imhead.topology.store import UserTopology
 from imhead.types import FloatArray, Mesh
+from imhead.version import __version__
 
 STATEMENT = (
     "A geometric comparison of surfaces, for research. It is not a medical device: it makes no diagnosis, and knows "
@@ -131,7 +131,7 @@ def scan_comparison_report(
         **later[-1],
         "later": later,
         "sign": "positive is outwards; ± are halves of 68 % intervals",
-        "version": version("imhead"),
+        "version": __version__,
         "model": {"name": model.name, "hash": model.hash},
         "population": None if among is None else {"heads": among.heads, "statement": CONTEXT},
         "statement": STATEMENT,

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from imhead.rendering.shading import ByteImage
-from imhead.reports.comparison_page import asset, data_uri, number, strip
+from imhead.reports.page_parts import asset, data_uri, number, strip
 
 _METHOD = (
     "One head is fitted to all scans, each in its own pose and expression, and the template is moved onto each scan "

@@ -8,7 +8,6 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from imhead.errors import InputError, one_line
 from imhead.io.atomic import write_atomically
 from imhead.rendering.shading import CLAY, ByteImage, Color
+from imhead.reports.page_parts import asset
 from imhead.types import Mesh
 
 _MOST_FACES = 1_000_000
@@ -87,7 +87,7 @@ def scene_page(parts: Sequence[ScenePart]) -> ScenePage:
         "half": float(side.max()) * 0.54,
         "meshes": [_packed(part, low, side) for part in parts],
     }
-    page = (resources.files("imhead") / "reports" / "assets" / "viewer.html").read_text(encoding="utf-8")
+    page = asset("viewer.html")
     # inside a script element only "<" could end it
     return ScenePage(page.replace("SCENE", json.dumps(scene).replace("<", "\\u003c"), 1))
 

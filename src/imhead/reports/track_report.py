@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _SIZE = 260  # pixels of one picture
 _HALF_MM, _CENTER_MM = 150.0, (0.0, -10.0, 20.0)
 _HEAT_MM = 2.0
 _CELLS = 128  # of the pictured surface
+_KEYFRAME = ("name", "same_person", "noise_mm", "face_median_mm", "face_explained")
 
 
 def write_track(track: Track, model: Model, out: Path, config: TrackConfig) -> dict[str, Any]:
@@ -109,9 +111,6 @@ def _report(track: Track, config: TrackConfig, axes: str) -> dict[str, Any]:
     }
 
 
-_KEYFRAME = ("name", "same_person", "noise_mm", "face_median_mm", "face_explained")
-
-
 def _frame_report(frame: TrackedFrame) -> dict[str, Any]:
     weights = frame.place.weights
     return {
@@ -146,12 +145,11 @@ def strip(track: Track, model: Model) -> Image.Image:
     surface_of = _surfaces(track, model)
     look = camera("front", center_mm=_CENTER_MM, half_mm=_HALF_MM)
     shown = shown_frames(np.array([frame.lost is not None for frame in track.frames]), _PICTURES)
-    size = _SIZE
-    blank = np.full((size, size, 3), 245, dtype=np.uint8)
+    blank = np.full((_SIZE, _SIZE, 3), 245, dtype=np.uint8)
     for index in shown:
         frame = track.frames[index]
         surface = surface_of(frame)
-        rows[1].append(shade(surface, look, size, colors=flat_color(FIT_WARM, surface), occlusion=False))
+        rows[1].append(shade(surface, look, _SIZE, colors=flat_color(FIT_WARM, surface), occlusion=False))
         labels.append(frame.name if frame.lost is None else f"{frame.name} (bridged)")
         points = _shown_points(track.paths[index], frame)
         if len(points) < _LEAST_POINTS:
@@ -163,7 +161,7 @@ def strip(track: Track, model: Model) -> Image.Image:
         plain = flat_color(SCAN_BLUE, mesh)
         heat = heat_colors(np.where(distance < 2.0 * EXPLAINED_MM, distance, np.nan), _HEAT_MM, signed=False)[source]
         for row, colors in ((0, plain), (2, heat)):
-            rows[row].append(shade(mesh, look, size, colors=colors, normals=normals, occlusion=False))
+            rows[row].append(shade(mesh, look, _SIZE, colors=colors, normals=normals, occlusion=False))
     count = len(shown)
     half = -(-count // 2) if count > 6 else count
     sheets = []
@@ -192,11 +190,12 @@ def _surfaces(track: Track, model: Model) -> Callable[[TrackedFrame], Mesh]:
         return lambda frame: extract_mesh(_field(track, model, frame).sdf, _CELLS)
     template = template_of(model)
     neutral = template.mesh(model, track.head, np.zeros(len(ARKIT_NAMES)))
+    return partial(_posed, neutral, template.shapes)
 
-    def posed(frame: TrackedFrame) -> Mesh:
-        return Mesh(neutral.vertices + np.tensordot(frame.place.weights, template.shapes, axes=1), neutral.faces)
 
-    return posed
+def _posed(neutral: Mesh, shapes: FloatArray, frame: TrackedFrame) -> Mesh:
+    """A neutral mesh in the expression of a frame, by the movements (52, V, 3) of its vertices."""
+    return Mesh(neutral.vertices + np.tensordot(frame.place.weights, shapes, axes=1), neutral.faces)
 
 
 def _shown_points(path: Path, frame: TrackedFrame) -> FloatArray:

@@ -17,22 +17,22 @@ from functools import cached_property
 
 import igl
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix, diags
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_matrix, diags
 from scipy.spatial import cKDTree
 
 from imhead.conventions import ARKIT_NAMES
 from imhead.io.obj_polygons import Polygons
-from imhead.measure.landmarks import landmark_names, landmark_places
 from imhead.registration.frames import pointers, vertex_frames
 from imhead.surfaces.crossings import edges_of
 from imhead.surfaces.normals import vertex_normals
+from imhead.surfaces.pieces import piece_of_vertices
 from imhead.surfaces.properties import face_cross, face_normals
 from imhead.surfaces.transforms import aligned
 from imhead.template.projection import smoothstep
 from imhead.template.surface import TemplateSurface
-from imhead.template.topology import LEFT_EYE, MOUTH, RIGHT_EYE, SKIN
-from imhead.types import BoolArray, FloatArray, IntArray, Mesh
+from imhead.template.topology import LEFT_EYE, RIGHT_EYE, SKIN
+from imhead.topology.parts import eyeballs, jaw_shares
+from imhead.types import FloatArray, IntArray, Mesh
 
 FAR_MM = 30.0
 """From this distance on a vertex has nothing of the template near it."""
@@ -45,15 +45,7 @@ _LEAST_WIDTH_MM = 6.0
 _AGREES = 0.2  # least cosine between the normals of a vertex and of its face
 _DETOUR_MM = 4.0  # farther than the nearest face, a face that agrees is not taken
 _DIRECTIONS = 26
-_EYE_SHARE = 0.8  # of a piece's vertices inside of an eyeball's ball
-_EYE_SLACK = 1.12
-_BEHIND = 0.3  # of its radius behind the centre, where an eyeball has vertices too
 _ON_SKIN_MM = 1.5
-_MOUTH_MM, _MOUTH_HIGH_MM = 65.0, 40.0  # from the middle of the mouth, and upwards
-_TOOTH_MM = 35.0
-_LIPS = ("stomion_superius", "stomion_inferius")
-_OCCLUSAL_SLOPE = 0.07  # about 4 degrees
-_OCCLUSAL_MM, _OVERBITE_MM = 2.5, 1.0
 _TURN_ROUNDS, _UNFOLD_ROUNDS = 4, 24
 _CHIN_SHARE = 0.8  # of the largest movement of jawOpen
 
@@ -223,7 +215,8 @@ def bind(rest: FloatArray, polygons: Polygons, template: TemplateSurface, regist
         registered: (V, 3) its vertices on the mesh.
     """
     triangles = polygons.triangles(len(rest))
-    eye = _eyeballs(rest, triangles, template, registered)
+    piece = piece_of_vertices(edges_of(triangles), len(rest))
+    eye = eyeballs(rest, piece, template, registered)
     outside = np.flatnonzero((template.part[template.faces] < LEFT_EYE).all(axis=1))
     faces = template.faces[outside]
     normals, _ = vertex_normals(rest, triangles)
@@ -248,7 +241,7 @@ def bind(rest: FloatArray, polygons: Polygons, template: TemplateSurface, regist
     shares = _places(rest, registered[corners])
     place = np.einsum("uk,ukc->uc", shares, registered[corners])
     on_skin = (template.on_surface[corners] > 0.5).all(axis=1) & (np.linalg.norm(rest - place, axis=1) < _ON_SKIN_MM)
-    jaw = _jaw_shares(rest, _pieces(triangles, len(rest)), on_skin | (eye > 0), template, registered)
+    jaw = jaw_shares(rest, piece, on_skin | (eye > 0), template, registered)
     open_mm = np.linalg.norm(template.shapes[ARKIT_NAMES.index("jawOpen")], axis=1)
     chin = np.flatnonzero((template.part == SKIN) & (open_mm > _CHIN_SHARE * open_mm.max()))
     return Binding(rest, triangles, registered, template.faces, template.part, corners, shares, eye, jaw, chin)
@@ -283,63 +276,6 @@ def _flattened(points: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray) 
     normal = np.cross(b - a, c - a)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-30)
     return points - np.einsum("uc,uc->u", points - a, normal)[:, None] * normal
-
-
-def _eyeballs(rest: FloatArray, triangles: IntArray, template: TemplateSurface, registered: FloatArray) -> IntArray:
-    """(U,) which vertices belong to pieces that are eyeballs, or lie in them."""
-    piece = _pieces(triangles, len(rest))
-    count = int(piece.max()) + 1
-    eye = np.zeros(len(rest), dtype=np.int64)
-    size = np.bincount(piece, minlength=count)
-    for side in (LEFT_EYE, RIGHT_EYE):
-        ball = registered[template.part == side]
-        center = ball.mean(axis=0)
-        radius = np.linalg.norm(ball - center, axis=1).max()
-        inside = np.linalg.norm(rest - center, axis=1) < _EYE_SLACK * radius
-        share = np.bincount(piece, inside, minlength=count) / size
-        # lashes and tear lines lie in front of it, and follow the lids
-        behind = np.bincount(piece, rest[:, 2] < center[2] - _BEHIND * radius, minlength=count) > 0
-        eye[((share > _EYE_SHARE) & behind)[piece]] = side
-    return eye
-
-
-def _pieces(triangles: IntArray, count: int) -> IntArray:
-    """(U,) the connected piece that each vertex belongs to."""
-    edges = edges_of(triangles)
-    graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
-
-
-def _jaw_shares(
-    rest: FloatArray, piece: IntArray, elsewhere: BoolArray, template: TemplateSurface, registered: FloatArray
-) -> FloatArray:
-    """(U,) how much of the jaw's motion each vertex takes; -1 for those that are not in the mouth.
-
-    Args:
-        rest: (U, 3).
-        piece: (U,) connected pieces.
-        elsewhere: (U,) vertices of the skin and of eyeballs: a piece of which they are the most is not in the mouth.
-        template: the topology.
-        registered: (V, 3) the template on the mesh.
-    """
-    count = int(piece.max()) + 1
-    size = np.bincount(piece, minlength=count)
-    middle = registered[template.part == MOUTH].mean(axis=0)
-    outside = np.linalg.norm(rest - middle, axis=1) > _MOUTH_MM
-    inner = (np.bincount(piece, elsewhere, minlength=count) < 0.5 * size) & (
-        np.bincount(piece, outside, minlength=count) == 0
-    )
-    lips = landmark_places().of(registered)[[landmark_names().index(name) for name in _LIPS]].mean(axis=0)
-    # between upper and lower teeth: through the line of the lips, rising backwards
-    below = lips[1] - _OVERBITE_MM + _OCCLUSAL_SLOPE * (lips[2] - rest[:, 2]) - rest[:, 1]
-    inner &= np.bincount(piece, rest[:, 1] > middle[1] + _MOUTH_HIGH_MM, minlength=count) == 0
-    share = smoothstep(-_OCCLUSAL_MM, _OCCLUSAL_MM, below)
-    small = np.zeros(count, dtype=bool)
-    for k in np.flatnonzero(inner):
-        small[k] = np.ptp(rest[piece == k], axis=0).max() < _TOOTH_MM
-    whole = np.bincount(piece, below, minlength=count) / size > 0.0  # a tooth moves as one
-    share = np.where(small[piece], whole[piece].astype(np.float64), share)
-    return np.where(inner[piece], share, -1.0)
 
 
 def _sphere(count: int) -> FloatArray:

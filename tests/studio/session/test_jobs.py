@@ -10,8 +10,8 @@ import pytest
 
 from imhead.checkpoint import Model
 from imhead.errors import InputError
+from imhead.studio.session import scans, uploads
 from imhead.studio.session import tab_session as session_module
-from imhead.studio.session import uploads
 from imhead.studio.session.jobs import Cancelled, Jobs, JobState
 from imhead.studio.session.tab_session import TabSession
 from imhead.studio.state.commands.library import RandomHead
@@ -128,7 +128,7 @@ def test_a_fit_ends_where_it_next_says_how_far_it_is(opened: Any, monkeypatch: p
         progress("codes", 0.2)
         raise AssertionError("it went on")
 
-    monkeypatch.setattr(session_module, "fit_scan", fit)
+    monkeypatch.setattr(scans, "fit_scan", fit)
     monkeypatch.setattr(uploads.Reader, "vet", lambda *_: "scan")
     scan = type("Scan", (), {"colored": False, "name": "face"})()
     monkeypatch.setattr(uploads, "vetted_scan", lambda *_: scan)

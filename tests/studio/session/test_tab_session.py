@@ -14,16 +14,19 @@ import trimesh
 from imhead.api import EditableHead
 from imhead.checkpoint import Model
 from imhead.errors import InputError
+from imhead.studio.session import scans
 from imhead.studio.session import tab_session as session_module
 from imhead.studio.session.exports import KINDS
 from imhead.studio.session.jobs import JobState
-from imhead.studio.session.page_protocol import Overlay, ShownSurface
+from imhead.studio.session.page_protocol import FittedScan, Overlay, ShownSurface
+from imhead.studio.session.scans import ScanChange
 from imhead.studio.session.tab_session import INTERNAL_ERROR, TabSession
+from imhead.studio.session.takes import NamedTake
 from imhead.studio.state.commands.edits import MoveAlong, SampleRegions
 from imhead.studio.state.commands.expression import SetExpression
-from imhead.studio.state.commands.library import RandomHead, ShowHead
+from imhead.studio.state.commands.library import RandomHead, RemoveHead, RenameHead, ShowHead
 from imhead.studio.state.studio import Studio
-from imhead.types import FloatArray, Head, Mesh
+from imhead.types import FloatArray, Head, Mesh, Scan
 
 
 class RecordingPage:
@@ -34,6 +37,8 @@ class RecordingPage:
         self.still: list[ShownSurface] = []
         self.colors: list[FloatArray | None] = []
         self.beside: list[Mesh] = []
+        self.takes: list[NamedTake] = []
+        self.scans: list[tuple[object, object]] = []
         self.errors: list[str] = []
         self.nearest: dict[str, float] = {}
         self.ranges: dict[str, tuple[float, float]] = {}
@@ -47,6 +52,7 @@ class RecordingPage:
     def show_still(self, shown: ShownSurface, overlay: Overlay) -> None:
         self.still.append(shown)
         self.colors.append(overlay.colors)
+        self.scans.append(overlay.scans)
         self.beside += [] if overlay.beside is None else [overlay.beside[1]]
 
     def sync(self) -> None:
@@ -56,6 +62,13 @@ class RecordingPage:
         self.jobs.append(jobs)
         if not jobs and len(self.jobs) > 1 and self.jobs[-2]:
             self.over.set()
+
+    def show_take(self, take: NamedTake) -> None:
+        self.takes.append(take)
+        self.over.set()
+
+    def show_face(self, head: Head) -> None:
+        pass
 
     def show_handle(self, vertex: int, ways: object) -> None:
         pass
@@ -173,6 +186,110 @@ def test_side_by_side_shows_the_head_as_it_was_added(opened: Opened) -> None:
     assert (page.still[-1].mesh.vertices != first.vertices).any()
 
 
+def test_side_by_side_shows_another_head_whatever_it_is_called(opened: Opened) -> None:
+    session, page = opened
+    session.do(RandomHead(3))
+    session.do(SetExpression((("jawOpen", 0.5),)))
+    assert session.wait()
+    other = page.still[-1].mesh
+    session.do(RandomHead(4))
+    session.set_other("random 3")
+    assert session.wait()
+    assert session.display == "beside", "whoever chooses a head wants to see it"
+    np.testing.assert_array_equal(page.beside[-1].vertices, other.vertices)
+    session.do(ShowHead("random 3"))
+    session.do(RenameHead("somebody"))
+    session.do(ShowHead("random 4"))
+    session.set_display("split")
+    assert session.wait()
+    assert session.other is not None and session.other.name == "somebody"
+    np.testing.assert_array_equal(page.beside[-1].vertices, other.vertices)
+    session.do(ShowHead("somebody"))
+    assert session.wait() and session.other is None, "it is not compared with itself"
+    session.do(RemoveHead())
+    assert session.wait() and session.other is None and page.errors == []
+
+
+def test_movement_is_counted_from_another_head_without_its_expression(opened: Opened) -> None:
+    session, page = opened
+    session.do(RandomHead(3))
+    session.do(SetExpression((("jawOpen", 0.5),)))
+    session.do(ShowHead("mean head"))
+    session.change(lambda studio: studio.select("nose"))
+    session.do(SampleRegions(session.studio.scope, 4)) if session.wait() else None
+    session.set_other("random 3")
+    session.set_display("movement")
+    assert session.wait()
+    moved = page.colors[-1]
+    session.do(ShowHead("random 3"))
+    session.do(SetExpression(()))
+    session.do(ShowHead("mean head"))
+    assert session.wait()
+    assert moved is not None and page.colors[-1] is not None
+    np.testing.assert_array_equal(page.colors[-1], moved)
+
+
+def fitted(head: Head, name: str) -> FittedScan:
+    points = np.random.default_rng(0).normal(0.0, 60.0, (500, 3))
+    return FittedScan(Scan(name, points), points, np.full(500, 0.5), 0.5, 1.0, ())
+
+
+def test_two_scans_lie_over_their_heads_side_by_side(opened: Opened) -> None:
+    session, page = opened
+    session.do(RandomHead(1))
+    session.do(RandomHead(2))
+    assert session.wait()
+    for named in session.studio.document.heads[1:]:
+        session.fitted[named.origin] = fitted(named.origin, named.name)
+    session.set_overlay(True)
+    assert session.wait()
+    mine, other = (session.fitted[named.origin] for named in reversed(session.studio.document.heads[1:]))
+    assert page.scans[-1] == (mine, None)
+    session.set_other("random 1")
+    assert session.wait()
+    assert page.scans[-1] == (mine, other)
+    session.set_display("movement")
+    assert session.wait()
+    assert page.scans[-1] == (None, None), "they would hide what has moved"
+
+
+def test_the_change_between_two_scans_is_shown_and_left_by_the_next_edit(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, page = opened
+    session.do(RandomHead(1))
+    session.do(RandomHead(2))
+    assert session.wait()
+    session.compare_scans("random 1", False)
+    assert session.wait()
+    assert page.errors == ["a comparison needs two heads that were fitted to scans; open both scans first"]
+    for named in session.studio.document.heads[1:]:
+        session.fitted[named.origin] = fitted(named.origin, named.name)
+    asked = []
+
+    def change(before: Scan, after: Scan, model: Model, stable: object, job: object) -> ScanChange:
+        asked.append((before.name, after.name, stable))
+        moved = np.zeros(len(page.still[-1].mesh.vertices))
+        moved[:10] = 3.0
+        return ScanChange(("a", "b"), page.still[-1], moved, moved, 4.0, 0.3, 0.1, (), (), b"<html>")
+
+    monkeypatch.setattr(session_module, "change_of", change)
+    session.change(lambda studio: studio.select("forehead"))
+    session.compare_scans("random 1", True)
+    deadline = time.monotonic() + 60.0
+    while session.display != "change" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert session.wait()
+    assert asked == [("random 1", "random 2", ("forehead",))]
+    colors = page.colors[-1]
+    assert colors is not None and (colors[:10] != colors[10]).any(axis=1).all() and np.ptp(colors[10:]) < 10.0
+    session.save_change_report()
+    assert session.wait() and page.files["change_report.html"] == b"<html>"
+    session.change(lambda studio: studio.do(SampleRegions(studio.scope, 2)))
+    assert session.wait()
+    assert session.display == "now" and page.colors[-1] is None
+
+
 def test_the_heat_map_is_white_where_nothing_moved(opened: Opened) -> None:
     session, page = opened
     session.change(lambda studio: studio.select("chin"))
@@ -204,7 +321,7 @@ def test_an_error_is_shown_and_the_session_goes_on(opened: Opened) -> None:
     assert session.studio.document.names() == ("mean head", "random 1")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("report", "avatar")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("report", "avatar", "preview")])
 def test_every_saved_file_can_be_read_back(
     opened: Opened, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +385,7 @@ def test_a_scan_without_a_face_is_refused_in_words(opened: Opened, monkeypatch: 
     def no_face(*_: object, **__: object) -> None:
         raise InputError("ball: no face was found; crop the scan to the head")
 
-    monkeypatch.setattr(session_module, "fit_scan", no_face)
+    monkeypatch.setattr(scans, "fit_scan", no_face)
     session, page = opened
     session.upload("ball.ply", trimesh.creation.icosphere(3, radius=90.0).export(file_type="ply"))
     deadline = time.monotonic() + 100.0

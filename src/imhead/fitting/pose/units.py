@@ -101,11 +101,12 @@ def search_scale(
         body = _best_at_rungs(scan, template, [rung for rung in of_bodies if not rungs or rung > rungs[0]], rng)
         free = max((h for h in (free, body) if h is not None), key=lambda h: h.score, default=None)
     # a named unit is the simpler explanation: it wins unless the free scale is clearly better
-    if best is not None and (free is None or (
-        _within(best[0], USUAL_SIZE) and best[0].score > ACCEPT_SCORE
-        and free.score < max(FREE_SCORE, 1.2 * best[0].score)
-    )):  # fmt: skip
-        return FoundScale(*best, "likely", ACCEPT_SCORE)
+    if best is not None:
+        usual = _within(best[0], USUAL_SIZE) and best[0].score > ACCEPT_SCORE
+        if usual and (free is None or free.score < max(FREE_SCORE, 1.2 * best[0].score)):
+            return FoundScale(*best, "likely", ACCEPT_SCORE)
+        if free is None:  # no scale promises a face, and the unit's is no better
+            return FoundScale(*best, "likely", FREE_SCORE)
     if free is None:
         raise InputError(NOTHING_STANDS_OUT)
     return _in_likeliest_unit(scan, template, free, rng)

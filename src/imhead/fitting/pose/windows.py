@@ -46,7 +46,7 @@ _TOLERANCE = np.array([0.06, 0.035, 0.035, 0.035] * 3 + [0.12, 0.12])
 """Usual differences of `_descriptors` between the nose tips of people."""
 _BLOCK_MM = 300.0
 _MARGIN_MM = 150.0
-_CANDIDATES = (96, 400)  # least and most that are refined
+_CANDIDATES = (96, 192)  # least and most that are refined
 _AT_ONCE = 96
 _CLEAR_SCORE = 0.55  # of a coarse pose; candidates that look less like a nose tip are then left out
 _CANDIDATES_OF_A_FACE = 1  # for each face's area that is not flat; a nose tip is among the first three, as a rule

@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imhead.api import EditableHead
+from imhead.avatar.look import Look
 from imhead.checkpoint import Model, save_head
 from imhead.errors import InputError
+from imhead.io.live_link import Take
 from imhead.io.mesh_file import head_notes, write_mesh
 from imhead.io.skin_files import skin_names
 from imhead.studio.state.document import Document
 from imhead.template.surface import template_of
 
 KINDS: dict[str, str] = {
-    "avatar": "_avatar.glb", "GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "STL": ".stl", "head file": ".safetensors",
-    "report": ".html",
+    "avatar": "_avatar.glb", "preview": "_preview.webp", "GLB": ".glb", "OBJ": ".obj", "PLY": ".ply", "STL": ".stl",
+    "head file": ".safetensors", "report": ".html",
 }  # fmt: skip
 """Kinds of files, and the end of each one's name."""
-SLOW_KINDS = ("avatar", "GLB", "STL", "report")
+SLOW_KINDS = ("avatar", "preview", "GLB", "STL", "report")
 """Those that take seconds: a process of its own writes them."""
 RESOLUTION = 256
 """Cells along the longest side of the bounds, for an STL and for a report."""
@@ -37,12 +39,15 @@ class ExportedFile:
     """The whole file."""
 
 
-def export_head(kind: str, model: Model, document: Document, selection: tuple[str, ...]) -> ExportedFile:
+def export_head(
+    kind: str, model: Model, document: Document, selection: tuple[str, ...], take: Take | None = None
+) -> ExportedFile:
     """Write the shown head as a file of one of the `KINDS`. The file of a head with colours is an archive: they lie
     beside it.
 
     Args:
         selection: regions; a report separates movement inside and outside them.
+        take: what an avatar and its preview play.
 
     Raises:
         InputError: the kind is unknown, or the head cannot be written as one.
@@ -60,7 +65,10 @@ def export_head(kind: str, model: Model, document: Document, selection: tuple[st
             save_head(head.codes, path)
             return _with_its_skin(head, path)
         if kind == "avatar":
-            head.avatar(path)
+            head.avatar(path, take=take)
+        elif kind == "preview":
+            # its pictures are small, and so is the skin that they show
+            head.avatar(path.with_suffix(".glb"), Look(texture=512), take, preview=path)
         else:
             _write_mesh(head, path)
         return ExportedFile(name, path.read_bytes())

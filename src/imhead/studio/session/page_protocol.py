@@ -9,21 +9,23 @@ from typing import Literal, Protocol
 from imhead.studio.session.handle import Way
 from imhead.studio.session.jobs import JobState
 from imhead.studio.session.surface import RegionMap
-from imhead.types import FloatArray, Head, IntArray, Mesh
+from imhead.studio.session.takes import NamedTake
+from imhead.types import FloatArray, Head, Mesh, Scan
 
-DisplayMode = Literal["now", "before", "beside", "movement"]
-DISPLAY_MODES: tuple[DisplayMode, ...] = ("now", "before", "beside", "movement")
-"""The head as it is, as it was when it was added to the session, both side by side, or coloured by how far it moved."""
+DisplayMode = Literal["now", "before", "beside", "split", "movement", "change"]
+DISPLAY_MODES: tuple[DisplayMode, ...] = ("now", "before", "beside", "split", "movement", "change")
+"""The head as it is; as it was when it was added; beside another head, in two halves or in one view that is parted;
+coloured by how far it moved from there; or the change between two scans."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedScan:
     """An uploaded scan and how well its head fits it."""
 
+    scan: Scan
+    """The scan, without its colours."""
     points_mm: FloatArray
-    """(N, 3) scan points in the head's frame, mm."""
-    faces: IntArray | None
-    """(F, 3) triangles of the scan; None for a point cloud."""
+    """(N, 3) its points in the head's frame, mm."""
     distance_mm: FloatArray
     """(N,) distance of each point to the head, mm, 0 or more."""
     median_mm: float
@@ -58,6 +60,8 @@ class Overlay:
     """Largest movement on the heat map's scale; 0 without one."""
     beside: tuple[Head, Mesh] | None = None
     """Another head and its surface, shown on the left."""
+    scans: tuple[FittedScan | None, FittedScan | None] = (None, None)
+    """The scans over the shown head and over the other one."""
 
 
 class Page(Protocol):
@@ -80,6 +84,12 @@ class Page(Protocol):
 
     def show_handle(self, vertex: int, ways: Sequence[Way]) -> None:
         """A vertex can be dragged: where each direction of the selection moves it."""
+
+    def show_take(self, take: NamedTake) -> None:
+        """A take can be played."""
+
+    def show_face(self, head: Head) -> None:
+        """Send all that plays a take on a head."""
 
     def download(self, name: str, content: bytes) -> None:
         """Send a file to the browser."""

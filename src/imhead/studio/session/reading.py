@@ -12,12 +12,18 @@ from pathlib import Path
 
 from imhead.errors import InputError
 from imhead.io.limits import NO_MEMORY_LIMIT, can_limit, limit_this_process, limits_for
+from imhead.io.mediapipe import read_any_take
 from imhead.io.packed_scan import send_scan
 from imhead.io.scan_file import read_scan
 from imhead.studio.session.child import say
+from imhead.studio.session.takes import take_file
 
-SCAN, HEAD, PROJECT = "vetted.scan", "vetted.safetensors", "vetted.imhead"
-"""Files beside the one read: a packed scan, or the head or the project, written anew."""
+SCAN, HEAD, PROJECT, TAKE = "vetted.scan", "vetted.safetensors", "vetted.imhead", "vetted.take"
+"""Files beside the one read: a packed scan, or the head, the project or the take, written anew."""
+SHORTEN = {
+    "scan": "thin the scan out", "take": "cut the take", "head": "save it again", "project": "save it with fewer steps",
+}  # fmt: skip
+"""What to do about a file that takes too much time or memory, by kind."""
 
 
 def refusal(kind: str, path: Path, model: str) -> str:
@@ -30,6 +36,9 @@ def refusal(kind: str, path: Path, model: str) -> str:
                     scan = replace(scan, warnings=(*scan.warnings, NO_MEMORY_LIMIT))
                 send_scan(scan, out.write)
             return ""
+        if kind == "take":
+            path.with_name(TAKE).write_bytes(take_file(read_any_take(path)))
+            return ""
         # only here: a scan that is refused is refused at once, without networks
         from imhead.checkpoint import load_head, load_model, save_head
         from imhead.studio.state.project import open_project, project_bytes
@@ -41,7 +50,7 @@ def refusal(kind: str, path: Path, model: str) -> str:
     except InputError as error:
         return str(error)
     except (MemoryError, RecursionError):
-        return f"{path}: needs too much memory to read; thin the scan out"
+        return f"{path}: needs too much memory to read; {SHORTEN[kind]}"
     return ""
 
 

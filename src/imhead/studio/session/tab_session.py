@@ -13,40 +13,34 @@ from pathlib import Path
 
 import numpy as np
 
-from imhead.api import FittedHead
 from imhead.checkpoint import Model
 from imhead.editing import OutOfReach
 from imhead.errors import InputError
-from imhead.fitting.fit import fit_scan
 from imhead.io.memory import trim_heap
 from imhead.rendering.figures import heat_colors, round_limit
 from imhead.studio.session import exports, uploads
 from imhead.studio.session.handle import handle_ways
 from imhead.studio.session.jobs import Job, Jobs, JobState
 from imhead.studio.session.page_protocol import DisplayMode, FittedScan, Overlay, Page, ShownSurface
+from imhead.studio.session.scans import ScanChange, change_of, fitted_to
 from imhead.studio.session.surface import SurfaceCache, map_regions, quick_mesh, same_surface
+from imhead.studio.session.takes import NamedTake
 from imhead.studio.session.worker import Worker
 from imhead.studio.session.writing import written_apart
 from imhead.studio.state.commands.command import Command, Draft, Scope
 from imhead.studio.state.commands.edits import reachable_range
 from imhead.studio.state.commands.library import AddHead
+from imhead.studio.state.document import NamedHead
 from imhead.studio.state.project import PROJECT_SUFFIX, project_bytes
 from imhead.studio.state.studio import Studio
 from imhead.surfaces.distances import signed_distance
 from imhead.types import FloatArray, Head, Mesh, Scan
 
 _FRAME_S, _PAUSE_S = 0.05, 0.06
-_FIT_SHARE = 0.7  # of the work on a scan with colours
-_STAGES = {"pose": "looking for the face", "codes": "fitting", "detail": "fitting the detail", "mesh": "drawing it"}
 
 log = logging.getLogger("imhead.studio")
 
 INTERNAL_ERROR = "Something went wrong in the studio. Your heads and steps are kept; undo the last step or try again."
-
-
-def _for_a_page(warning: str) -> str:
-    """A warning without what it says of a command's options: a page has none."""
-    return "; ".join(part for part in warning.split("; ") if "--" not in part)
 
 
 class TabSession:
@@ -64,6 +58,13 @@ class TabSession:
         self.fitted: dict[Head, FittedScan] = {}
         """Scans by the head that was fitted to them, as it was added: it keeps its scan when edited or renamed."""
         self.overlay = False
+        self.take: NamedTake | None = None
+        """The take that was opened last."""
+        self.scan_change: ScanChange | None = None
+        """What two scans differ by, as they were compared last."""
+        self.beyond = True
+        """Whether the map of that change leaves out what is within the noise."""
+        self._other: Head | None = None  # as it was added, so that it may be edited and renamed
         self.page: Page | None = None
         self.shown: ShownSurface | None = None
         self._surfaces = SurfaceCache(model)
@@ -85,6 +86,8 @@ class TabSession:
             if self._missed is not None:
                 page.show_error(self._missed, {})
                 self._missed = None
+            if self.take is not None:
+                page.show_take(self.take)
             self._jobs.tell()
             self._refresh()
 
@@ -123,9 +126,12 @@ class TabSession:
         """Change the state, then show it."""
 
         def change_and_refresh() -> None:
+            shown = self.studio.head
             try:
                 action(self.studio)
             finally:  # after a refused change the widgets must be reset
+                if self.display == "change" and self.studio.head is not shown:
+                    self.display = "now"
                 self._refresh()
 
         self._worker.do(change_and_refresh, refreshes=True)
@@ -166,6 +172,31 @@ class TabSession:
 
         self.change(action)
 
+    def set_other(self, name: str) -> None:
+        """Choose the head that the shown one is compared with; an empty name for itself as it was added."""
+
+        def action(studio: Studio) -> None:
+            self._other = studio.document.named(name).origin if name else None
+            if self.display not in ("beside", "split", "movement"):
+                self.display = "beside"
+
+        self.change(action)
+
+    @property
+    def other(self) -> NamedHead | None:
+        """The head that the shown one is compared with; None for itself as it was added."""
+        document = self.studio.document
+        found = next((named for named in document.heads if named.origin is self._other), None)
+        return None if found is document.current else found
+
+    def set_beyond(self, on: bool) -> None:
+        """Choose whether the change between two scans is shown only where it is beyond the noise."""
+
+        def action(_: Studio) -> None:
+            self.beyond = on
+
+        self.change(action)
+
     def set_overlay(self, on: bool) -> None:
         """Show or hide the scan over its head."""
 
@@ -173,16 +204,6 @@ class TabSession:
             self.overlay = on
 
         self.change(action)
-
-    def preview(self, head: Head) -> None:
-        """Show a head without changing the state, as one frame of an animation."""
-
-        def action() -> None:
-            page = self.page
-            if page is not None:
-                page.show_moving(head, quick_mesh(self.model, head))
-
-        self._worker.draft("preview", action)
 
     def find_range(self, name: str) -> None:
         """Tell the page which values of a measurement the selection can reach."""
@@ -201,6 +222,18 @@ class TabSession:
             ways = handle_ways(self.model, head, scope, vertex)
             if self.page is not None:
                 self.page.show_handle(vertex, ways)
+
+        self._ask(find)
+
+    def find_face(self) -> None:
+        """Send the page what plays a take on the shown head."""
+
+        def find(head: Head, _: Scope) -> None:
+            page = self.page
+            if page is not None:
+                with self._jobs.running("Take", "face", "the head is being made ready to play") as job:
+                    job.tell("making the head ready to play")
+                    page.show_face(head)
 
         self._ask(find)
 
@@ -226,12 +259,13 @@ class TabSession:
         """Read a scan, a head file or a project on a thread of its own, one at a time."""
         self._start_thread(lambda: self._read_upload(name, content))
 
-    def export(self, kind: str) -> None:
-        """Send the shown head as a file, written on a thread of its own."""
+    def export(self, kind: str, take: bool = False) -> None:
+        """Send the shown head as a file, written on a thread of its own; an avatar plays the take, if asked to."""
 
         def start() -> None:
             self.studio.settle()
             model, document, selection = self.model, self.studio.document, self.studio.settings.selection
+            played = self.take.take if take and self.take is not None else None
 
             def write() -> None:
                 title = f"{document.current.name}: {kind}"
@@ -239,7 +273,7 @@ class TabSession:
                 with self._jobs.running(title, kind, refusal) as job:
                     if kind in exports.SLOW_KINDS:
                         job.tell("writing")
-                        file = written_apart(kind, model, document, selection, job)
+                        file = written_apart(kind, model, document, selection, played, job)
                     else:
                         file = exports.export_head(kind, model, document, selection)
                     job.check()
@@ -273,6 +307,9 @@ class TabSession:
         if page is None:
             return
         page.sync()
+        if self.display == "change" and self.scan_change is not None:
+            self._show_change(page, self.scan_change)
+            return
         before = self._before()
         wanted = before if self.display == "before" else self.studio.head
         if not self._surfaces.holds(wanted) and (self._moving is None or not same_surface(self._moving, wanted)):
@@ -284,10 +321,13 @@ class TabSession:
             return
         exact = self._surfaces.of(wanted)
         overlay = Overlay()
-        if self.display in ("movement", "beside"):
-            other = self._surfaces.of(before).mesh
-            moved = self.display == "movement"
-            overlay = Overlay(*self._movement_colors(other, exact.mesh)) if moved else Overlay(beside=(before, other))
+        if self.display == "movement":
+            overlay = Overlay(*self._movement_colors(self._surfaces.of(self._compared(True)).mesh, exact.mesh))
+        elif self.display in ("beside", "split"):
+            other = self._compared(False)
+            overlay = Overlay(beside=(other, self._surfaces.of(other).mesh))
+        if self.overlay:
+            overlay = replace(overlay, scans=self._shown_scans())
         if self._worker.overtaken:
             return
         if self.shown is None or self.shown.mesh is not exact.mesh:
@@ -295,6 +335,24 @@ class TabSession:
             self.shown = ShownSurface(wanted, exact.mesh, regions, exact.normals)
         if not self._worker.overtaken:
             page.show_still(self.shown, overlay)
+
+    def _show_change(self, page: Page, change: ScanChange) -> None:
+        self.shown = change.shown
+        page.show_still(change.shown, Overlay(change.colors(self.beyond), change.limit_mm))
+
+    def _compared(self, same_expression: bool) -> Head:
+        """The head that the shown one is compared with."""
+        if self.other is None:
+            return self._before()
+        codes = self.other.codes
+        return replace(codes, z_exp=self.studio.head.z_exp) if same_expression else codes
+
+    def _shown_scans(self) -> tuple[FittedScan | None, FittedScan | None]:
+        if self.display == "now":
+            return self.scan, None
+        if self.display not in ("beside", "split"):
+            return None, None  # it would hide what has moved
+        return self.scan, None if self.other is None else self.fitted.get(self.other.origin)
 
     def _show_moving(self, head: Head) -> None:
         """Show a head that may change again.
@@ -349,35 +407,75 @@ class TabSession:
                 self.change(lambda _: self._open(opened))
             elif kind == "head":
                 self.do(AddHead(Path(label).stem, uploads.vetted_head(path, self.model)))
+            elif kind == "take":
+                self._play(NamedTake(Path(label).stem, uploads.vetted_take(path)))
             else:
                 self._fit(uploads.vetted_scan(path, label), job)
 
     def _open(self, opened: Studio) -> None:
         self.studio, self.fitted, self.display = opened, {}, "now"
+        self._other = self.scan_change = None
+
+    def _play(self, take: NamedTake) -> None:
+        def action(_: Studio) -> None:
+            self.take = take
+            if self.page is not None:
+                self.page.show_take(take)
+
+        self.change(action)
 
     def _fit(self, scan: Scan, job: Job) -> None:
         with self._alone(job):
-            share = _FIT_SHARE if scan.colored else 1.0
-            job.tell("looking for the face", 0.0)
-            result = fit_scan(scan, self.model, progress=lambda stage, part: job.tell(_STAGES[stage], share * part))
-            fitted = FittedHead(result.head, self.model, scan, result)
-            if scan.colored:
-                job.tell("keeping its colours", share)
-                fitted = fitted.keeping_colors()
-        job.check()
-        result, explained = fitted.result, fitted.result.explained
-        median = float(np.median(result.distance_mm[explained])) if explained.any() else float("nan")
-        known = FittedScan(
-            result.points_mm, scan.faces, result.distance_mm, median, float(explained.mean()),
-            tuple(filter(None, map(_for_a_page, result.warnings))),
-        )  # fmt: skip
+            head, known = fitted_to(scan, self.model, job)
 
         def action(studio: Studio) -> None:
-            studio.do(AddHead(scan.name, fitted.codes))
+            studio.do(AddHead(scan.name, head))
             self.fitted[studio.before] = known
             self.overlay = True
 
         self.change(action)
+
+    def compare_scans(self, name: str, on_selection: bool) -> None:
+        """Find what changed from the scan of another head to that of the shown one, on a thread of its own.
+
+        Args:
+            name: of the other head.
+            on_selection: whether the selected regions did not change, so that the scans are aligned on them.
+        """
+
+        def start() -> None:
+            document, stable = self.studio.document, self.studio.settings.selection if on_selection else ()
+            before, after = self.fitted.get(document.named(name).origin), self.scan
+            if before is None or after is None or before is after:
+                raise InputError("a comparison needs two heads that were fitted to scans; open both scans first")
+            first, second = (
+                replace(known.scan, name=called)
+                for known, called in ((before, name), (after, document.current.name))
+            )  # fmt: skip
+
+            def compare() -> None:
+                refusal = "two scans are being compared; wait for the end, or cancel it"
+                with self._jobs.running("Change between two scans", "change", refusal) as job, self._alone(job):
+                    found = change_of(first, second, self.model, stable, job)
+
+                    def show(_: Studio) -> None:
+                        self.scan_change, self.display = found, "change"
+
+                    self.change(show)
+
+            self._start_thread(compare)
+
+        self._worker.do(start)
+
+    def save_change_report(self) -> None:
+        """Send the report of the scans that were compared last."""
+
+        def action() -> None:
+            if self.scan_change is None:
+                raise InputError("no scans were compared; compare two under Heads first")
+            self._send(exports.ExportedFile("change_report.html", self.scan_change.report))
+
+        self._worker.do(action)
 
     @contextmanager
     def _alone(self, job: Job) -> Iterator[None]:

@@ -13,20 +13,24 @@ from typing import Literal
 
 from imhead.checkpoint import Model, load_head
 from imhead.errors import InputError
+from imhead.io.live_link import Take
 from imhead.io.packed_scan import receive_scan
 from imhead.io.scan_file import SCAN_EXTENSIONS
 from imhead.studio.session import reading
 from imhead.studio.session.child import answer_of, started
+from imhead.studio.session.takes import TAKE_EXTENSIONS, read_take_file
 from imhead.studio.state.project import PROJECT_SUFFIX, open_project
 from imhead.studio.state.studio import Studio
 from imhead.types import Head, Scan
 
-Kind = Literal["scan", "head", "project"]
+Kind = Literal["scan", "head", "project", "take"]
 
 MAX_UPLOAD_BYTES = 100 << 20
 """Largest accepted file."""
 _MAX_SECONDS = 60
 _HEAD_SUFFIX = ".safetensors"
+UPLOAD_EXTENSIONS = (*SCAN_EXTENSIONS, _HEAD_SUFFIX, PROJECT_SUFFIX, *TAKE_EXTENSIONS)
+"""Ends of the names of files that can be opened."""
 
 
 def display_name(name: str) -> str:
@@ -43,10 +47,10 @@ def stored(name: str, content: bytes) -> Iterator[Path]:
         InputError: the file is too large, or of a kind that cannot be opened.
     """
     label, suffix = display_name(name), Path(display_name(name)).suffix.lower()
-    if suffix not in (*SCAN_EXTENSIONS, _HEAD_SUFFIX, PROJECT_SUFFIX):
+    if suffix not in UPLOAD_EXTENSIONS:
         raise InputError(
             f"{label}: this kind of file cannot be opened; choose a scan ({', '.join(SCAN_EXTENSIONS)}), a head file "
-            f"({_HEAD_SUFFIX}) or a project ({PROJECT_SUFFIX})"
+            f"({_HEAD_SUFFIX}), a project ({PROJECT_SUFFIX}) or a take ({', '.join(TAKE_EXTENSIONS)})"
         )
     if len(content) > MAX_UPLOAD_BYTES:
         raise too_large(label, len(content))
@@ -90,7 +94,7 @@ class Reader:
         Raises:
             InputError: the file cannot be used, takes too much time or memory, or its tab was closed.
         """
-        kind: Kind = {_HEAD_SUFFIX: "head", PROJECT_SUFFIX: "project"}.get(path.suffix, "scan")  # type: ignore[assignment]
+        kind = _kind_of(path)
         with self._lock:
             if self._ended:
                 raise _ended(label)
@@ -99,7 +103,9 @@ class Reader:
             try:
                 refusal = answer_of(process, _MAX_SECONDS)
             except subprocess.TimeoutExpired:
-                raise InputError(f"{label}: takes longer than {_MAX_SECONDS} s to read; thin the scan out") from None
+                raise InputError(
+                    f"{label}: takes longer than {_MAX_SECONDS} s to read; {reading.SHORTEN[kind]}"
+                ) from None
             finally:
                 with self._lock:
                     process.kill()
@@ -111,6 +117,12 @@ class Reader:
         if refusal:
             raise InputError(refusal.replace(str(path), label).replace(path.name, label))
         return kind
+
+
+def _kind_of(path: Path) -> Kind:
+    if path.suffix in TAKE_EXTENSIONS:
+        return "take"
+    return "head" if path.suffix == _HEAD_SUFFIX else "project" if path.suffix == PROJECT_SUFFIX else "scan"
 
 
 def _ended(label: str) -> InputError:
@@ -132,3 +144,8 @@ def vetted_head(path: Path, model: Model) -> Head:
 def vetted_project(path: Path, model: Model) -> Studio:
     """The project that `Reader.vet` read."""
     return open_project(path.with_name(reading.PROJECT), model)
+
+
+def vetted_take(path: Path) -> Take:
+    """The take that `Reader.vet` read."""
+    return read_take_file(path.with_name(reading.TAKE))

@@ -1,6 +1,7 @@
 """Write a file of a head in a process of its own: `python -m imhead.studio.session.writing KIND FOLDER MODEL REGIONS`.
 
-The folder holds the head now and the head before, `NOW` and `BEFORE`; the file is written there as `OUT`.
+The folder holds the head now and the head before, `NOW` and `BEFORE`, and the take that an avatar plays, if it plays
+one, as `TAKE`; the file is written there as `OUT`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ from pathlib import Path
 
 from imhead.checkpoint import Model, load_head, load_model, save_head
 from imhead.errors import InputError
+from imhead.io.live_link import Take
 from imhead.studio.session import exports
 from imhead.studio.session.child import answer_of, refused, say, started
 from imhead.studio.session.exports import KINDS, ExportedFile, export_head, file_name
 from imhead.studio.session.jobs import Job
+from imhead.studio.session.takes import read_take_file, take_file
 from imhead.studio.state.document import Document, NamedHead
 
-NOW, BEFORE, OUT = "now.safetensors", "before.safetensors", "out"
+NOW, BEFORE, TAKE, OUT = "now.safetensors", "before.safetensors", "take", "out"
 
 
-def written_apart(kind: str, model: Model, document: Document, selection: tuple[str, ...], job: Job) -> ExportedFile:
+def written_apart(
+    kind: str, model: Model, document: Document, selection: tuple[str, ...], take: Take | None, job: Job
+) -> ExportedFile:
     """`export_head` in a process of its own, which ends when the job is cancelled.
 
     Raises:
@@ -32,6 +37,8 @@ def written_apart(kind: str, model: Model, document: Document, selection: tuple[
         folder = Path(place)
         save_head(document.head, folder / NOW)
         save_head(document.current.origin, folder / BEFORE)
+        if take is not None:
+            (folder / TAKE).write_bytes(take_file(take))
         words = (kind, str(folder), str(model.path or "default"), ",".join(selection), str(exports.RESOLUTION))
         with started(__name__, words) as process:
             try:
@@ -51,7 +58,8 @@ def _write(kind: str, folder: Path, model_path: str, selection: tuple[str, ...])
     model = load_model(model_path)
     now, before = (load_head(folder / name, model) for name in (NOW, BEFORE))
     document = Document((NamedHead("head", now, before),), 0)
-    (folder / OUT).write_bytes(export_head(kind, model, document, selection).content)
+    take = read_take_file(folder / TAKE) if (folder / TAKE).is_file() else None
+    (folder / OUT).write_bytes(export_head(kind, model, document, selection, take).content)
 
 
 def _main(kind: str, folder: str, model_path: str, selection: str, resolution: str) -> None:

@@ -31,7 +31,7 @@ _POLICY = (
     "img-src 'self' blob: data:; frame-ancestors 'none'; form-action 'none'; base-uri 'none'"
 )
 _KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
-_MODULES = ("three", "app", "dom", "panels", "view", "surface", "webp")
+_MODULES = ("three", "app", "dom", "panels", "view", "surface", "player", "webp")
 _PAGE, _TOKEN, _NONCE, _IMPORTS = "page.html", "{{token}}", "{{nonce}}", "{{imports}}"
 
 

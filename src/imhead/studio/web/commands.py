@@ -29,7 +29,7 @@ from imhead.studio.state.commands.edits import (
 from imhead.studio.state.commands.expression import SetExpression
 from imhead.studio.state.commands.library import RandomHead, RemoveHead, RenameHead, ShowHead
 from imhead.studio.state.studio import Studio
-from imhead.studio.web.presets import EXPRESSION_PRESETS, Player
+from imhead.studio.web.presets import EXPRESSION_PRESETS
 from imhead.types import Head, Mesh
 
 log = logging.getLogger("imhead.studio.web")
@@ -61,7 +61,6 @@ class Commands:
 
     def __init__(self, session: TabSession, page: Answering) -> None:
         self._session, self._page = session, page
-        self._player = Player(session)
         self._upload: tuple[str, int, bytearray] | None = None
         change, do, draft = session.change, session.do, session.draft
         self._known: dict[str, Callable[[Message], object]] = {
@@ -83,8 +82,7 @@ class Commands:
             "copy": lambda m: self._copy(_text(m, "name"), _number(m, "strength")),
             "preset": lambda m: self._preset(_text(m, "name")),
             "presets": lambda _: self._thread(self._show_presets),
-            "play": lambda _: self._player.play(),
-            "stop": lambda _: self._stop_playing(),
+            "face": lambda _: session.find_face(),
             "show": lambda m: do(ShowHead(_text(m, "name"))),
             "random": lambda _: do(RandomHead(secrets.randbelow(1_000_000))),
             "remove": lambda _: do(RemoveHead()),
@@ -94,8 +92,12 @@ class Commands:
             "jump": lambda m: change(_jumping(int(_number(m, "number")))),
             "name step": lambda m: self._name_step(int(_number(m, "number")), _text(m, "label")),
             "display": lambda m: session.set_display(DISPLAY_MODES[DISPLAY_MODES.index(m["mode"])]),
+            "other": lambda m: session.set_other(_text(m, "name")),
+            "beyond": lambda m: session.set_beyond(bool(m["on"])),
+            "compare scans": lambda m: session.compare_scans(_text(m, "name"), bool(m["on_selection"])),
+            "change report": lambda _: session.save_change_report(),
             "overlay": lambda m: session.set_overlay(bool(m["on"])),
-            "export": lambda m: session.export(_text(m, "what")),
+            "export": lambda m: session.export(_text(m, "what"), bool(m.get("take"))),
             "project": lambda _: session.save_project(),
             "cancel": lambda m: session.cancel(int(_number(m, "number"))),
             "skin": lambda _: self._thread(page.show_skin),
@@ -116,19 +118,12 @@ class Commands:
 
     def close(self) -> None:
         """The page is gone."""
-        self._player.stop()
         self._upload = None
 
     def _express(self, weights: tuple[tuple[str, float], ...]) -> None:
-        self._player.stop()
         self._session.draft(lambda _: SetExpression(tuple(pair for pair in weights if pair[1] > 0.0)))
 
-    def _stop_playing(self) -> None:
-        self._player.stop()
-        self._session.change(lambda _: None)  # back to the head itself
-
     def _preset(self, name: str) -> None:
-        self._player.stop()
         self._session.do(SetExpression(tuple(EXPRESSION_PRESETS[name].items())))
 
     def _measure(self, name: str, value: float) -> None:

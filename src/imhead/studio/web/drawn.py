@@ -18,6 +18,7 @@ from imhead.avatar.look import Look
 from imhead.avatar.parts import load_parts
 from imhead.avatar.skin_image import skin_jpeg
 from imhead.checkpoint import Model
+from imhead.conventions import ARKIT_NAMES
 from imhead.errors import InputError
 from imhead.isosurface.field import eyes_of
 from imhead.regions import REGIONS, resolve
@@ -29,6 +30,8 @@ from imhead.template.topology import LEFT_EYE, load_topology
 from imhead.types import FloatArray, Head, Mesh, SkinImage
 
 _EYE_PICTURE, _PAINTED_SKIN = 512, 1024
+_EYE_ROWS = [row for row, name in enumerate(ARKIT_NAMES) if name.startswith(("eyeLook", "eyeBlink", "eyeSquint"))]
+_STILL_WEIGHT = 1e-4  # a smaller one moves no eye that anybody sees
 _MOST_SCAN_POINTS, _MOST_SCAN_FACES = 200_000, 400_000
 Arrays = dict[str, NDArray[Any]]
 
@@ -76,12 +79,15 @@ def topology_arrays(model: Model) -> Arrays:
 def placed(model: Model, head: Head, mesh: Mesh) -> Arrays:
     """A head's vertices (V, 3) and those of its eyes, mm."""
     eyes, weights = eyes_of(model, head, head.z_exp), arkit_weights(model, head.z_exp)
+    moving = bool(np.abs(weights[_EYE_ROWS]).max() > _STILL_WEIGHT)
     arrays: Arrays = {"vertices": mesh.vertices.astype(np.float32)}
     for kind in ("ball", "cornea"):
         sides = []
         for side in (0, 1):
-            still = eye_vertices(kind, eyes, side)
-            sides.append(still + np.tensordot(weights, eye_shapes(still, eyes, side), axes=(0, 0)))
+            points = eye_vertices(kind, eyes, side)
+            if moving:
+                points = points + np.tensordot(weights, eye_shapes(points, eyes, side), axes=(0, 0))
+            sides.append(points)
         arrays[kind] = np.concatenate(sides).astype(np.float32)
     return arrays
 
@@ -140,18 +146,21 @@ def has_shipped_topology(model: Model) -> bool:
         return False
 
 
-def scan_arrays(scan: FittedScan) -> tuple[float, Arrays]:
-    """The scale of the distances, mm, and the scan, thinned where it is large: points, faces, colours by distance."""
-    # the scale is that of what the head explains; hair and shoulders lie beyond it
-    limit = round_limit(scan.distance_mm, share=min(max(scan.explained, 0.1), 0.95))
-    points, faces = scan.points_mm, scan.faces
+def scan_limit(scan: FittedScan) -> float:
+    """The scale of a scan's distances, mm: that of what the head explains; hair and shoulders lie beyond it."""
+    return round_limit(scan.distance_mm, share=min(max(scan.explained, 0.1), 0.95))
+
+
+def scan_arrays(scan: FittedScan, limit_mm: float) -> Arrays:
+    """A scan, thinned where it is large: points, faces, colours by distance on a scale."""
+    points, faces = scan.points_mm, scan.scan.faces
     rows = np.arange(len(points))
     if faces is None or not len(faces) or len(faces) > _MOST_SCAN_FACES:
         rows, faces = rows[:: -(-len(points) // _MOST_SCAN_POINTS)], None
     arrays: Arrays = {
         "points": points[rows].astype(np.float32),
-        "heat": heat_colors(scan.distance_mm[rows], limit, signed=False),
+        "heat": heat_colors(scan.distance_mm[rows], limit_mm, signed=False),
     }
     if faces is not None:
         arrays["faces"] = np.asarray(faces).astype(np.uint32)
-    return limit, arrays
+    return arrays

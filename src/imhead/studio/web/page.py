@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imhead.errors import InputError
-from imhead.io.scan_file import SCAN_EXTENSIONS
 from imhead.studio.session.handle import Way
 from imhead.studio.session.jobs import JobState
 from imhead.studio.session.page_protocol import FittedScan, Overlay, ShownSurface
 from imhead.studio.session.tab_session import TabSession
-from imhead.studio.session.uploads import MAX_UPLOAD_BYTES
+from imhead.studio.session.takes import NamedTake
+from imhead.studio.session.uploads import MAX_UPLOAD_BYTES, UPLOAD_EXTENSIONS
 from imhead.studio.state.labels import readable_name
-from imhead.studio.state.project import PROJECT_SUFFIX
 from imhead.studio.web import drawn
 from imhead.studio.web.commands import Commands
+from imhead.studio.web.played import face_key, played_parts
 from imhead.studio.web.view_state import page_constants, skin_key, view_state
 from imhead.studio.web.wire import Outbox, packed
 from imhead.types import Head, Mesh
@@ -43,12 +43,12 @@ class StudioPage:
     def __init__(self, outbox: Outbox, session: TabSession) -> None:
         self._outbox, self._session = outbox, session
         self._commands = Commands(session, self)
-        self._scan: FittedScan | None = None
+        self._scans: tuple[FittedScan | None, FittedScan | None] = (None, None)
         self._skinned = drawn.has_shipped_topology(session.model)
 
     def greet(self) -> None:
         """Send what the page needs once, before anything else."""
-        session, kinds = self._session, [*SCAN_EXTENSIONS, ".safetensors", PROJECT_SUFFIX]
+        session, kinds = self._session, list(UPLOAD_EXTENSIONS)
         hello = {"kind": "hello", "uploads": kinds, "most_bytes": MAX_UPLOAD_BYTES, "skinned": self._skinned}
         arrays: dict[str, NDArray[Any] | bytes] = {**drawn.topology_arrays(session.model)}
         arrays["eye"] = drawn.eye_picture(None)
@@ -79,11 +79,31 @@ class StudioPage:
             "head": f"{id(studio.before):x}",
         }  # fmt: skip
         self._outbox.put(packed(message, arrays), NEWER_FRAME)
-        scan = session.scan if session.overlay else None
-        if scan is not self._scan:
-            self._scan = scan
-            limit, points = (0.0, {}) if scan is None else drawn.scan_arrays(scan)
-            self._outbox.put(packed({"kind": "scan", "limit_mm": limit}, points))
+        if overlay.scans != self._scans:
+            self._scans = overlay.scans
+            limit = max([0.0, *(drawn.scan_limit(scan) for scan in overlay.scans if scan is not None)])
+            sent: dict[str, Any] = {}
+            for side, scan in zip(("", "beside_"), overlay.scans):
+                if scan is not None:
+                    sent |= {side + name: value for name, value in drawn.scan_arrays(scan, limit).items()}
+            self._outbox.put(packed({"kind": "scan", "limit_mm": limit}, sent))
+
+    def show_take(self, take: NamedTake) -> None:
+        """A take can be played."""
+        played = take.take
+        arrays = {name: getattr(played, name).astype(np.float32) for name in ("seconds", "weights", "angles")}
+        self._outbox.put(packed({"kind": "take", "name": take.name}, arrays))
+
+    def show_face(self, head: Head) -> None:
+        """Send all that plays a take on a head.
+
+        Raises:
+            InputError: the model's template is not the one that ships.
+        """
+        if not self._skinned:
+            raise InputError("this model's template is not the one that ships, so it plays no take; use another model")
+        parts, pivot, arrays = played_parts(self._session.model, head)
+        self._outbox.put(packed({"kind": "face", "key": face_key(head), "parts": parts, "pivot": pivot}, arrays))
 
     def sync(self) -> None:
         """Update the panels from the state."""
@@ -113,9 +133,8 @@ class StudioPage:
         """
         if not self._skinned:
             raise InputError("this model's template has no picture of a skin; choose another material")
-        skin = self._session.studio.head.skin
-        key = skin_key(self._session.studio)
-        self._outbox.put(packed({"kind": "skin", "key": key}, drawn.skin_pictures(skin)))
+        head = self._session.studio.head
+        self._outbox.put(packed({"kind": "skin", "key": skin_key(head)}, drawn.skin_pictures(head.skin)))
 
     def show_meshes(self, kind: str, found: Mapping[str, tuple[Head, Mesh]]) -> None:
         """Send meshes by name, for thumbnails."""

@@ -14,14 +14,19 @@ from imhead.io.skin_files import lost_skin
 from imhead.measure.table import MEASUREMENTS, Measurement
 from imhead.regions import REGIONS, groups, resolve
 from imhead.studio.session.page_protocol import FittedScan
+from imhead.studio.session.scans import ScanChange
 from imhead.studio.session.tab_session import TabSession
+from imhead.studio.session.takes import NamedTake
 from imhead.studio.state.commands.edits import MOST_SIGMA, face_measurements
 from imhead.studio.state.commands.expression import clipped_arkit_weights
 from imhead.studio.state.labels import readable_name, regions_label
 from imhead.studio.state.studio import Studio
+from imhead.studio.web.played import face_key
+from imhead.types import Head
 
 _SHAPE_SLIDERS, _MOST_SLIDERS = 6, 9  # shapes, and both kinds together: more do not fit a small window
 _MOST_STEPS = 400
+_MOST_PLACES = 8
 _measured = lru_cache(maxsize=8)(face_measurements)  # the head before seldom changes
 _OPPOSITE_OF = {word: opposite for opposite, word in OPPOSITES.items()}
 
@@ -35,7 +40,10 @@ def view_state(session: TabSession) -> dict[str, Any]:
     head = studio.head
     line = history.line()
     return {
-        "heads": [{"name": named.name, "key": _key(named.origin)} for named in document.heads],
+        "heads": [
+            {"name": named.name, "key": _key(named.origin), "scan": named.origin in session.fitted}
+            for named in document.heads
+        ],
         "active": document.active,
         "selection": list(chosen),
         "title": regions_label(chosen) if chosen else "",
@@ -54,16 +62,20 @@ def view_state(session: TabSession) -> dict[str, Any]:
         "expression": dict(zip(ARKIT_NAMES, np.round(clipped_arkit_weights(studio.model, head), 2).tolist())),
         "display": session.display,
         "scan": None if session.scan is None else _scan(session.scan),
+        "other": None if session.other is None else session.other.name,
+        "other_skin": skin_key(studio.head if session.other is None else session.other.codes),
+        "change": None if session.scan_change is None else _change(session.scan_change, session.beyond),
+        "take": None if session.take is None else _take(session.take),
+        "face": face_key(head),
         "overlay": session.overlay,
-        "skin": skin_key(studio),
+        "skin": skin_key(head),
         "skin_note": lost_skin(head.lost_skin) if head.lost_skin else "",
     }
 
 
-def skin_key(studio: Studio) -> str:
-    """Names the picture of the shown head's skin: that of its own colours, or `painted`."""
-    skin = studio.head.skin
-    return "painted" if skin is None else skin.digest
+def skin_key(head: Head) -> str:
+    """Names the picture of a head's skin: that of its own colours, or `painted`."""
+    return "painted" if head.skin is None else head.skin.digest
 
 
 def page_constants() -> dict[str, Any]:
@@ -136,5 +148,25 @@ def _scan(scan: FittedScan) -> dict[str, Any]:
         "median_mm": round(scan.median_mm, 2) if np.isfinite(scan.median_mm) else None,
         "explained": round(100 * scan.explained),
         "warnings": list(scan.warnings),
-        "mesh": scan.faces is not None and len(scan.faces) > 0,
+        "mesh": scan.scan.faces is not None and len(scan.scan.faces) > 0,
     }
+
+
+def _take(take: NamedTake) -> dict[str, Any]:
+    seconds = take.take.seconds
+    return {
+        "name": take.name, "frames": len(seconds), "seconds": round(float(seconds[-1]), 2),
+        "warnings": list(take.take.warnings),
+    }  # fmt: skip
+
+
+def _change(change: ScanChange, beyond: bool) -> dict[str, Any]:
+    return {
+        "before": change.names[0], "after": change.names[1], "noise_mm": round(change.noise_mm, 2),
+        "beyond_percent": round(100 * change.beyond_share), "beyond": beyond, "warnings": list(change.warnings),
+        "places": [
+            {"region": readable_name(region), "mean_mm": round(mean, 2), "error_mm": round(error, 2),
+             "volume_ml": round(volume, 2)}
+            for region, mean, error, volume in change.places[:_MOST_PLACES]
+        ],
+    }  # fmt: skip

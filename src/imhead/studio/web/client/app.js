@@ -1,16 +1,18 @@
 // The page: its connection to the studio, the toolbars over the view, and the keys.
-import { choice, h, message } from "dom";
+import { choice, fill, h, icon, iconButton, message } from "dom";
 import { jobsList, makePanels } from "panels";
+import { everyExpression, Player } from "player";
 import { ANGLES, LIGHT_NAMES, View } from "view";
 
 const TOKEN = document.querySelector("meta[name=studio-token]").content;
-const DISPLAYS = { now: "Now", before: "Before", beside: "Side by side", movement: "Movement" };
+const DISPLAYS = { now: "Now", before: "Before", beside: "Side by side", split: "Split", movement: "Movement", change: "Change" };
+const COMPARING = ["beside", "split", "movement"];
 const MATERIALS = { clay: "clay", skin: "skin", matcap: "matcap" };
 const PIECE = 1 << 20, RETRY_MS = 2000, BUSY_MS = 250;
 // as in rendering/figures.py
 const DIVERGING = "rgb(14,48,120), rgb(36,98,178), rgb(104,164,216), rgb(172,204,226), rgb(226,225,221), rgb(240,194,168), rgb(232,138,102), rgb(196,56,58), rgb(122,10,38)";
 const SEQUENTIAL = "rgb(230,230,224), rgb(250,222,150), rgb(246,174,84), rgb(226,104,62), rgb(172,36,72), rgb(88,12,78)";
-const VIEW_CHANGES = new Set(["word", "shape", "blend", "express", "sample", "reset", "measure", "copy", "preset", "show", "random", "remove", "undo", "redo", "jump", "display"]);
+const VIEW_CHANGES = new Set(["word", "shape", "blend", "express", "sample", "reset", "measure", "copy", "preset", "show", "random", "remove", "undo", "redo", "jump", "display", "other", "beyond"]);
 
 // Each tab has its own name, which survives a reload, so that the tab finds its session again. A second name is new
 // each time the page loads; it tells a broken connection from a duplicated tab.
@@ -21,7 +23,8 @@ const TAB = `${stored}.${draw()}`;
 
 const thumbs = { heads: new Map(), steps: new Map(), presets: new Map(), ready: false };
 const ranges = new Map();
-let socket = null, hello = null, state = null, view = null, panels = null, jobs = [], own = [], display = null;
+let socket = null, hello = null, state = null, view = null, panels = null, player = null, jobs = [], own = [], display = null;
+let lastTake = null;
 let pending = 0, moving = false, shownSkin = "", wanted = "clay", toldWhy = false;
 let shown = { limit_mm: 0, display: "now" }, scanLimit = 0;
 const jobList = jobsList(send);
@@ -80,22 +83,23 @@ const RECEIVE = {
   state(said) {
     state = said;
     panels.update(state);
-    display.update(state.display);
+    compared();
     skin();
     chip();
   },
   moving(_, arrays) {
     moving = true;
+    player.leave();
     view.showMoving(arrays);
     chip();
   },
   still(said, arrays) {
     moving = false;
     pending = 0;
-    view.showStill(arrays);
-    document.getElementById("names").classList.toggle("on", said.display === "beside");
+    player.leave();
+    view.showStill(arrays, said.display);
     shown = said;
-    view.scanVisible(said.display === "now");
+    divide();
     showLegend();
     if (said.display === "now" && !said.draft) {
       const url = view.thumbnail();
@@ -112,6 +116,13 @@ const RECEIVE = {
   },
   async skin(said, arrays) {
     await view.wear(said.key, arrays.skin, arrays.eye);
+  },
+  take(said, arrays) {
+    lastTake = { name: said.name, ...arrays };
+    if (state) player.load(lastTake); // else the page was loaded again
+  },
+  face(said, arrays) {
+    player.receive(said, arrays);
   },
   preset(said, arrays) {
     thumbs.presets.set(said.name, view.thumbnail(arrays));
@@ -133,6 +144,7 @@ const RECEIVE = {
   },
   error(said) {
     pending = 0;
+    player?.fail();
     chip();
     panels?.edit.settleFields();
     message(said.text, { error: true, offers: said.offers.map((offer) => ({
@@ -161,12 +173,19 @@ function build(arrays) {
     drop: () => send({ do: "release" }),
   });
   view.wearEyes(arrays.eye);
-  panels = makePanels(hello, { send, thumbs, ranges, upload, scanLook: (as, opacity) => { view.scanLook(as, opacity); showLegend(); }, spin });
+  player = new Player(view, hello.shapes, { key: () => state?.face, ask: () => send({ do: "face" }), told: showTake });
+  const every = everyExpression(hello.shapes);
+  const play = (take) => { if (player.take !== take) player.load(take); player.play(); };
+  panels = makePanels(hello, { send, playEvery: () => play(every), playTake: () => play(lastTake), thumbs, ranges, upload, scanLook: (as, opacity) => { view.scanLook(as, opacity); showLegend(); }, spin });
   thumbs.ready = true;
   document.getElementById("left").append(...panels.left, jobList.element);
   document.getElementById("right").append(...panels.right);
   display = choice("what is shown", DISPLAYS, (mode) => send({ do: "display", mode }));
-  document.getElementById("top").append(display.element);
+  const other = h("select", { id: "other", onchange: () => send({ do: "other", name: other.value }) });
+  document.getElementById("top").prepend(display.element, h("label", { id: "with", class: "bar", hidden: true }, h("span", {}, "with"), other));
+  document.getElementById("divider").addEventListener("pointerdown", slide);
+  document.getElementById("divider").addEventListener("keydown", ({ key }) => { if (WAYS[key]) partAt(view.part + WAYS[key]); });
+  takeBar();
   toolbar();
 }
 
@@ -199,6 +218,86 @@ function toolbar() {
       pressed("drag surface", "g", false, (on) => { view.grabbing = on; }), pressed("wireframe", "w", false, (on) => view.wireframe(on)), pressed("tint", "t", true, (on) => view.tint(on))));
 }
 
+// ---- two heads
+
+const WAYS = { ArrowLeft: -0.02, ArrowRight: 0.02 };
+
+/** The buttons over the view, and whom the shown head is compared with. */
+function compared() {
+  display.update(state.display);
+  display.offer("change", Boolean(state.change));
+  document.getElementById("with").hidden = !COMPARING.includes(state.display);
+  const other = document.getElementById("other"), names = state.heads.filter((_, k) => k !== state.active).map((head) => head.name);
+  fill(other, names, () => [h("option", { value: "" }, "itself as it was added"), ...names.map((name) => h("option", { value: name }, name))]);
+  other.value = state.other ?? "";
+  view.dressOther(state.other_skin === state.skin);
+}
+
+/** Names of both heads, and the line that parts the view. */
+function divide() {
+  const two = ["beside", "split"].includes(shown.display), line = document.getElementById("divider");
+  document.getElementById("names").classList.toggle("on", two);
+  document.getElementById("name-before").textContent = state.other ?? "before";
+  document.getElementById("name-now").textContent = state.other ? state.heads[state.active].name : "now";
+  line.hidden = shown.display !== "split";
+  partAt(view.part);
+}
+
+function partAt(share) {
+  view.partAt(share);
+  const line = document.getElementById("divider");
+  line.style.left = `${100 * view.part}%`;
+  line.setAttribute("aria-valuenow", String(Math.round(100 * view.part)));
+}
+
+function slide(event) {
+  const line = event.currentTarget, box = document.getElementById("middle").getBoundingClientRect();
+  line.setPointerCapture(event.pointerId);
+  const move = ({ clientX }) => partAt((clientX - box.left) / box.width);
+  line.addEventListener("pointermove", move);
+  line.addEventListener("pointerup", () => line.removeEventListener("pointermove", move), { once: true });
+}
+
+// ---- a take
+
+const bar = {};
+
+function takeBar() {
+  bar.play = h("button", { type: "button", onclick: () => player.toggle() });
+  bar.range = h("input", { type: "range", min: 0, step: 0.01, "aria-label": "time in the take, seconds", oninput: () => {
+    const second = Number(bar.range.value); // before the bar is told to show another one
+    player.pause();
+    player.seek(second);
+  } });
+  bar.time = h("span", { class: "time" });
+  bar.about = h("span", { class: "about" });
+  const turn = h("input", { type: "checkbox", checked: true, onchange: () => { player.turning = turn.checked; player.seek(player.second); } });
+  const keep = h("button", { type: "button", title: "make this frame the expression of the head", onclick: () => {
+    send({ do: "express", weights: hello.shapes.map((name, k) => [name, Math.round(1000 * player.weights[k]) / 1000]).filter(([, value]) => value > 0) });
+  } }, "Keep", h("span", { class: "spare" }, " frame"));
+  document.getElementById("take").append(bar.play, bar.range, bar.time, bar.about, h("label", { class: "check", title: "turn the head as the take does" }, turn, "turn"), keep,
+    iconButton("put the take away", "close", () => player.close(), { class: "plain" }));
+}
+
+function showTake({ take, second, lasts, playing, waiting }) {
+  const box = document.getElementById("take");
+  box.hidden = !take;
+  if (!take) return;
+  const name = playing || waiting === "play" ? "pause" : "play";
+  if (bar.play.dataset.shows !== name) {
+    bar.play.dataset.shows = name;
+    bar.play.setAttribute("aria-label", name);
+    bar.play.title = `${name} (Space)`;
+    bar.play.replaceChildren(icon(name));
+  }
+  bar.range.max = String(lasts);
+  bar.range.value = String(second);
+  bar.range.style.setProperty("--to", `${lasts ? (100 * second) / lasts : 0}%`);
+  bar.time.textContent = `${second.toFixed(2)} / ${lasts.toFixed(2)} s`;
+  const about = waiting ? "making the head ready…" : take.about?.(second).replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`) ?? take.name;
+  if (bar.about.textContent !== about) bar.about.textContent = about;
+}
+
 /** A head with colours of its own wears them; another one wears paint only if the person wants it. */
 function skin() {
   const select = document.getElementById("material");
@@ -216,6 +315,7 @@ function skin() {
 function chip() {
   const late = pending && performance.now() - pending >= BUSY_MS - 20;
   const texts = [];
+  if (state?.display === "change" && state.change) texts.push(`Change from ${state.change.before} to ${state.change.after}`);
   if (state?.display === "before") texts.push("Before: the head as it was when it was added");
   if (late) texts.push("updating…");
   else if (moving) texts.push("preview");
@@ -234,8 +334,9 @@ function legend(limit, title, signed = true) {
 
 /** The scale of what is drawn: movement, or the scan over its head. */
 function showLegend() {
-  if (shown.limit_mm) legend(shown.limit_mm, "movement since it was added, mm");
-  else legend(shown.display === "now" && view.scanAs !== "plain" ? scanLimit : 0, "scan to head, mm", false);
+  if (shown.display === "change" && shown.limit_mm) legend(shown.limit_mm, `change from ${state.change.before} to ${state.change.after}, mm; ${state.change.beyond ? `white is within the noise of ±${state.change.noise_mm} mm, ` : ""}grey was not compared`);
+  else if (shown.limit_mm) legend(shown.limit_mm, `movement ${state.other ? `from ${state.other}` : "since it was added"}, mm`);
+  else legend(view.scanAs !== "plain" ? scanLimit : 0, "scan to head, mm", false);
 }
 
 function pointAt(row, event) {
@@ -300,7 +401,7 @@ function upload(file) {
 // ---- keys
 
 const keys = {
-  " ": () => send({ do: "display", mode: state.display === "before" ? "now" : "before" }),
+  " ": () => (player.take ? player.toggle() : send({ do: "display", mode: state.display === "before" ? "now" : "before" })),
   escape: () => { if (state.selection.length) send({ do: "select", names: [] }); },
 };
 

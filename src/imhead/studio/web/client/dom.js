@@ -18,7 +18,7 @@ const ICONS = {
   dice: "M4 4h16v16H4zM8.5 8.5h.01m7 0h.01m-7 7h.01m7 0h.01m-3.5-3.5h.01", trash: "M4 7h16M10 11v6m4-6v6M5 7l1 13h12l1-13M9 7V4h6v3",
   open: "M4 15v5h16v-5M12 4v12M7 9l5-5 5 5", save: "M4 15v5h16v-5M12 4v12m-5-5 5 5 5-5", edit: "m4 20 1-4L16 5l3 3L8 19zM14 7l3 3",
   play: "M7 5v14l12-7z", stop: "M6 6h12v12H6z", lock: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3", reset: "M4 4v6h6M5 15a8 8 0 1 0 2-9l-3 4",
-  close: "M6 6l12 12M18 6 6 18", turn: "M20 12a8 8 0 1 1-3-6l3 2V3",
+  close: "M6 6l12 12M18 6 6 18", pause: "M8 5v14M16 5v14", turn: "M20 12a8 8 0 1 1-3-6l3 2V3",
 };
 
 /** An icon; beside it stands its name, or its button carries one. */
@@ -49,7 +49,11 @@ export function choice(name, options, onchoose) {
     h("button", { type: "button", "aria-pressed": "false", onclick: () => onchoose(value) }, text));
   const element = h("div", { class: "bar", role: "group", "aria-label": name }, ...buttons);
   const keys = Object.keys(options);
-  return { element, update: (value) => buttons.forEach((one, k) => one.setAttribute("aria-pressed", String(keys[k] === value))) };
+  return {
+    element,
+    update: (value) => buttons.forEach((one, k) => one.setAttribute("aria-pressed", String(keys[k] === value))),
+    offer: (value, on) => { buttons[keys.indexOf(value)].hidden = !on; },
+  };
 }
 
 const THUMB = 14; // px, as in style.css

@@ -1,11 +1,12 @@
 // The panels beside the view. They show the state that the server sends, and say what the person does.
-import { button, fill, h, icon, iconButton, slider, tabs, thumb } from "dom";
+import { button, fill, h, iconButton, slider, tabs, thumb } from "dom";
 
 const GROUPS = ["eyes", "brow", "nose", "mouth", "chin", "jaw", "ears", "cheek", "temple", "forehead", "scalp", "neck"];
 const SLIDERS = 9;
 const SHAPE_GROUPS = { Mouth: ["mouth"], "Jaw and tongue": ["jaw", "tongue"], Eyes: ["eye"], Brows: ["brow"], "Cheeks and nose": ["cheek", "nose"] };
 const FILES = {
   avatar: ["Avatar (GLB)", "textured head with eyes, teeth, tongue, lashes, bones and 52 shapes"],
+  preview: ["Preview", "animated WebP of the avatar, about 8 s of it"],
   GLB: ["Mesh (GLB)", "with UVs and the 52 ARKit shapes, in metres"],
   OBJ: ["OBJ", "mesh with UVs, in mm"],
   PLY: ["PLY", "mesh, in mm"],
@@ -14,13 +15,13 @@ const FILES = {
   report: ["Report", "page that says what changed since the head was added"],
 };
 
+const TAKES = [".csv", ".json", ".jsonl"];
+
 const spaced = (name) => name.replace(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
 
 /** Heads: choose, add, rename, remove; the scan of a head. */
-function headsPanel(send, hello, thumbs, upload, scanLook) {
+function headsPanel(send, hello, thumbs, open, scanLook) {
   const list = h("ul", { class: "heads", "aria-label": "heads of this session" });
-  const file = h("input", { type: "file", accept: hello.uploads.join(","), class: "unseen", tabIndex: -1, "aria-label": "file to open",
-    onchange: () => { if (file.files[0]) upload(file.files[0]); file.value = ""; } });
   const remove = button("Remove", () => send({ do: "remove" }), { mark: "trash" });
   const rename = button("Rename", () => edit(), { mark: "edit" });
   const name = h("input", { type: "text", maxLength: 60, class: "grow", "aria-label": "new name of the head", hidden: true });
@@ -51,11 +52,12 @@ function headsPanel(send, hello, thumbs, upload, scanLook) {
   const scan = h("div", { hidden: true }, h("h3", {}, "Scan"), quality,
     h("p", {}, h("label", { class: "check" }, overlay, "show the scan over the head")), h("p", {}, as), opacity.element);
   const hint = h("p", { class: "hint" });
+  const change = changePanel(send);
   const element = h("div", {},
-    h("div", { class: "row" }, button("Open a scan…", () => file.click(), { mark: "open", class: "main wide" }),
-      button("New random head", () => send({ do: "random" }), { mark: "dice", class: "wide" })), file,
-    h("p", { class: "hint" }, `Scan, head file or project, up to ${hello.most_bytes >> 20} MB. Files stay on this machine.`),
-    list, h("div", { class: "row" }, rename, remove), h("div", { class: "row" }, name), hint, scan);
+    h("div", { class: "row" }, button("Open a scan…", () => open(hello.uploads), { mark: "open", class: "main wide" }),
+      button("New random head", () => send({ do: "random" }), { mark: "dice", class: "wide" })),
+    h("p", { class: "hint" }, `Scan, head file, project or take, up to ${hello.most_bytes >> 20} MB. Files stay on this machine.`),
+    list, h("div", { class: "row" }, rename, remove), h("div", { class: "row" }, name), hint, scan, change.element);
   return {
     element,
     update(next) {
@@ -67,6 +69,7 @@ function headsPanel(send, hello, thumbs, upload, scanLook) {
         }, thumb(thumbs.heads.get(head.key), head.name), h("span", { class: "grow" }, head.name)))));
       remove.disabled = state.heads.length < 2;
       remove.title = remove.disabled ? "this is the only head" : "";
+      change.update(state);
       hint.textContent = state.skin_note;
       scan.hidden = !state.scan;
       if (state.scan) {
@@ -77,6 +80,42 @@ function headsPanel(send, hello, thumbs, upload, scanLook) {
         as.disabled = !state.overlay;
         opacity.enable(state.overlay);
       }
+    },
+  };
+}
+
+/** What changed between the scans of two heads. */
+function changePanel(send) {
+  const other = h("select", { class: "grow", "aria-label": "scan before" });
+  const stable = h("input", { type: "checkbox" });
+  const start = button("Compare the scans", () => send({ do: "compare scans", name: other.value, on_selection: stable.checked && !stable.disabled }), { class: "wide" });
+  const beyond = h("input", { type: "checkbox", onchange: () => send({ do: "beyond", on: beyond.checked }) });
+  const told = h("div", {}), found = h("div", { hidden: true }, told,
+    h("p", {}, h("label", { class: "check" }, beyond, "only what is beyond the noise")),
+    h("div", { class: "row" }, button("Show the change", () => send({ do: "display", mode: "change" }), { class: "grow" }), button("Save its report", () => send({ do: "change report" }), { mark: "save", class: "grow" })));
+  const ask = h("div", {}, h("div", { class: "row tight" }, h("span", {}, "before"), other), h("p", { class: "hint" }, "The shown head's scan is the one after."),
+    h("p", {}, h("label", { class: "check", title: "else on forehead, brows, bridge of the nose and temples" }, stable, "aligned on the selection, which did not change")), start);
+  const element = h("div", { hidden: true }, h("h3", {}, "Change between two scans"), ask, found);
+  const place = ({ region, mean_mm, error_mm, volume_ml }) => h("li", {}, `${region}: ${mean_mm > 0 ? "+" : ""}${mean_mm} ± ${error_mm} mm, ${volume_ml > 0 ? "+" : ""}${volume_ml} ml`);
+  return {
+    element,
+    update(state) {
+      const others = state.heads.filter((head, k) => head.scan && k !== state.active).map((head) => head.name);
+      ask.hidden = !state.scan || !others.length;
+      found.hidden = !state.change;
+      element.hidden = ask.hidden && found.hidden;
+      fill(other, others, () => others.map((name) => h("option", { value: name }, name)));
+      stable.disabled = !state.selection.length;
+      if (!state.change) return;
+      const { before, after, noise_mm, beyond_percent, places, warnings } = state.change;
+      const pair = `${before} ${after} ${noise_mm}`, fresh = found.dataset.pair !== pair;
+      found.dataset.pair = pair;
+      beyond.checked = state.change.beyond;
+      fill(told, state.change, () => [
+        h("p", { class: "quality" }, `${before} to ${after}: ${beyond_percent} % of what both show moved by more than the noise, ±${noise_mm} mm where nothing changed.`),
+        places.length ? h("ul", { class: "places" }, ...places.map(place)) : h("p", { class: "hint" }, "No place changed by more than the noise."),
+        ...warnings.map((text) => h("p", { class: "note" }, text))]);
+      if (fresh) found.scrollIntoView({ block: "nearest" });
     },
   };
 }
@@ -259,17 +298,15 @@ function editPanel(send, hello, ranges) {
 }
 
 /** Expressions: presets, all ARKit shapes, and a player. */
-function expressionPanel(send, hello, thumbs) {
+function expressionPanel(send, hello, thumbs, { open, playEvery, playTake }) {
   const names = ["neutral", "smile", "surprise", "angry", "sad", "kiss", "eyes closed", "mouth open"];
   const presets = h("div", { class: "presets", role: "group", "aria-label": "expressions" });
-  let playing = false;
-  const play = h("button", { type: "button", class: "wide", onclick: () => { playing = !playing; send({ do: playing ? "play" : "stop" }); paint(); } });
-  const paint = () => play.replaceChildren(icon(playing ? "stop" : "play"), h("span", {}, playing ? "Stop" : "Play every expression"));
-  paint();
+  const about = h("p", { class: "hint" }), warnings = h("div", {});
+  const again = button("Play the take", playTake, { mark: "play", class: "wide" });
+  const take = h("div", { hidden: true }, about, warnings, again);
+  const empty = h("p", { class: "hint" }, "A take is a recorded face: the CSV of Live Link Face, or MediaPipe's blend shapes as CSV or JSON.");
   const sliders = new Map();
   const tell = () => {
-    playing = false;
-    paint();
     send({ do: "express", weights: [...sliders].map(([name, one]) => [name, one.value]).filter(([, value]) => value > 0) });
   };
   const groups = Object.entries(SHAPE_GROUPS).map(([title, starts], k) => h("details", { open: k === 0 }, h("summary", {}, title),
@@ -280,35 +317,42 @@ function expressionPanel(send, hello, thumbs) {
     })));
   let asked = false;
   return {
-    element: h("div", {}, presets, h("p", { class: "row" }, play), ...groups),
+    element: h("div", {}, presets, h("div", { class: "row" }, button("Open a take…", () => open(TAKES), { mark: "open", class: "wide" }),
+      button("Play every expression", playEvery, { mark: "play", class: "wide" })), empty, take, ...groups),
     onshow() {
       if (!asked && thumbs.ready) { asked = true; send({ do: "presets" }); }
     },
     update(state) {
-      fill(presets, names.map((name) => thumbs.presets.has(name)), () => names.map((name) => h("button", { type: "button", onclick: () => {
-        playing = false;
-        paint();
-        send({ do: "preset", name });
-      } }, thumb(thumbs.presets.get(name), name), h("span", {}, name))));
+      fill(presets, names.map((name) => thumbs.presets.has(name)), () => names.map((name) => h("button", { type: "button", onclick: () => send({ do: "preset", name }) }, thumb(thumbs.presets.get(name), name), h("span", {}, name))));
       for (const [name, one] of sliders) one.set(state.expression[name]);
+      take.hidden = !state.take;
+      empty.hidden = Boolean(state.take);
+      if (!state.take) return;
+      about.textContent = `${state.take.name}: ${state.take.frames} frames, ${state.take.seconds.toFixed(2)} s`;
+      fill(warnings, state.take.warnings, () => state.take.warnings.map((text) => h("p", { class: "note" }, text)));
     },
   };
 }
 
 /** Files to save. */
 function filesPanel(send, spin) {
+  const plays = h("input", { type: "checkbox", checked: true });
+  const take = h("span", {}), withTake = h("p", { hidden: true }, h("label", { class: "check" }, plays, take));
   const buttons = Object.entries(FILES).map(([kind, [name, about]]) => {
-    const one = button(name, () => send({ do: "export", what: kind }), { mark: "save", "data-kind": kind });
+    const one = button(name, () => send({ do: "export", what: kind, take: plays.checked }), { mark: "save", "data-kind": kind });
     return h("div", {}, one, h("p", { class: "hint" }, about));
   });
   const turn = button("Turntable", spin, { mark: "turn" });
-  const element = h("div", {}, h("h3", {}, "This head"), h("div", { class: "files" }, ...buttons,
+  const element = h("div", {}, h("h3", {}, "This head"), withTake, h("div", { class: "files" }, ...buttons,
     h("div", {}, turn, h("p", { class: "hint" }, "animated WebP of the head as it is drawn, turning once"))),
   h("h3", {}, "The whole session"), h("div", { class: "files" }, h("div", {}, button("Project", () => send({ do: "project" }), { mark: "save" }),
     h("p", { class: "hint" }, "every head and every step; opens again under Heads"))));
   return {
     element,
-    update() {},
+    update(state) {
+      withTake.hidden = !state.take;
+      take.textContent = state.take ? `the avatar and its preview play ${state.take.name}` : "";
+    },
     jobs(jobs) {
       for (const one of element.querySelectorAll("button[data-kind]")) one.disabled = jobs.some((job) => job.title.endsWith(`: ${one.dataset.kind}`));
     },
@@ -342,11 +386,15 @@ export function jobsList(send) {
 }
 
 /** All panels. `tools` holds what they need of the page. */
-export function makePanels(hello, { send, thumbs, ranges, upload, scanLook, spin }) {
-  const heads = headsPanel(send, hello, thumbs, upload, scanLook);
+export function makePanels(hello, { send, thumbs, ranges, upload, scanLook, spin, playEvery, playTake }) {
+  const file = h("input", { type: "file", class: "unseen", tabIndex: -1, "aria-label": "file to open", "aria-hidden": "true",
+    onchange: () => { if (file.files[0]) upload(file.files[0]); file.value = ""; } });
+  document.body.append(file);
+  const open = (ends) => { file.accept = ends.join(","); file.click(); };
+  const heads = headsPanel(send, hello, thumbs, open, scanLook);
   const history = historyPanel(send, thumbs);
   const edit = editPanel(send, hello, ranges);
-  const expression = expressionPanel(send, hello, thumbs);
+  const expression = expressionPanel(send, hello, thumbs, { open, playEvery, playTake });
   const files = filesPanel(send, spin);
   const all = [heads, history, edit, expression, files];
   return {

@@ -103,6 +103,7 @@ export class HeadMesh {
     for (const part of [this.skin, this.ball, this.cornea]) part.frustumCulled = false;
     this.group.add(this.skin, this.ball, this.cornea);
     this.heat = null;
+    this.bare = false; // another person's skin is not worn
     this.paint();
   }
 
@@ -124,7 +125,7 @@ export class HeadMesh {
   paint(heat = this.heat) {
     this.heat = heat;
     const to = this.colors.array, from = this.topology.vertex;
-    const material = heat ? this.look.clay : this.look.current;
+    const material = heat || (this.bare && this.look.current === this.look.skin) ? this.look.clay : this.look.current;
     const plain = (material === this.look.clay ? CLAY : WHITE).toArray();
     for (let k = 0; k < from.length; k++) {
       for (let c = 0; c < 3; c++) to[3 * k + c] = heat ? LINEAR[heat[3 * from[k] + c]] : plain[c];

@@ -6,7 +6,7 @@ import {
 import { HeadMesh, Look, linear, picture, tint } from "surface";
 import { animation } from "webp";
 
-const FIELD = 24, AWAY = 830, TARGET = [0, 6, 0];
+const FIELD = 24, AWAY = 830, TARGET = [0, 6, 0], WIDE = 0.72; // width over height that holds a head
 export const ANGLES = { front: 0, "¾": 38, profile: 90, back: 180 };
 const THUMB = 96, SPIN = 512, SPIN_FRAMES = 48, SPIN_MS = 70;
 const CLICK_PX = 5, SCAN_FORWARD = -1200; // a scan that lies on its head is drawn over it, by about 1.5 mm
@@ -38,8 +38,10 @@ export class View {
     this.before = new HeadMesh(topology, this.look);
     this.before.group.visible = false;
     this.scene.add(this.head.group, this.before.group);
-    this.split = false;
-    this.scan = null;
+    this.split = ""; // "beside": two halves, "split": one view that is parted
+    this.part = 0.5; // where
+    this.scans = [null, null]; // over the head, and over the other one
+    this.playing = null; // parts of the avatar that plays a take
     this.lamps = [];
     this.still = null;
     this.hovered = -1;
@@ -79,7 +81,7 @@ export class View {
       if (!found || !this.still || this.still.reach[vertex] < GRIP_REACH) return;
       this.controls.enabled = false; // before it sees this event: the head is not to turn
       canvas.setPointerCapture(event.pointerId);
-      const size = (2 * found.away * Math.tan((FIELD * Math.PI) / 360)) / canvas.clientHeight;
+      const size = (2 * found.away * Math.tan((FIELD * Math.PI) / 360)) / canvas.clientHeight / this.camera.zoom;
       this.grip = { vertex, size, x: event.clientX, y: event.clientY, ways: null, way: null };
       this.on.grab(vertex);
     }, true);
@@ -126,10 +128,8 @@ export class View {
   hitAt(event) {
     const box = this.canvas.getBoundingClientRect();
     let x = (event.clientX - box.left) / box.width;
-    if (this.split) {
-      if (x < 0.5) return null;
-      x = 2 * x - 1;
-    }
+    if (this.split && x < this.parted) return null;
+    if (this.split === "beside") x = 2 * x - 1;
     const y = (event.clientY - box.top) / box.height;
     const way = new Vector3(2 * x - 1, 1 - 2 * y, 0.5).unproject(this.camera).sub(this.camera.position).normalize();
     return this.head.hit(this.camera.position, way);
@@ -148,13 +148,38 @@ export class View {
   showMoving(arrays) {
     this.head.place(arrays);
     this.head.paint(null);
-    this.splitInTwo(false);
+    this.showParts(null);
+    this.splitInTwo("");
     this.draw();
   }
 
-  /** Show the exact surface, its marks, and what lies beside it. */
-  showStill(arrays) {
+  /** Show a frame of a take: vertices, and the other parts of the avatar. */
+  showPosed(arrays, parts) {
+    this.head.place(arrays);
+    if (this.playing !== parts) {
+      this.head.paint(null);
+      for (const row of [0, 1, 2, 3]) this.head.mark(row, null);
+      this.splitInTwo("");
+      this.showParts(parts);
+    }
+    this.draw();
+  }
+
+  showParts(parts) {
+    if (this.playing === parts) return;
+    if (this.playing) this.scene.remove(this.playing);
+    this.playing = parts;
+    if (parts) this.scene.add(parts);
+    this.showScans();
+  }
+
+  removeParts(parts) { if (this.playing === parts) this.showParts(null); }
+
+  /** Show the exact surface, its marks, and what lies beside it: in two halves, or parted. */
+  showStill(arrays, split = this.stillSplit) {
     this.still = arrays;
+    this.stillSplit = split;
+    this.showParts(null);
     this.head.place(arrays);
     this.head.paint(arrays.colors ?? null);
     this.head.mark(0, arrays.colors ? null : arrays.reach);
@@ -166,52 +191,54 @@ export class View {
       this.before.place({ vertices: arrays.beside_vertices, ball: arrays.beside_ball, cornea: arrays.beside_cornea });
       this.before.paint(null);
     }
-    this.splitInTwo(Boolean(arrays.beside_vertices));
+    this.splitInTwo(arrays.beside_vertices ? split : "");
     this.draw();
   }
 
-  splitInTwo(on) {
-    if (this.split === on) return;
-    this.split = on;
+  /** `beside`, `split`, or nothing. */
+  splitInTwo(how) {
+    if (this.split === how) return;
+    this.split = how;
     this.resize();
   }
 
-  /** Show the scan over its head; null removes it. */
+  /** Where the view is parted, as a share of its width. */
+  get parted() { return this.split === "split" ? this.part : 0.5; }
+
+  partAt(share) {
+    this.part = Math.min(Math.max(share, 0.02), 0.98);
+    this.draw();
+  }
+
+  /** Whether the other head wears the skin that this one wears. */
+  dressOther(same) {
+    if (this.before.bare === !same) return;
+    this.before.bare = !same;
+    this.before.paint();
+    this.draw();
+  }
+
+  /** Show the scans over their heads; what is not there is removed. */
   showScan(arrays) {
-    if (this.scan) {
-      this.scene.remove(this.scan);
-      this.scan.geometry.dispose();
-      this.scan = null;
-    }
-    if (arrays?.points) {
-      const made = new BufferGeometry();
-      made.setAttribute("position", new BufferAttribute(arrays.points, 3));
-      made.setAttribute("color", new BufferAttribute(linear(arrays.heat), 3));
-      if (arrays.faces) made.setIndex(new BufferAttribute(arrays.faces, 1));
-      this.scan = arrays.faces
-        ? new Mesh(made, new MeshBasicMaterial({ transparent: true, side: DoubleSide, polygonOffset: true, polygonOffsetUnits: SCAN_FORWARD }))
-        : new Points(made, new PointsMaterial({ size: 1.6, transparent: true }));
-      this.scan.renderOrder = 2;
-      this.scan.visible = this.scanShown ?? true;
-      this.scene.add(this.scan);
-      this.scanLook(this.scanAs ?? "distance", this.opacity ?? 0.6);
-    }
-    this.draw();
+    for (const scan of this.scans) if (scan) { this.scene.remove(scan); scan.geometry.dispose(); }
+    this.scans = ["", "beside_"].map((side) => (arrays[`${side}points`] ? scanMesh(arrays, side) : null));
+    for (const scan of this.scans) if (scan) this.scene.add(scan);
+    this.showScans();
+    this.scanLook(this.scanAs ?? "distance", this.opacity ?? 0.6);
   }
 
-  /** Whether the scan is drawn: it would hide what has moved. */
-  scanVisible(on) {
-    this.scanShown = on;
-    if (this.scan) this.scan.visible = on;
-    this.draw();
+  /** Of the scans the one over a head, unless a take plays: it would not move. */
+  showScans(side = 0) {
+    this.scans.forEach((scan, k) => { if (scan) scan.visible = k === side && !this.playing; });
   }
 
-  /** How the scan is drawn: `plain` or by `distance`, and its opacity. */
+  /** How the scans are drawn: `plain` or by `distance`, and their opacity. */
   scanLook(as, opacity) {
     this.scanAs = as;
     this.opacity = opacity;
-    if (this.scan) {
-      const { material } = this.scan;
+    for (const scan of this.scans) {
+      if (!scan) continue;
+      const { material } = scan;
       material.vertexColors = as === "distance";
       material.color.set(as === "distance" ? 0xffffff : 0x78a0cd);
       material.opacity = opacity;
@@ -281,7 +308,8 @@ export class View {
     const { clientWidth: width, clientHeight: height } = this.canvas.parentElement;
     if (!width || !height) return;
     this.renderer.setSize(width, height, false);
-    this.camera.aspect = (this.split ? width / 2 : width) / height;
+    this.camera.aspect = (this.split === "beside" ? width / 2 : width) / height;
+    this.camera.zoom = Math.min(1, this.camera.aspect / WIDE); // in a narrow view the whole head, smaller
     this.camera.updateProjectionMatrix();
     this.draw();
   }
@@ -294,36 +322,41 @@ export class View {
 
   render() {
     const size = this.renderer.getSize(new Vector2());
-    this.renderer.setScissorTest(this.split);
+    this.renderer.setScissorTest(Boolean(this.split));
     if (!this.split) {
       this.renderer.setViewport(0, 0, size.x, size.y);
       this.renderer.render(this.scene, this.camera);
       return;
     }
-    const half = size.x / 2;
-    for (const [shown, left] of [[this.before, 0], [this.head, half]]) {
-      this.head.group.visible = shown === this.head;
-      this.before.group.visible = shown === this.before;
-      this.renderer.setViewport(left, 0, half, size.y);
-      this.renderer.setScissor(left, 0, half, size.y);
+    const edge = Math.round(this.parted * size.x), halves = this.split === "beside";
+    for (const [side, left, width] of [[1, 0, edge], [0, edge, size.x - edge]]) {
+      this.showOnly(side);
+      this.renderer.setViewport(halves ? left : 0, 0, halves ? width : size.x, size.y);
+      this.renderer.setScissor(left, 0, width, size.y);
       this.renderer.render(this.scene, this.camera);
     }
-    this.head.group.visible = true;
-    this.before.group.visible = false;
+    this.showOnly(0);
+  }
+
+  /** Of the two heads and their scans only those of one side: 0 the head, 1 the other one. */
+  showOnly(side) {
+    this.head.group.visible = side === 0;
+    this.before.group.visible = side === 1;
+    this.showScans(side);
   }
 
   /** A small picture of the shown head, or of another one's vertices, as a data URL. */
   thumbnail(arrays = null) {
     const mesh = arrays ? this.before : this.head;
     if (arrays) { this.before.place(arrays); this.before.paint(null); }
-    const scan = this.scan?.visible, strength = tint.value, ratio = this.renderer.getPixelRatio();
+    const strength = tint.value, ratio = this.renderer.getPixelRatio();
     const camera = new PerspectiveCamera(FIELD, 1, 30, 3000);
     camera.position.set(270, 30, 620);
     camera.lookAt(0, 2, 0);
-    if (this.scan) this.scan.visible = false;
     tint.value = 0;
-    this.head.group.visible = mesh === this.head;
-    this.before.group.visible = mesh === this.before;
+    this.showOnly(mesh === this.head ? 0 : 1);
+    this.showScans(-1);
+    if (this.playing) this.playing.visible = mesh === this.head;
     this.renderer.setScissorTest(true);
     this.renderer.setViewport(0, 0, THUMB / ratio, THUMB / ratio);
     this.renderer.setScissor(0, 0, THUMB / ratio, THUMB / ratio);
@@ -331,10 +364,9 @@ export class View {
     const small = document.createElement("canvas");
     small.width = small.height = THUMB;
     small.getContext("2d").drawImage(this.canvas, 0, this.canvas.height - THUMB, THUMB, THUMB, 0, 0, THUMB, THUMB);
-    if (this.scan) this.scan.visible = scan;
     tint.value = strength;
-    this.head.group.visible = true;
-    this.before.group.visible = false;
+    this.showOnly(0);
+    if (this.playing) this.playing.visible = true;
     this.render();
     return small.toDataURL();
   }
@@ -351,7 +383,7 @@ export class View {
         const angle = (2 * Math.PI * k) / SPIN_FRAMES;
         camera.position.set(760 * Math.sin(angle), 36, 760 * Math.cos(angle));
         camera.lookAt(...TARGET);
-        this.split = false;
+        this.split = "";
         this.scene.background = ground;
         tint.value = 0;
         this.renderer.setPixelRatio(1);
@@ -373,4 +405,17 @@ export class View {
       this.draw();
     }
   }
+}
+
+/** A scan as it lies in the head's frame. */
+function scanMesh(arrays, side) {
+  const made = new BufferGeometry(), faces = arrays[`${side}faces`];
+  made.setAttribute("position", new BufferAttribute(arrays[`${side}points`], 3));
+  made.setAttribute("color", new BufferAttribute(linear(arrays[`${side}heat`]), 3));
+  if (faces) made.setIndex(new BufferAttribute(faces, 1));
+  const scan = faces
+    ? new Mesh(made, new MeshBasicMaterial({ transparent: true, side: DoubleSide, polygonOffset: true, polygonOffsetUnits: SCAN_FORWARD }))
+    : new Points(made, new PointsMaterial({ size: 1.6, transparent: true }));
+  scan.renderOrder = 2;
+  return scan;
 }
