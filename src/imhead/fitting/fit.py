@@ -22,7 +22,6 @@ from imhead.fitting.mirror import REFLECTION, reflected, reflected_landmarks
 from imhead.fitting.objective import Codes, pair_jacobian
 from imhead.fitting.points import samples_near_head, scan_samples
 from imhead.fitting.pose import Units, find_pose
-from imhead.fitting.pose_scan import state_noise_mm
 from imhead.fitting.residual import residual_of
 from imhead.fitting.result import FitResult, PlacedScan, fit_result
 from imhead.fitting.scan_points import shown_points
@@ -87,8 +86,7 @@ def fit_scan(
     eyes = settled_eyes(model, head, transform_points(scan_to_head, scan.points))
     head = replace(head, eyes=eyes, scale_assumed=pose.scale_assumed)
     if config.detail and config.residual:
-        noise = state_noise_mm(model, state)
-        shown = shown_points(scan, samples, normals, hair.covers(placed), scan_to_head, noise)
+        shown = shown_points(scan, samples, normals, hair.covers(placed), scan_to_head)
         head = replace(head, residual=residual_of(model, [(head, shown)] if shown else []))
     evidence = evidence_of(model, state, transform_points(scan_to_head, samples[~hair.covers(placed)]), config)
     if evidence is not None:

@@ -29,7 +29,7 @@ from imhead.fitting.person_detail import with_offsets
 from imhead.fitting.person_scans import OwnFit, own_fit, regained, samples_on_head
 from imhead.fitting.person_step import Said, identity_step, scan_block
 from imhead.fitting.pose import Units
-from imhead.fitting.pose_scan import POSE_ROBUST_MM, LeaveOneOut, ScanOfPerson, posed, scan_of_person, state_noise_mm
+from imhead.fitting.pose_scan import POSE_ROBUST_MM, LeaveOneOut, ScanOfPerson, posed, scan_of_person
 from imhead.fitting.residual import residual_of
 from imhead.fitting.same_person import EXCESS_MM, judged
 from imhead.fitting.scan_points import ScanPoints, shown_points
@@ -263,7 +263,7 @@ def _left_over(
         samples, normals = samples_on_head(scan, fit.pose, config)
         covered = fit.hair.covers(transform_points(fit.pose.scan_to_head, samples))
         scan_to_head = state.motion @ fit.pose.scan_to_head
-        points = shown_points(scan, samples, normals, covered, scan_to_head, state_noise_mm(model, state))
+        points = shown_points(scan, samples, normals, covered, scan_to_head)
         if points is not None:
             shown.append((replace(head, z_exp=head_of(model, state.codes, scan.name).z_exp), points))
     return residual_of(model, shown)

@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from imhead.checkpoint import Model
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.fitting.points import independent_noise_mm
 from imhead.fitting.scan_points import ScanPoints
 from imhead.isosurface.field import LEAST_SLOPE, HeadField
 from imhead.isosurface.residual import ResidualMap
@@ -44,15 +45,15 @@ class ResidualConfig:
     """Most points of each scan."""
     spacing_mm: tuple[float, ...] = (24.0, 12.0, 6.0)
     """Of the nodes of each lattice."""
-    sigma_mm: tuple[float, ...] = (4.0, 2.0, 0.6)
+    sigma_mm: tuple[float, ...] = (6.0, 2.0, 0.6)
     """Prior standard deviation of the coefficients of each lattice."""
     most_sigma: float = 3.0
     """Longest coefficient, in these; beyond, points at the rim of what is seen throw the surface far beside them."""
     cell_mm: float = 2.0
     """Side of a cell whose points count as one measurement: their errors are correlated beyond their noise."""
-    floor_mm: float = 0.25
+    floor_mm: float = 0.15
     """Standard deviation of such a measurement without noise."""
-    shared_noise: float = 2.0
+    shared_noise: float = 3.0
     """Noise that the points of a cell share, over that which is independent between neighbours: depth cameras and fused
     meshes smooth their noise."""
     robust_mm: float = 1.5
@@ -131,7 +132,9 @@ def _heights(field: HeadField, shown: ScanPoints, config: ResidualConfig) -> _He
     feet = found.places[near] + height[:, None] * normals
     asked, feet = feet, field.before_residual(feet)
     height = height + np.einsum("nc,nc->n", asked - feet, normals)
-    return _averaged(_Heights(feet, normals, height, 1.0 / robust), shown, config)
+    other = cKDTree(points[near]).query(points[near], k=2)[1][:, 1] if near.sum() > 1 else np.zeros(0, dtype=np.int64)
+    noise = independent_noise_mm(torch.from_numpy(height[: len(other)]), torch.from_numpy(other))
+    return _averaged(_Heights(feet, normals, height, 1.0 / robust), shown.share, noise, config)
 
 
 def _on_eyes(field: HeadField, points: FloatArray, skin_mm: FloatArray) -> BoolArray:
@@ -155,8 +158,13 @@ def displacement(residual: Residual, places_mm: FloatArray, device: torch.device
     return moved
 
 
-def _averaged(heights: _Heights, shown: ScanPoints, config: ResidualConfig) -> _Heights:
-    """The weighted means of the heights in each cell, apart for each octant of the normal: not both sides of a lip."""
+def _averaged(heights: _Heights, independent: float, noise_mm: float, config: ResidualConfig) -> _Heights:
+    """The weighted means of the heights in each cell, apart for each octant of the normal: not both sides of a lip.
+
+    Args:
+        independent: measurements over points.
+        noise_mm: standard deviation of the noise that is independent between neighbours.
+    """
     cell = np.floor(heights.places / config.cell_mm).astype(np.int64)
     _, owner, count = np.unique(
         np.column_stack([cell, heights.normals > 0.0]), axis=0, return_inverse=True, return_counts=True
@@ -169,8 +177,8 @@ def _averaged(heights: _Heights, shown: ScanPoints, config: ResidualConfig) -> _
         sums = [np.bincount(owner, weight * column, len(count)) for column in values.T]
         return np.stack(sums, axis=1) / total[:, None]
 
-    own = 1.0 / np.maximum(total * shown.share, _LEAST_WEIGHT)
-    variance = (shown.noise_mm**2 * (own + config.shared_noise**2) + config.floor_mm**2) * count / total
+    own = 1.0 / np.maximum(total * independent, _LEAST_WEIGHT)
+    variance = (noise_mm**2 * (own + config.shared_noise**2) + config.floor_mm**2) * count / total
     normals, _ = _unit(mean(heights.normals))
     averaged = (mean(heights.places), normals, mean(heights.height_mm[:, None])[:, 0], variance)
     kept = total > _LEAST_WEIGHT * count

@@ -84,7 +84,7 @@ def shown_points(
     given: FloatArray | None,
     covered: BoolArray,
     scan_to_head: FloatArray,
-    noise_mm: float,
+    noise_mm: float = 0.0,
 ) -> ScanPoints | None:
     """Those samples of a scan that show the skin of the head on which it lies; None of fewer than 100.
 
@@ -94,7 +94,7 @@ def shown_points(
         given: (S, 3) their normals, or None.
         covered: (S,) samples on hair.
         scan_to_head: (4, 4) scan frame and unit → head frame, mm.
-        noise_mm: standard deviation of the scan's independent noise.
+        noise_mm: standard deviation of the scan's independent noise, for those who ask for it.
     """
     points = transform_points(scan_to_head, samples)
     rows = np.flatnonzero(~covered & ((points > BOUNDS_MIN_MM) & (points < BOUNDS_MAX_MM)).all(axis=1))
