@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -55,6 +55,7 @@ def moved_by(residual: Residual, points: np.ndarray) -> np.ndarray:
     return ((ResidualMap(residual, CPU)(x) - x) * MODEL_UNIT_MM).numpy()
 
 
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 50))
 def test_the_map_is_the_sum_of_its_splines(seed: int) -> None:
     residual = random_residual(seed)
