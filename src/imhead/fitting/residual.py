@@ -45,7 +45,7 @@ class ResidualConfig:
     """Most points of each scan."""
     spacing_mm: tuple[float, ...] = (24.0, 12.0, 6.0)
     """Of the nodes of each lattice."""
-    sigma_mm: tuple[float, ...] = (6.0, 2.0, 0.6)
+    sigma_mm: tuple[float, ...] = (4.0, 2.0, 0.6)
     """Prior standard deviation of the coefficients of each lattice."""
     most_sigma: float = 3.0
     """Longest coefficient, in these; beyond, points at the rim of what is seen throw the surface far beside them."""
