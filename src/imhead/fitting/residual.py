@@ -34,7 +34,7 @@ _SHORTENED = 0.7
 _SUPPORT = 1.5  # of a spline, in spacings to each side
 _SIDE, _HALF_SIDE = 1 << 10, 1 << 9  # more nodes than along any side of the bounds
 _OFFSETS = np.stack(np.meshgrid(*3 * ([-1, 0, 1],), indexing="ij"), axis=-1).reshape(-1, 3)
-_STEP_MM = 1.0  # over which the stretch of a displacement is measured
+_STEP_MM = 1.0  # over which the derivative of a displacement is measured
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,7 @@ def _most_likely(heights: _Heights, config: ResidualConfig) -> Residual:
         return [b.T @ pull + part for b, part in zip(basis, parts)]
 
     def product(one: list[FloatArray], other: list[FloatArray]) -> float:
+        """The scalar product over all lattices."""
         return sum(float(np.vdot(a, b)) for a, b in zip(one, other))
 
     diagonal = [b.multiply(b).T @ (precision[:, None] * normals**2) + 1.0 for b in basis]
