@@ -177,6 +177,7 @@ def with_summary(outcomes: Iterable[Outcome], scans: Sequence[Path], out: Path) 
     saved = -math.inf
 
     def save() -> None:
+        """Write the table of the scans that are done."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(("scan", "folder", "status", *_COLUMNS, "error"))

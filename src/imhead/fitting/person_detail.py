@@ -26,7 +26,6 @@ from imhead.fitting.walls import ThinPlaces, thin_places
 from imhead.types import FloatArray
 
 _MAX_REPEATS = 2  # with pierced walls held
-_MOST_POINTS = 20_000  # of all scans together, that say what the unseen part follows
 _LEAST_NOISE_MM = 1e-3
 
 

@@ -7,7 +7,8 @@
     z_id ──EyeNet──► two eyeballs (B, 2, 5), analytic solids in mm (surfaces/eyeballs.py)
 
 All but the last line is the skin alone; `isosurface.field.HeadField.sdf` unites it with the eyeballs, and with
-the septum between the nostrils (`model/septum.py`).
+the septum between the nostrils (`model/septum.py`). There x_can of a fitted head is first displaced by what its codes
+leave over of the scan (`isosurface/residual.py`).
 Lengths are model units (conventions.MODEL_UNIT_MM). B heads, N points, R = 39 regions, P point-region pairs.
 """
 
