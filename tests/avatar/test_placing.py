@@ -83,7 +83,7 @@ def test_lids_stay_out_of_the_eyes_in_every_shape_of_theirs(
     parts: Parts, topology: Topology, mean_template: PosedTemplate
 ) -> None:
     head = mean_template
-    shapes = lid_shapes(parts, head.skin, head.shapes, head.eyes, topology.part)
+    shapes = lid_shapes(parts, topology, head.skin, head.shapes, head.eyes)
     lids = lids_of(parts)
     for name in ("eyeLookDownLeft", "eyeSquintRight", "eyeWideLeft", "eyeBlinkRight"):
         moved = head.skin + shapes[ARKIT_NAMES.index(name)]
@@ -102,7 +102,7 @@ def test_a_blink_brings_the_roots_of_the_lashes_together(
     parts: Parts, topology: Topology, mean_template: PosedTemplate
 ) -> None:
     head = mean_template
-    shapes = lid_shapes(parts, head.skin, head.shapes, head.eyes, topology.part)
+    shapes = lid_shapes(parts, topology, head.skin, head.shapes, head.eyes)
     shut = with_lids(parts, head.skin + shapes[ARKIT_NAMES.index("eyeBlinkLeft")], topology.part, parts.lid_root)
     rows = (parts.lid_piece == LASHES) & (np.abs(parts.lid_root[:, 0] - 32.0) < 6.0)
     upper = rows & (parts.lid_root[:, 1] > 30.0)
@@ -116,7 +116,7 @@ def test_a_lash_is_as_long_in_a_blink_as_at_rest(
     parts: Parts, topology: Topology, mean_template: PosedTemplate
 ) -> None:
     head = mean_template
-    shapes = lid_shapes(parts, head.skin, head.shapes, head.eyes, topology.part)
+    shapes = lid_shapes(parts, topology, head.skin, head.shapes, head.eyes)
     lashes = parts.lid_piece == LASHES
     lengths = []
     for skin in (head.skin, head.skin + shapes[ARKIT_NAMES.index("eyeBlinkRight")]):

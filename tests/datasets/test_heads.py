@@ -111,11 +111,13 @@ def assert_lids_lie_on_eyes(head: SourceHead) -> None:
     assert len(rows) > 50
     for weight in (0.0, 0.25, 0.5, 1.0):
         distance = eyes_distance(head.posed(weight * BLINK)[rows].astype(np.float64), head.eyes)
-        # as far from the eyeball as on the mean head, or 0.7 mm; a margin ends inside it, no deeper than 0.5 mm
-        margin = at_rest < 0.15
-        least = np.where(margin, np.minimum(at_rest, -0.15), at_rest)
+        # as far from the eyeball as on the mean head, or 0.7 mm; a margin's inner side ends in it, by at most 0.5 mm
+        inner = at_rest < 0.0
+        least = np.where(inner, np.minimum(at_rest, -0.15), at_rest)
+        least[~inner] = np.minimum(least, -0.15 + 3.0 * at_rest)[~inner]
         assert (distance > np.clip(least, -0.5, 0.7) - 0.02).all(), weight
-        assert (distance[margin] < -0.13).all(), weight
+        assert (distance[inner] < -0.13).all(), weight
+        assert (distance[(at_rest < 0.15) & ~inner] < 0.32).all(), weight
 
 
 DEFORMED = [None, Deformation(5, DeformationConfig(strength=(1.0, 1.0)))]

@@ -102,7 +102,7 @@ def avatar_scene(
     materials = _materials(look, own)
     mouth = mouth_on(parts, template.skin)
     mouth_moves = mouth_shapes(parts, mouth)
-    shapes = lid_shapes(parts, template.skin, template.shapes, template.eyes, topology.part)
+    shapes = lid_shapes(parts, topology, template.skin, template.shapes, template.eyes)
     clear, shapes = clear_of_teeth(parts, template.skin, shapes, mouth, mouth_moves, topology.part)
     template = replace(template, skin=clear, shapes=shapes)
     rig = bones.rig_of(parts, template.skin, template.eyes, template.shapes[ARKIT_NAMES.index("jawOpen")])

@@ -15,9 +15,8 @@ from imhead.types import FloatArray, IntArray
 
 _LID_MM = 5.0  # distance from the eyeball within which skin belongs to the lids
 _BEHIND_MM = -0.5  # the margin's inner edge ends this far inside the eyeball
-_MARGIN_MM, _INSIDE_MM = 0.15, -0.15  # what lies nearer than the first is the margin, and ends this far inside
 _CLEARANCE_MM = 1.0  # largest distance to the eyeball that a vertex has to keep
-_OFF_MM, _OFF_RATE = 0.1, 3.0  # a margin stands off by at most the first; others by that and this times their distance
+_INSIDE_MM, _OFF_RATE = -0.15, 3.0  # what lies inside the eyeball ends as far inside; others stand off by this rate more
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +43,7 @@ class Lids:
         distance = eyes_distance(mean[near].astype(np.float64), eyes)
         kept = (distance > 2.0 * _BEHIND_MM) & (distance < _LID_MM)
         least = np.clip(distance[kept], _BEHIND_MM, _CLEARANCE_MM)
-        most = _OFF_MM + _OFF_RATE * np.maximum(distance[kept], 0.0)
-        most = np.where(distance[kept] < _MARGIN_MM, _INSIDE_MM, most)
+        most = _INSIDE_MM + _OFF_RATE * np.maximum(distance[kept], 0.0)
         return cls(near[kept], np.minimum(least, most), np.where(distance[kept] < _CLEARANCE_MM, most, np.inf))
 
     def on_eyes(self, vertices: FloatArray, eyes: FloatArray) -> FloatArray:

@@ -29,9 +29,10 @@ from imhead.io.atomic import write_atomically
 from imhead.isosurface.field import HeadField, code_of_weights, eyes_of
 from imhead.regions import CENTERS_MM, RADII_MM, REGION_COUNT, REGIONS
 from imhead.surfaces.crossings import untangled
-from imhead.surfaces.eyeballs import on_eyeball
+from imhead.surfaces.eyeballs import eye_centers, on_eyeball
 from imhead.surfaces.lids import Lids
 from imhead.surfaces.normals import vertex_normals
+from imhead.template.lid_margins import LidMargins
 from imhead.template.projection import ProjectionConfig, onto_zero_set, smoothstep
 from imhead.template.topology import LEFT_EYE, RIGHT_EYE, SKIN
 from imhead.types import BoolArray, FloatArray, Head, IntArray, Mesh, MorphTargets, UvMap
@@ -41,6 +42,7 @@ POSED_PROJECTION = ProjectionConfig(least_cosine=0.4, sure_cosine=0.7)
 _NEAR_EYE_MM = 8.0
 _LID_RIM_MM = (1.0, 3.0)  # distance from the part of a lid behind the eye, over which projection fades in
 _TOUCHING = ("mouth", "nose", "left_eye", "right_eye", "left_ear", "right_ear")  # groups of regions
+BLINKS = [ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 _INTEGERS = ("faces", "uv_faces", "part", "twin", "pair_vertex", "pair_region")
 
 
@@ -127,7 +129,7 @@ class TemplateSurface:
 
     def with_eyes(self, model: Model, vertices: FloatArray, eyes: FloatArray) -> FloatArray:
         """Vertices (V, 3) of the skin, with the eyeballs (2, 5) in place and the lids on them, mm."""
-        lids, directions = _eye_anatomy(self, model)
+        lids, _, directions = _eye_anatomy(self, model)
         placed = lids.on_eyes(vertices.astype(np.float64), eyes)
         placed[self.part == LEFT_EYE] = on_eyeball(directions[0], eyes[0])
         placed[self.part == RIGHT_EYE] = on_eyeball(directions[1], eyes[1]) * [-1.0, 1.0, 1.0]
@@ -150,17 +152,31 @@ class TemplateSurface:
             InputError: the head or the template belongs to another model.
         """
         code = head.z_exp if weights is None else code_of_weights(model, weights)
-        return self.settled(model, self._posed_skin(model, head, weights), eyes_of(model, head, code))
+        own = arkit_weights(model, head.z_exp) if weights is None else weights
+        return self.settled(model, self._posed_skin(model, head, weights), eyes_of(model, head, code), own)
 
-    def settled(self, model: Model, skin: FloatArray, eyes: FloatArray) -> FloatArray:
-        """Vertices (V, 3) of a projected skin with self-intersections taken apart and eyeballs (2, 5) in place, mm."""
-        placed = self.with_eyes(model, untangled(skin, self.touching_faces), eyes)
+    def settled(self, model: Model, skin: FloatArray, eyes: FloatArray, weights: FloatArray) -> FloatArray:
+        """Vertices (V, 3) of a projected skin with ARKit weights (52,), mm: self-intersections are taken apart,
+        eyeballs (2, 5) in place, and the lids smooth and on them."""
+        apart = untangled(skin, self.touching_faces)
+        placed = self.with_eyes(model, self.with_smooth_lids(model, apart, eyes, weights), eyes)
         return untangled(placed, self.touching_faces)
+
+    def with_smooth_lids(self, model: Model, vertices: FloatArray, eyes: FloatArray, weights: FloatArray) -> FloatArray:
+        """Vertices (V, 3) of the skin with ARKit weights (52,), its lids smooth, on the eyeballs (2, 5) and as shut as
+        they blink, mm."""
+        lids, margins, _ = _eye_anatomy(self, model)
+        moved = weights.astype(np.float64)
+        moved[ARKIT_NAMES.index("jawOpen")] -= CANONICAL_JAW_OPEN
+        reference = self.mean + np.tensordot(moved, self.shapes, axes=(0, 0))
+        return margins.faired(
+            vertices, reference, weights[BLINKS], eye_centers(eyes), lambda placed: lids.on_eyes(placed, eyes)
+        )
 
     def lid_vertices(self, model: Model, head: Head) -> tuple[FloatArray, FloatArray]:
         """Vertices (n, 3) of the lids of the head with its expression, before they are moved out of its eyeballs, and
         the distance (n,) to an eyeball that each keeps, mm."""
-        lids, _ = _eye_anatomy(self, model)
+        lids, _, _ = _eye_anatomy(self, model)
         chosen = np.zeros(len(self.mean), dtype=bool)
         chosen[lids.vertices] = True
         return self._posed_skin(model, head, None, chosen)[lids.vertices], lids.least_mm
@@ -215,15 +231,21 @@ def posed_blend(template: TemplateSurface, model: Model, z: FloatArray, weights:
 
 
 @lru_cache(maxsize=4)
-def _eye_anatomy(template: TemplateSurface, model: Model) -> tuple[Lids, tuple[FloatArray, FloatArray]]:
-    """The lids, and the unit directions (n, 3) from a left eyeball's centre to the vertices of each eyeball; those of
-    the right one are mirrored."""
+def _eye_anatomy(template: TemplateSurface, model: Model) -> tuple[Lids, LidMargins, tuple[FloatArray, FloatArray]]:
+    """The lids' clearance, their margins, and unit directions (n, 3) from a left eyeball's centre to the vertices of each
+    eyeball; those of the right one are mirrored."""
     eyes = np.tile(model.net.eye_net.mean.cpu().numpy().astype(np.float64), (2, 1))
     lids = Lids.of(template.mean, np.flatnonzero(template.part < LEFT_EYE), eyes)
     balls = template.mean[template.part == LEFT_EYE], template.mean[template.part == RIGHT_EYE] * [-1.0, 1.0, 1.0]
     away = [ball - eyeball[:3] for ball, eyeball in zip(balls, eyes)]
     left, right = (offsets / np.linalg.norm(offsets, axis=1, keepdims=True) for offsets in away)
-    return lids, (left, right)
+    return lids, lid_margins(template, eyes), (left, right)
+
+
+def lid_margins(template: TemplateSurface, eyes: FloatArray) -> LidMargins:
+    """The lids of a template whose mean head has eyeballs (2, 5)."""
+    faces = template.faces[(template.part[template.faces] == SKIN).all(axis=1)]
+    return LidMargins.of(template.mean, faces, template.posed_share, template.shapes[BLINKS], eyes)
 
 
 def arkit_weights(model: Model, z_exp: FloatArray) -> FloatArray:

@@ -106,7 +106,7 @@ def build_template(
         return np.stack([draft.blend(model, z) for z in drawn[rows].numpy()])
 
     whole = fitted(np.maximum(farthest, _farthest(net, drawn, topology, source_mean, blended)))
-    return with_smooth_margins(whole)
+    return with_smooth_margins(whole, np.tile(net.eye_net.mean.cpu().numpy().astype(np.float64), (2, 1)))
 
 
 def _shapes(ict: IctModel, topology: Topology) -> FloatArray:

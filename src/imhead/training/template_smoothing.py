@@ -15,22 +15,45 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import coo_array, diags_array
 
+from imhead.conventions import ARKIT_NAMES, CANONICAL_JAW_OPEN
 from imhead.regions import REGION_COUNT
 from imhead.surfaces.crossings import edges_of
-from imhead.template.surface import TemplateSurface
+from imhead.surfaces.eyeballs import eye_centers
+from imhead.template.surface import BLINKS, TemplateSurface, lid_margins
 from imhead.template.topology import LEFT_EYE
 from imhead.types import FloatArray, IntArray
 
 _ROUNDS = 8
 _RATE = 0.5
+_SHAPE_ROUNDS = 3
 _FADED = 0.7  # share of the smoothing of a vertex that its neighbours get at least, over two rings
 
 
-def with_smooth_margins(template: TemplateSurface) -> TemplateSurface:
-    """The template with the bases of vertices near lids and lips averaged with their neighbours' of the same region.
+def with_smooth_margins(template: TemplateSurface, eyes: FloatArray) -> TemplateSurface:
+    """The template with smooth margins: its bases near lids and lips, and its shapes near the eyes, eyeballs (2, 5).
 
-    A vertex gets no region that it did not have, so an edit of a region reaches what it reached before.
+    Bases are averaged with the neighbours' of the same region. A vertex gets no region that it did not have, so an edit
+    of a region reaches what it reached before.
     """
+    return _with_smooth_shapes(_with_smooth_bases(template), eyes)
+
+
+def _with_smooth_shapes(template: TemplateSurface, eyes: FloatArray) -> TemplateSurface:
+    """The template with shapes that move the lids smoothly, and blinks that shut them."""
+    margins = lid_margins(template, eyes)
+    still = np.zeros_like(template.mean, dtype=np.float64)
+    shapes = template.shapes.astype(np.float64)
+    for shape in shapes:
+        for _ in range(_SHAPE_ROUNDS):
+            shape[:] = margins.smoothed(shape, still, margins.evenly)
+    neutral = template.mean - CANONICAL_JAW_OPEN * shapes[ARKIT_NAMES.index("jawOpen")]
+    margins = lid_margins(replace(template, shapes=shapes), eyes)
+    for row, blink, center in zip(BLINKS, margins.blinks, eye_centers(eyes)):
+        shapes[row] = blink.closed(neutral + shapes[row], 1.0, center) - neutral
+    return replace(template, shapes=shapes.astype(template.shapes.dtype))
+
+
+def _with_smooth_bases(template: TemplateSurface) -> TemplateSurface:
     share = _loose_share(template)
     edges = edges_of(template.faces)
     edges = edges[(edges < template.half).all(axis=1)]

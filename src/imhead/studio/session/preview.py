@@ -91,8 +91,11 @@ class Preview:
         loose[change.rows] = projected(
             self._template, HeadField(self.model, change.head), change.head, change.rows, _FEWER
         )
-        eyes = eyes_of(self.model, change.head, change.head.z_exp)
-        return Mesh(self._template.settled(self.model, loose, eyes), self._template.faces)
+        eyes, weights = (
+            eyes_of(self.model, change.head, change.head.z_exp),
+            arkit_weights(self.model, change.head.z_exp),
+        )
+        return Mesh(self._template.settled(self.model, loose, eyes, weights), self._template.faces)
 
     def _in_balls(self, codes: FloatArray, keypoints: FloatArray) -> BoolArray:
         """(V,) whether a vertex lies in the ball of a region that has changed, before or after."""

@@ -78,7 +78,8 @@ class SurfaceCache:
         skin = template.part < LEFT_EYE
         loose = template.mean.astype(np.float64)
         loose[skin] = projected(template, field, head, np.flatnonzero(skin))
-        mesh = Mesh(template.settled(self.model, loose, eyes_of(self.model, head, head.z_exp)), template.faces)
+        eyes, weights = eyes_of(self.model, head, head.z_exp), arkit_weights(self.model, head.z_exp)
+        mesh = Mesh(template.settled(self.model, loose, eyes, weights), template.faces)
         surface = ExactSurface(mesh, smooth_normals(mesh, field.gradient(mesh.vertices)), loose)
         self._recent = [*self._recent[-1:], (head, surface)]
         return surface
@@ -102,8 +103,8 @@ class SurfaceCache:
 
 
 def same_surface(one: Head, other: Head) -> bool:
-    """Whether two heads have equal codes, and so the same surface."""
-    return all(
+    """Whether two heads have equal codes and the same residual, and so the same surface."""
+    return one.residual is other.residual and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in ("z_id", "z_exp", "offsets", "eyes")
     )
 
