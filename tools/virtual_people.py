@@ -6,6 +6,7 @@
 
 Heads are held-out heads of ICT-FaceKit, plain and composed, with --anny each third person is one of Anny's; without
 --ict they are drawn from the default model, which then knows them. The dressed ones wear a cap of hair and a collar.
+`truth.npz` keeps where the template's vertices lie in each scan, so that registrations of good scans are rated too.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
+from imhead.curation.store import PLACED, read_record
 from imhead.datasets.recipe import HELD_OUT_SEED
 from imhead.evaluation.virtual_scanner import FRONTAL_PHONE, ScannerConfig, virtual_scan
 from imhead.io.mesh_file import write_mesh
 from imhead.sources.expressions import draw_expressions
 from imhead.surfaces.mending import without_unused_points
 from imhead.surfaces.normals import vertex_normals
+from imhead.surfaces.transforms import transform_points
+from imhead.template.topology import SKIN, load_topology
 from imhead.types import FloatArray, IntArray, Mesh, Scan
 
 PHONE = replace(FRONTAL_PHONE, arc_deg=110.0, target_points=9000, outlier_fraction=0.002)
@@ -35,8 +39,9 @@ REASONS = {
 }  # fmt: skip
 """Kind of spoilt scan → kinds of problem that name it."""
 KINDS = tuple(REASONS)
-HeadOf = Callable[[int, int], Mesh]
-"""Number of a person and of an expression, 0 neutral → the head, head frame, mm."""
+FACE_MM = 95.0  # from the nose tip
+HeadOf = Callable[[int, int], tuple[Mesh, FloatArray]]
+"""Number of a person and of an expression, 0 neutral → the head, and the template's vertices on it, head frame, mm."""
 
 
 def main() -> None:
@@ -71,34 +76,38 @@ def make(asked: argparse.Namespace) -> None:
     count = people * scans
     bad = rng.permutation(count)[: round(spoilt * count)]
     spoil = {int(place): kinds[k % len(kinds)] for k, place in enumerate(bad)}
-    rows, truth = [], []
+    rows, truth, known = [], [], {}
     previous: Scan | None = None
     for place in range(count):
         person, expression = divmod(place, scans)
         kind = spoil.get(place, "good")
         name = f"person_{person:02d}/{'neutral' if expression == 0 else f'expression_{expression}'}.ply"
-        scan = _scan(head_of, person, expression, kind, previous, asked.dressed, rng)
+        scan, vertices = _scan(head_of, person, expression, kind, previous, asked.dressed, rng)
         previous = scan if kind == "good" else previous
         assert scan.faces is not None
         write_mesh(Mesh(scan.points, scan.faces), out / name)
         rows.append((name, f"person_{person:02d}", "drawn head, no person", "CC0"))
         truth.append((name, kind))
+        if kind == "good":
+            known[name] = vertices.astype(np.float32)
     _write(out / "people.csv", ("file", "person", "consent", "licence"), rows)
     _write(out / "truth.csv", ("file", "kind"), truth)
+    np.savez(out / "truth.npz", **known)
 
 
 def _scan(
     head_of: HeadOf, person: int, expression: int, kind: str, previous: Scan | None, dressed: float,
     rng: np.random.Generator,
-) -> Scan:  # fmt: skip
+) -> tuple[Scan, FloatArray]:  # fmt: skip
+    """A scan, and the template's vertices in its frame and unit."""
     # another person of the same source: 501 is divisible by three
-    head = head_of(person + 501 if kind == "wrong_person" else person, expression)
+    head, vertices = head_of(person + 501 if kind == "wrong_person" else person, expression)
     if dressed > 0.0 and rng.random() < dressed:
         head = _dressed(head, rng)
     if kind == "no_head":
         head = _terrain(rng)
     if kind == "two_heads":
-        beside = head_of(person + 702, 0)
+        beside, _ = head_of(person + 702, 0)
         moved = beside.vertices + [260.0, 0.0, 0.0]
         head = Mesh(
             np.concatenate([head.vertices, moved]), np.concatenate([head.faces, beside.faces + len(head.vertices)])
@@ -114,11 +123,12 @@ def _scan(
         from scipy.spatial.transform import Rotation
 
         turn = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix()
-        return replace(previous, points=previous.points @ turn.T * 10.0 + 3.0, normals=None)
+        return replace(previous, points=previous.points @ turn.T * 10.0 + 3.0, normals=None), vertices
     scanner: ScannerConfig = (
         PHONE if kind != "two_heads" else replace(PHONE, field_deg=60.0, aim_mm=(130.0, -10.0, 30.0))
     )
-    scan = virtual_scan(head, scanner, rng, f"{person}_{expression}").scan
+    seen = virtual_scan(head, scanner, rng, f"{person}_{expression}")
+    scan = seen.scan
     assert scan.faces is not None
     if kind == "mirrored":
         scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, scan.faces)
@@ -126,7 +136,7 @@ def _scan(
         scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, scan.faces[:, ::-1])
     if kind == "wrong_unit":
         scan = Scan(scan.name, scan.points * float(rng.choice([0.55, 0.62, 1.5, 1.65])), None, scan.faces)
-    return scan
+    return scan, transform_points(seen.head_to_scan, vertices)
 
 
 def _smeared(points: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -184,10 +194,11 @@ def _drawn_heads(seed: int) -> HeadOf:
 
     model = imhead.load()
 
-    def head_of(person: int, expression: int) -> Mesh:
+    def head_of(person: int, expression: int) -> tuple[Mesh, FloatArray]:
         head = model.sample(1, seed=1000 * seed + person, spread=0.8)[0]
         weights = draw_expressions(person, 12)[expression]
-        return head.mesh(dict(zip(ARKIT_NAMES, weights.tolist())), surface="template")
+        mesh = head.mesh(dict(zip(ARKIT_NAMES, weights.tolist())), surface="template")
+        return mesh, mesh.vertices
 
     return head_of
 
@@ -198,14 +209,16 @@ def _held_out_heads(path: Path, with_anny: bool, seed: int) -> HeadOf:
     from imhead.sources.compose import ComposeConfig, draw_composition
 
     sources = open_sources(("ict", "anny") if with_anny else ("ict",), path, None, print)
+    topology = load_topology()
 
-    def head_of(person: int, expression: int) -> Mesh:
+    def head_of(person: int, expression: int) -> tuple[Mesh, FloatArray]:
         own = HELD_OUT_SEED + 1000 * seed + person
         if sources.anny is not None and person % 3 == 2:
             head = sources.head(draw_person(sources.anny, own))
         else:
             head = sources.head(draw_composition(own, ComposeConfig(composed_fraction=0.5)))
-        return posed_mesh(head, draw_expressions(own, 12)[expression])
+        weights = draw_expressions(own, 12)[expression]
+        return posed_mesh(head, weights), topology.place(head.registered(head.posed(weights)))
 
     return head_of
 
@@ -234,7 +247,36 @@ def rates(scans: Path, curated: Path) -> dict[str, object]:
         "spoilt_refused": round(sum(tally[1] for tally in spoilt) / total, 4),
         "spoilt_right_reason": round(sum(tally[2] for tally in spoilt) / total, 4),
         "good_refused": round(kinds["good"][1] / kinds["good"][0], 4) if "good" in kinds else None,
+        "registered": _registered(scans, curated, found),
         "wrong": wrong,
+    }
+
+
+def _registered(scans: Path, curated: Path, found: dict[str, dict[str, str]]) -> dict[str, dict[str, float]]:
+    """How far the registered vertices of accepted good scans lie from the known ones, on the face, mm: over the scans
+    the mean and the largest of each one's median. `height` is the part along the known normals.
+    """
+    topology, known = load_topology(), np.load(scans / "truth.npz")
+    model = json.loads((curated / "curated.json").read_text())["model"]
+    rows: dict[str, list[float]] = {}
+    for file in known.files:
+        record = read_record(curated / "scans" / found[file]["scan"] / model / PLACED)
+        if found[file]["status"] != "accepted" or record is None:
+            continue
+        truth = transform_points(np.array(record.figures["scan_to_head"]), known[file])
+        away = record.arrays["vertices"] - truth
+        height = np.abs(np.einsum("vc,vc->v", away, vertex_normals(truth, topology.faces)[0]))
+        skin = np.flatnonzero(topology.part == SKIN)
+        tip = truth[skin[np.argmax(truth[skin, 2])]]
+        face = (topology.part == SKIN) & (np.linalg.norm(truth - tip, axis=1) < FACE_MM)
+        measured = record.arrays["measured"].astype(bool)
+        for name, own in (("face", face), ("face_measured", face & measured), ("face_hidden", face & ~measured)):
+            if own.sum() >= 100:
+                rows.setdefault(name, []).append(float(np.median(np.linalg.norm(away[own], axis=1))))
+                rows.setdefault(f"{name}_height", []).append(float(np.median(height[own])))
+    return {
+        name: {"scans": len(k), "mean": round(float(np.mean(k)), 4), "worst": round(float(np.max(k)), 4)}
+        for name, k in rows.items()
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,13 @@ def test_the_table_goes_before_the_folders(scans: Path) -> None:
     assert found["anna/neutral.ply"].mirrored is None
 
 
+def test_a_unit_without_a_name_is_told_in_mm_and_makes_other_results(scans: Path) -> None:
+    (told,) = (k for k in raw_scans(scans, table(scans, "file,scale\nben.obj,25.4\n")) if k.file == "ben.obj")
+    (plain,) = (k for k in raw_scans(scans) if k.file == "ben.obj")
+    assert (told.scale, told.named) == (25.4, "units of 25.4 mm") and (plain.scale, plain.named) == (None, None)
+    assert told.key != plain.key
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -54,6 +63,10 @@ def test_the_table_goes_before_the_folders(scans: Path) -> None:
         ("file\ncarl.ply\n", "names 'carl.ply', which is not in"),
         ("file\nben.obj\nben.obj\n", "names a file twice"),
         ("file,units\nben.obj,parsec\n", "units 'parsec'"),
+        ("file,scale\nben.obj,big\n", "scale 'big'"),
+        ("file,scale\nben.obj,-1\n", "scale '-1'"),
+        ("file,scale\nben.obj,nan\n", "scale 'nan'"),
+        ("file,units,scale\nben.obj,mm,1\n", "units and a scale"),
         ("file,mirrored\nben.obj,perhaps\n", "mirrored 'perhaps'"),
         ("file,split\nben.obj,exam\n", "split 'exam'"),
         ("file,split\nanna/smile.ply,heldout\n", "held out as a whole"),
@@ -71,3 +84,17 @@ def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
         raw_scans(tmp_path / "none")
     with pytest.raises(InputError, match="holds no scan"):
         raw_scans(tmp_path)
+
+
+def test_a_file_may_lie_deep(scans: Path) -> None:
+    deep = "/".join(["a folder with a long name"] * 12) + "/smile.ply"
+    (scans / deep).parent.mkdir(parents=True)
+    (scans / deep).write_text("deep")
+    assert {k.file: k.person for k in raw_scans(scans, table(scans, f"file,person\n{deep},eve\n"))}[deep] == "eve"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_no_table_can_hold_is_refused_before_the_work(scans: Path) -> None:
+    (scans / "anna" / os.fsdecode(b"l\xe4chelt.ply")).write_text("of a Latin-1 system")
+    with pytest.raises(InputError, match=r"no UTF-8; rename it"):
+        raw_scans(scans)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import math
 import os
@@ -19,6 +16,8 @@ from imhead.api.workers import Lost, Processes, Workers
 from imhead.checkpoint import Model, load_head
 from imhead.errors import one_line, refusal
 from imhead.io.atomic import write_atomically
+from imhead.io.csv_file import csv_bytes
+from imhead.io.json_file import read_json_object
 
 SUMMARY = "summary.csv"
 """Name of the table in the folder of the results."""
@@ -116,12 +115,14 @@ def _outcome(fit: Callable[[Path], Written], scan: Path, folder: Path) -> Outcom
 
 def whole_fit(folder: Path, model: Model) -> dict[str, Any] | None:
     """The report of a fit in a folder; None where there is none, a part of one, or one by another model."""
+    report = read_json_object(folder / "report.json")
+    if report is None or not all((folder / name).is_file() for name in _FILES):
+        return None
     try:
-        report = json.loads((folder / "report.json").read_bytes())
         load_head(folder / "head.safetensors", model)
     except (OSError, ValueError, RecursionError):  # an InputError is a ValueError
         return None
-    return report if isinstance(report, dict) and all((folder / name).is_file() for name in _FILES) else None
+    return report
 
 
 def unique_scans(scans: Sequence[Path]) -> list[Path]:
@@ -178,11 +179,8 @@ def with_summary(outcomes: Iterable[Outcome], scans: Sequence[Path], out: Path) 
 
     def save() -> None:
         """Write the table of the scans that are done."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(("scan", "folder", "status", *_COLUMNS, "error"))
-        table.writerows(rows[k] for k in sorted(rows))
-        write_atomically(out / SUMMARY, text.getvalue().encode())
+        head = ("scan", "folder", "status", *_COLUMNS, "error")
+        write_atomically(out / SUMMARY, csv_bytes(head, (rows[k] for k in sorted(rows))))
 
     try:
         for outcome in outcomes:

@@ -22,6 +22,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, _stop)
     # threads that spin while they wait stall each other when another program has a core; read when torch is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the same for numpy: else a scalar product costs both cores
     try:
         from imhead.cli.ending import exit_code
 

@@ -22,7 +22,7 @@ def curate(
         typer.Option(
             "--people",
             help="CSV with a column file, and any of person, expression, age, sex, consent, licence, split, units, "
-            "mirrored.",
+            "scale, mirrored.",
         ),
     ] = None,
     model: Annotated[

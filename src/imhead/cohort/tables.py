@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from imhead.cohort.study import Study
+from imhead.io.csv_file import csv_bytes
 from imhead.measure.landmarks import landmark_names
 from imhead.measure.population import Population
 from imhead.measure.table import measurement
@@ -31,7 +30,7 @@ def measurement_table(study: Study, among: Population) -> bytes:
         for at_size in (among.z_at_size(seen.measurements),)
         for name, value in seen.measurements.items()
     )  # fmt: skip
-    return _csv(
+    return csv_bytes(
         ("person", "group", "file", "measurement", "value", "unit", "error_68", "measured", "z_model", "z_at_size",
          "scale_assumed"), rows,
     )  # fmt: skip
@@ -47,13 +46,13 @@ def landmark_table(study: Study) -> bytes:
         for sitting, seen in zip(study.sittings, study.observations)
         for k, name in enumerate(landmark_names())
     )  # fmt: skip
-    return _csv(("person", "group", "file", "landmark", "x_mm", "y_mm", "z_mm", "sigma_mm", "measured"), rows)
+    return csv_bytes(("person", "group", "file", "landmark", "x_mm", "y_mm", "z_mm", "sigma_mm", "measured"), rows)
 
 
 def group_table(study: Study) -> bytes:
     """One row for each test of a region."""
     tests = () if study.test is None else study.test.tests
-    return _csv(
+    return csv_bytes(
         ("region", "kind", "people_first", "people_second", "difference_mm", "p", "q"),
         ((t.region, t.kind, *t.people, _number(t.difference_mm), f"{t.p:.6g}", f"{t.q:.6g}")
          for t in tests),
@@ -62,7 +61,7 @@ def group_table(study: Study) -> bytes:
 
 def repeat_table(study: Study) -> bytes:
     """One row for each measurement of people who were measured twice or more."""
-    return _csv(
+    return csv_bytes(
         ("measurement", "unit", "people", "values", "tem", "tem_percent", "icc", "icc_low", "icc_high", "bias",
          "limit_low", "limit_high"),
         ((name, measurement(name).unit, r.people, r.values,
@@ -107,14 +106,6 @@ def _npz(arrays: dict[str, Any]) -> bytes:
             np.lib.format.write_array(inside, np.ascontiguousarray(array), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), inside.getvalue())
     return buffer.getvalue()
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _number(value: float | None) -> str:

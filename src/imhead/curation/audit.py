@@ -67,9 +67,10 @@ def problems_alone(raw: RawScan, figures: Figures, siblings: Sequence[Figures], 
 
 
 def _size_problems(figures: Figures, siblings: Sequence[Figures], limits: AuditLimits) -> list[Problem]:
-    advice = "name its unit in the table"
+    advice = "name its unit or its scale in the table"
     if figures["scale_assumed"]:
-        return [Problem("unit", f"in no unit is it of a head's size; {advice}")]
+        said = "in no unit is it of a head's size; name its scale in the table, or accept it at the mean head's size"
+        return [Problem("unit", said)]
     if figures["unit_source"] == "named":
         return []
     size = figures["head_scale"]

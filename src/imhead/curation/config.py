@@ -66,7 +66,8 @@ class CurationConfig:
     """Settings of a curation."""
 
     fit: FitConfig = field(default_factory=lambda: FitConfig(detail=False, resolution=128))
-    """Of each scan's own fit and of the joint fits. Detail is left to the registration, which follows the scan."""
+    """Of each scan's own fit and of the joint fits. Detail and residual are left to the registration: it follows the
+    scan, and what these explain would no longer move the population's guess of the places that no scan shows."""
     turns: int = 2
     """Further searches for the head, each from a random pose, unit and start, that must agree with the first."""
     kept_points: int = 20_000

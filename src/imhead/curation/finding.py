@@ -89,7 +89,7 @@ def found_alone(raw: RawScan, model: Model, config: CurationConfig) -> FoundScan
 def _own_record(scan: Scan, dirt: dict[str, int], raw: RawScan, model: Model, config: CurationConfig) -> Record:
     torch.manual_seed(config.fit.seed)
     try:
-        fit = own_fit(scan, 0, model, config.fit, raw.units, None)
+        fit = own_fit(scan, 0, model, config.fit, raw.units, raw.scale)
     except InputError as error:
         problem = _no_head(scan, raw, model, config.fit, str(error))
         return Record({}, {"cleaning": dirt, "problem": asdict(problem)})
@@ -100,12 +100,14 @@ def _own_record(scan: Scan, dirt: dict[str, int], raw: RawScan, model: Model, co
 def _no_head(scan: Scan, raw: RawScan, model: Model, config: FitConfig, reason: str) -> Problem:
     if reason.startswith(TWO_HEADS):
         return Problem("two_heads", reason)
-    if raw.units != "auto":
+    reason = reason.partition(";")[0]  # its advice is for another command
+    if raw.named is not None:
         try:
             pose = find_pose(*scan_samples(scan, config), pose_template(model), seed=config.seed)
         except InputError:
             return Problem("no_head", reason)
-        return Problem("unit", f"no head was found in {raw.units}, as its unit is named, but one in {pose.units}")
+        other = "of no common unit" if pose.scale_assumed else f"in {pose.units}"
+        return Problem("unit", f"no head was found in {raw.named}, as the table says, but one {other}")
     return Problem("no_head", reason)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,12 @@ from imhead.errors import InputError, system_refusal
 from imhead.fitting.pose import Units
 from imhead.io.formats import READERS
 
-COLUMNS = ("file", "person", "expression", "age", "sex", "consent", "licence", "split", "units", "mirrored")
+COLUMNS = ("file", "person", "expression", "age", "sex", "consent", "licence", "split", "units", "scale", "mirrored")
 """Columns that a table of people may have; `file` is a path within the folder of the scans."""
 _MOST_BYTES = 64 << 20
-_LONGEST = 200  # characters of a value
+_LONGEST, _LONGEST_PATH = 200, 4096  # characters of a value
 _DIGITS = 16  # of the hash, in a folder's name
+_SCALES = (1e-9, 1e9)  # mm of a unit
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 
@@ -39,13 +41,22 @@ class RawScan:
     """What the table says of it: expression, age, sex, consent, licence, split."""
     units: Units = "auto"
     """Its unit, if the table names it."""
+    scale: float | None = None
+    """Millimetres of its unit, if the table says so."""
     mirrored: bool | None = None
     """Whether left and right are swapped; None where the table does not say."""
 
     @property
     def key(self) -> str:
         """What its results depend on beside its content: the unit and the side that the table names."""
-        return f"{self.digest} {self.units} {self.mirrored}"
+        return f"{self.digest} {self.units} {self.scale} {self.mirrored}"
+
+    @property
+    def named(self) -> str | None:
+        """Its unit in words, where the table names it."""
+        if self.scale is not None:
+            return f"units of {self.scale:g} mm"
+        return None if self.units == "auto" else self.units
 
 
 def raw_scans(folder: Path, table: Path | None = None) -> list[RawScan]:
@@ -67,6 +78,11 @@ def raw_scans(folder: Path, table: Path | None = None) -> list[RawScan]:
     }
     if not files:
         raise InputError(f"{folder}: holds no scan; scans end in {', '.join(READERS)}")
+    for file in files:
+        try:
+            file.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{folder}: holds {file!a}, a name that is no UTF-8; rename it") from error
     rows = {} if table is None else _read_table(table)
     missing = sorted(set(rows) - set(files))
     if missing:
@@ -87,6 +103,9 @@ def _raw_scan(path: Path, file: str, row: Mapping[str, str], table: Path | None)
     units = row.get("units", "") or "auto"
     if units not in get_args(Units):
         raise InputError(f"{table}: {file} has units {units!r}; use {', '.join(get_args(Units))}")
+    scale = _scale(row.get("scale", ""), file, table)
+    if scale is not None and units != "auto":
+        raise InputError(f"{table}: {file} has units and a scale; keep one of them")
     side = row.get("mirrored", "").lower()
     if side not in (*_YES, *_NO):
         raise InputError(f"{table}: {file} has mirrored {side!r}; use yes or no")
@@ -99,7 +118,18 @@ def _raw_scan(path: Path, file: str, row: Mapping[str, str], table: Path | None)
         notes.setdefault("expression", "")
     notes.setdefault("expression", Path(file).stem)
     known: Units = units  # type: ignore[assignment]  # checked above
-    return RawScan(path, file, content_digest(path), person, notes, known, None if side == "" else side in _YES)
+    mirrored = None if side == "" else side in _YES
+    return RawScan(path, file, content_digest(path), person, notes, known, scale, mirrored)
+
+
+def _scale(text: str, file: str, table: Path | None) -> float | None:
+    try:
+        scale = float(text) if text else None
+    except ValueError:
+        scale = math.nan
+    if scale is not None and not _SCALES[0] <= scale <= _SCALES[1]:
+        raise InputError(f"{table}: {file} has scale {text!r}; give the millimetres of its unit, a number such as 25.4")
+    return scale
 
 
 def content_digest(path: Path) -> str:
@@ -147,7 +177,8 @@ def read_csv(path: Path, known: Sequence[str], needed: str) -> list[dict[str, st
     for number, line in enumerate(lines[1:], 2):
         if not any(value.strip() for value in line):
             continue
-        if len(line) > len(names) or any(len(value) > _LONGEST for value in line):
+        longest = [_LONGEST_PATH if name == "file" else _LONGEST for name in names]
+        if len(line) > len(names) or any(len(value) > most for value, most in zip(line, longest)):
             raise InputError(f"{path}: line {number} has too many or too long values; mend it")
         rows.append({name: value.strip() for name, value in zip(names, line)})
     return rows

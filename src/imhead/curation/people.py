@@ -68,8 +68,9 @@ def _record(members: Sequence[tuple[RawScan, Record]], model: Model, notes: list
     weight = np.where(weight.sum(axis=0) > 0.0, weight, 1.0)
     offsets = (np.stack([k["registration"] for k in arrays]) * weight).sum(axis=0) / weight.sum(axis=0)
     head = replace(
-        model.neutral(), z_id=arrays[0]["z_id"], eyes=arrays[0]["eyes"], registration=offsets.astype(np.float32)
-    )
+        model.neutral(), z_id=arrays[0]["z_id"], offsets=arrays[0]["offsets"], eyes=arrays[0]["eyes"],
+        registration=offsets.astype(np.float32),
+    )  # fmt: skip
     neutral = registered_vertices(template_of(model), model, head, np.zeros(len(ARKIT_NAMES)))
     counts = np.array([len(k["points"]) for k in arrays], dtype=np.int64)
     return Record(

@@ -13,6 +13,8 @@ ProblemKind = Literal[
 `stranger`: it shows somebody else than the person's other scans; `implausible`: no head of the population is like it;
 `rejected`: by a person, in decisions.csv."""
 PROBLEM_KINDS: tuple[str, ...] = get_args(ProblemKind)
+SOUGHT = frozenset({"no_head", "pose"})
+"""Kinds of scans whose place is not sure: each is looked for again with its person's own head."""
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def _arrays(
     assert found.head.registration is not None
     return {
         "z_id": np.asarray(found.head.z_id, dtype=np.float32),
+        "offsets": np.asarray(found.head.offsets, dtype=np.float32),
         "eyes": np.asarray(found.head.eyes, dtype=np.float32),
         "weights": np.asarray(weights, dtype=np.float32),
         "vertices": found.mesh.vertices.astype(np.float32),

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from imhead.curation.audit import Verdict
 from imhead.curation.inputs import RawScan
 from imhead.curation.store import FOUND, PLACED, ScanFolder
 from imhead.io.atomic import write_atomically
+from imhead.io.csv_file import csv_bytes
 
 SUMMARY, ROUNDS = "summary.csv", "rounds.csv"
 
@@ -39,15 +38,6 @@ class Entry:
     def status(self) -> str:
         """`accepted` or `refused`."""
         return "accepted" if self.verdict.accepted else "refused"
-
-
-def csv_bytes(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A CSV with a head line."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(head)
-    table.writerows(rows)
-    return text.getvalue().encode()
 
 
 _FIGURES = ("rank", "scan", "face_mm", "explained", "face_measured", "worst_region", "code_sigma", "units", "notes")

@@ -9,7 +9,7 @@ from imhead.curation.config import AuditLimits
 from imhead.curation.decisions import Decision
 from imhead.curation.duplicates import copies
 from imhead.curation.inputs import RawScan
-from imhead.curation.problems import Problem
+from imhead.curation.problems import SOUGHT, Problem
 from imhead.curation.store import Record
 from imhead.curation.table import Entry
 
@@ -88,8 +88,8 @@ def verdicts(
             if "failed" in on_head:
                 problems.append(Problem("unreadable", on_head["failed"]))
             elif on_head["found"] or of_person[0].kind == "mirrored":
-                # what the search alone did not find, the person's head did
-                problems = [problem for problem in problems if problem.kind != "no_head"] + of_person
+                # what the searches alone did not find, or not surely, the person's head did
+                problems = [problem for problem in problems if problem.kind not in SOUGHT] + of_person
         usable = on_head is not None and bool(on_head.get("registered"))
         rank = rank_of(own.figures, on_head, limits)
         entries.append(Entry(raw, verdict(problems, usable, rank, decisions.get(raw.digest)), own.figures, on_head))

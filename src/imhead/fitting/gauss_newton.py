@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
@@ -232,6 +231,8 @@ def weight_within_limit(hessian: Tensor, gradient: Tensor, z_id: Tensor, limit: 
 
     def excess(weight: float) -> float:
         return _root_mean_square(goal / (values + weight)) - limit
+
+    from scipy.optimize import brentq  # a fifth of a second to import, for heads as unusual as this one
 
     # all eigenvalues are positive, so this weight is more than enough
     return brentq(excess, 0.0, _root_mean_square(goal) / limit) if excess(0.0) > 0.0 else 0.0

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
+from imhead.isosurface.residual import residual_map
 from imhead.model.head import HeadModel
 from imhead.parallel import chunks, side_by_side
 from imhead.regions import REGION_COUNT
+from imhead.types import Residual
 
 _MIN_CHUNK = 500  # points that are worth a thread: each takes a forward and a backward pass
 
@@ -34,6 +36,8 @@ class Codes:
     """(52,) ARKit weights."""
     offsets: Tensor
     """(39, 64)."""
+    residual: Residual | None = None
+    """What codes left over of earlier scans of this person: known, no unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,8 @@ def _chunk_jacobian(net: HeadModel, codes: Codes, points_mm: Tensor) -> PairJaco
     shifts = [t.expand(count, -1).clone().requires_grad_(True) for _, t in warp]
     with torch.enable_grad():
         canonical, seal = net.warp(x, list(zip(scales, shifts)))
+        if codes.residual is not None:
+            canonical = residual_map(codes.residual, x.device)(canonical)
         pairs = net.find_pairs(canonical.detach()[None], regional.keypoints)
         centers = regional.keypoints[0].index_select(0, pairs.region).requires_grad_(True)
         folded = [layer[0].index_select(0, pairs.region).requires_grad_(True) for layer in regional.folded]

@@ -15,25 +15,23 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from imhead.checkpoint import Model
 from imhead.conventions import MODEL_UNIT_MM
 from imhead.fitting.points import independent_noise_mm
 from imhead.fitting.scan_points import ScanPoints
+from imhead.fitting.splines import Splines
 from imhead.isosurface.field import LEAST_SLOPE, HeadField
 from imhead.isosurface.residual import ResidualMap
 from imhead.surfaces.eyeballs import eyes_distance, near_eyes
-from imhead.types import BoolArray, FloatArray, Head, IntArray, Residual
+from imhead.types import BoolArray, FloatArray, Head, Residual
 
 _LEAST_POINTS = 50
 _LEAST_WEIGHT = 1e-3
 _MOST_SHORTENINGS = 6
 _SHORTENED = 0.7
 _SUPPORT = 1.5  # of a spline, in spacings to each side
-_SIDE, _HALF_SIDE = 1 << 10, 1 << 9  # more nodes than along any side of the bounds
-_OFFSETS = np.stack(np.meshgrid(*3 * ([-1, 0, 1],), indexing="ij"), axis=-1).reshape(-1, 3)
 _STEP_MM = 1.0  # over which the derivative of a displacement is measured
 
 
@@ -217,58 +215,38 @@ def _most_likely(heights: _Heights, config: ResidualConfig) -> Residual:
 
     Preconditioned conjugate gradients on coefficients in units of their prior.
     """
-    lattices = [_basis(heights.places, spacing) for spacing in config.spacing_mm]
-    basis = [sigma * matrix for (_, matrix), sigma in zip(lattices, config.sigma_mm)]
+    splines = Splines.at(heights.places, config.spacing_mm, config.sigma_mm)
     precision, normals = 1.0 / heights.variance, heights.normals
+    pulling = normals * precision[:, None]
 
-    def applied(parts: list[FloatArray]) -> list[FloatArray]:
-        """The normal equations' matrix times coefficients (M, 3) of each lattice."""
-        along = sum(np.einsum("nc,nc->n", normals, b @ part) for b, part in zip(basis, parts))
-        pull = normals * (precision * along)[:, None]
-        return [b.T @ pull + part for b, part in zip(basis, parts)]
+    def applied(coefficients: FloatArray) -> FloatArray:
+        """The normal equations' matrix times coefficients (M, 3)."""
+        along = np.einsum("nc,nc->n", normals, splines.summed(coefficients))
+        return splines.gathered(pulling * along[:, None]) + coefficients
 
-    def product(one: list[FloatArray], other: list[FloatArray]) -> float:
-        """The scalar product over all lattices."""
-        return sum(float(np.vdot(a, b)) for a, b in zip(one, other))
+    def product(one: FloatArray, other: FloatArray) -> float:
+        """The scalar product; that of a BLAS would wake its threads at every step."""
+        return float(np.einsum("mc,mc->", one, other))
 
-    diagonal = [b.multiply(b).T @ (precision[:, None] * normals**2) + 1.0 for b in basis]
-    left = [b.T @ (normals * (precision * heights.height_mm)[:, None]) for b in basis]
-    found = [np.zeros_like(part) for part in left]
-    step = [part / d for part, d in zip(left, diagonal)]
+    diagonal = splines.squared(pulling * normals) + 1.0
+    left = splines.gathered(pulling * heights.height_mm[:, None])
+    found, step = np.zeros_like(left), left / diagonal
     size = first = product(left, step)
     for _ in range(config.iterations):
         if size <= config.tolerance**2 * first:
             break
         image = applied(step)
         length = size / product(step, image)
-        found = [a + length * b for a, b in zip(found, step)]
-        left = [a - length * b for a, b in zip(left, image)]
-        conditioned = [part / d for part, d in zip(left, diagonal)]
+        found += length * step
+        left -= length * image
+        conditioned = left / diagonal
         before, size = size, product(left, conditioned)
-        step = [a + (size / before) * b for a, b in zip(conditioned, step)]
-    nodes = [np.column_stack([np.full(len(n), k), n]) for k, (n, _) in enumerate(lattices)]
-    values = [sigma * _shortened(part, config.most_sigma) for part, sigma in zip(found, config.sigma_mm)]
-    return Residual(config.spacing_mm, np.concatenate(nodes), np.concatenate(values).astype(np.float16))
+        step = conditioned + (size / before) * step
+    values = np.array(config.sigma_mm)[splines.nodes[:, 0], None] * _shortened(found, config.most_sigma)
+    return Residual(config.spacing_mm, splines.nodes, values.astype(np.float16))
 
 
 def _shortened(vectors: FloatArray, most: float) -> FloatArray:
     """Vectors (M, 3) of a length of at most `most`."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors * np.minimum(1.0, most / np.maximum(length, 1e-12)))
-
-
-def _basis(places: FloatArray, spacing_mm: float) -> tuple[IntArray, csr_matrix]:
-    """Nodes (M, 3) of a lattice whose splines reach a place, sorted, and the values (N, M) of these splines there."""
-    at = places / spacing_mm
-    nearest = np.floor(at + 0.5)
-    t = at - nearest
-    weights = np.stack([0.5 * (0.5 - t) ** 2, 0.75 - t**2, 0.5 * (0.5 + t) ** 2], axis=1)  # (N, 3 nodes, 3 axes)
-    i, j, k = (_OFFSETS + 1).T
-    values = weights[:, i, 0] * weights[:, j, 1] * weights[:, k, 2]
-    # one number for each node, in the order of the nodes: far faster to sort than rows
-    asked = (nearest.astype(np.int64)[:, None] + _OFFSETS + _HALF_SIDE) @ (_SIDE ** np.array([2, 1, 0]))
-    keys, rows = np.unique(asked, return_inverse=True)
-    nodes = np.column_stack([keys // _SIDE**2, keys // _SIDE % _SIDE, keys % _SIDE]) - _HALF_SIDE
-    count = len(places)
-    matrix = csr_matrix((values.ravel(), rows.ravel(), 27 * np.arange(count + 1)), (count, len(nodes)))
-    return nodes, matrix

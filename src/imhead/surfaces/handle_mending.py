@@ -24,6 +24,8 @@ _TUNNEL_MM = 25.0  # longest loop around a tunnel that is closed: a hole of 8 mm
 _SURE_MM = 10.0  # a loop around a tunnel as short as this is no opening of a nostril, which a hole may lead to
 _THREAD_MM = 6.0  # longest loop around a thread that is cut
 _RINGS = 3  # around a cap, that are faired with it
+_HELD = 2  # around them, that hold them
+_SURROUNDINGS = _RINGS + _HELD  # of a loop, beyond which nothing is asked of the faces
 _ROOTS = 3  # places on a long loop from which a short one is looked for
 _MOST_SEARCHES = 4
 
@@ -75,19 +77,13 @@ def _handles(mesh: Mesh) -> int | None:
 def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
     """Loops around tunnels and threads that are short enough, the shortest of each handle; no two share a vertex."""
     search = HandleSearch(mesh)
-    normals = vertex_normals(mesh.vertices, mesh.faces)[0]
-
-    def excess(loop: IntArray, tunnel_mm: float) -> float:
-        points = mesh.vertices[loop]
-        # around a tunnel the surface faces the middle of the loop, around a thread it faces away
-        tunnel = float(((points - points.mean(axis=0)) * normals[loop]).sum()) < 0.0
-        return loop_length(points) / (tunnel_mm if tunnel else _THREAD_MM)
-
     found = search.loops()
-    for loop in found.copy():
-        if excess(loop, _SURE_MM) > 1.0:
-            found += search.loops_across(loop, 0.5 * _TUNNEL_MM, _ROOTS)
-    short = [(loop_length(mesh.vertices[loop]), loop) for loop in found if excess(loop, _TUNNEL_MM) <= 1.0]
+    long = [loop for loop, size in zip(found, _sizes(mesh, found, _SURE_MM), strict=True) if size > 1.0]
+    for loop in long:
+        found += search.loops_across(loop, 0.5 * _TUNNEL_MM, _ROOTS)
+    sizes = _sizes(mesh, found, _TUNNEL_MM)
+    short = [(loop_length(mesh.vertices[loop]), loop) for loop, size in zip(found, sizes, strict=True) if size <= 1.0]
+    faces = mesh.faces[_touching(mesh.faces, len(mesh.vertices), [loop for _, loop in short])]
     chosen: list[IntArray] = []
     used = np.zeros(len(mesh.vertices), dtype=bool)
     classes: list[int] = []  # reduced: the highest bit of each is in no other
@@ -95,7 +91,7 @@ def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
         own = search.homology(loop)
         for other in classes:
             own = min(own, own ^ other)
-        if not own or used[loop].any() or _second_side(mesh.faces, loop) is None:
+        if not own or used[loop].any() or _second_side(faces, loop) is None:
             continue
         classes = [*(min(other, other ^ own) for other in classes), own]
         chosen.append(loop)
@@ -103,7 +99,53 @@ def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
     return chosen
 
 
+def _sizes(mesh: Mesh, loops: list[IntArray], tunnel_mm: float) -> list[float]:
+    """Length of each loop over that of the longest that is cut: `tunnel_mm` around a tunnel, `_THREAD_MM` around a
+    thread."""
+    rows, part = _part(mesh, _touching(mesh.faces, len(mesh.vertices), loops))
+    normals = vertex_normals(part.vertices, part.faces)[0]
+    sizes: list[float] = []
+    for loop in loops:
+        points = mesh.vertices[loop]
+        # around a tunnel the surface faces the middle of the loop, around a thread it faces away
+        outwards = ((points - points.mean(axis=0)) * normals[np.searchsorted(rows, loop)]).sum()
+        sizes.append(loop_length(points) / (tunnel_mm if float(outwards) < 0.0 else _THREAD_MM))
+    return sizes
+
+
+def _touching(faces: IntArray, count: int, loops: list[IntArray], rings: int = 0) -> IntArray:
+    """Rows of the faces that touch loops of a mesh of `count` vertices, and of some rings of faces around them."""
+    near = np.zeros(count, dtype=bool)
+    for loop in loops:
+        near[loop] = True
+    first, second, third = faces.T
+    rows = np.flatnonzero(near[first] | near[second] | near[third])
+    for _ in range(rings):
+        near[faces[rows].ravel()] = True
+        rows = np.flatnonzero(near[first] | near[second] | near[third])
+    return rows
+
+
+def _part(mesh: Mesh, faces: IntArray) -> tuple[IntArray, Mesh]:
+    """Rows of the vertices of some faces (N,) of a mesh, sorted, and these faces as a mesh."""
+    rows, corners = np.unique(mesh.faces[faces], return_inverse=True)
+    return rows, Mesh(mesh.vertices[rows], corners.reshape(-1, 3))
+
+
 def _cut(mesh: Mesh, loops: list[IntArray]) -> Mesh:
+    """As `_cut_whole`, looking only at the surroundings of the loops."""
+    around = _touching(mesh.faces, len(mesh.vertices), loops, _SURROUNDINGS)
+    rows, part = _part(mesh, around)
+    cut = _cut_whole(part, [np.searchsorted(rows, loop) for loop in loops])
+    old, added = len(mesh.vertices), cut.vertices[len(rows) :]
+    vertices, faces = mesh.vertices.copy(), mesh.faces.astype(np.int64)
+    vertices[rows] = cut.vertices[: len(rows)]
+    own = np.concatenate([rows, old + np.arange(len(added))])[cut.faces]
+    faces[around] = own[: len(around)]
+    return Mesh(np.concatenate([vertices, added]), np.concatenate([faces, own[len(around) :]]))
+
+
+def _cut_whole(mesh: Mesh, loops: list[IntArray]) -> Mesh:
     """The mesh cut along loops of its vertices, each (n,) with two sides, and closed on both sides of each."""
     vertices, faces, caps = mesh.vertices, mesh.faces.astype(np.int64), list[IntArray]()
     for loop in loops:
@@ -173,7 +215,7 @@ def _faired(vertices: FloatArray, faces: IntArray, moved: IntArray) -> FloatArra
     for _ in range(_RINGS):
         free[faces[free[faces].any(axis=1)]] = True
     held = free.copy()
-    for _ in range(2):
+    for _ in range(_HELD):
         held[faces[held[faces].any(axis=1)]] = True
     rows = np.flatnonzero(held)
     local = np.full(len(vertices), -1)

@@ -32,8 +32,9 @@ def count_handles(mesh: Mesh) -> int:
     """
     edges = _edges_of(np.sort(_edge_keys(mesh)), len(mesh.vertices))
     used = np.zeros(len(mesh.vertices), dtype=bool)
-    used[mesh.faces] = True
-    components = connected_components(_graph(edges, np.ones(len(edges)), len(mesh.vertices)), directed=False)[0]
+    used[mesh.faces.ravel()] = True
+    graph = _sorted_graph(edges, np.ones(len(edges)), len(mesh.vertices))
+    components = connected_components(graph, directed=False)[0]
     components = int(components) - int(np.count_nonzero(~used))
     euler = int(np.count_nonzero(used)) - len(edges) + len(mesh.faces)
     if euler % 2:
@@ -77,6 +78,7 @@ class HandleSearch:
         ends = mesh.vertices[self._edges]
         self._length = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
         self._graph = _both_ways(self._edges, self._length, len(mesh.vertices))
+        self._first = np.searchsorted(self._edges[:, 0], np.arange(len(mesh.vertices) + 1))
         roots = np.unique(connected_components(self._graph, directed=False)[1], return_index=True)[1]
         self._found = _generators(self._graph, roots, self._edges, self._pairs, self._length, self._faces)
         self._crossed = self._crossings()
@@ -90,18 +92,19 @@ class HandleSearch:
 
         Among them are short ones that cross it, and ones that enclose no handle, whose `homology` is 0.
         """
-        distance = dijkstra(self._graph, indices=loop, min_only=True, limit=reach_mm)
-        rows = np.flatnonzero(np.isfinite(distance))
+        rows = self._within(loop, reach_mm)
         local = np.full(len(self._vertices), -1)
         local[rows] = np.arange(len(rows))
-        near = np.flatnonzero((local[self._edges] >= 0).all(axis=1))
-        # a face is whole in the strip if its three edges are
-        whole = np.bincount(self._pairs[near].ravel(), minlength=self._faces) == 3
-        near = near[whole[self._pairs[near]].any(axis=1)]
-        count = int(np.count_nonzero(whole))
-        number = np.full(self._faces, count)  # all faces outside are one
-        number[whole] = np.arange(count)
-        edges, pairs, length = local[self._edges[near]], np.sort(number[self._pairs[near]], axis=1), self._length[near]
+        near = _ranges(self._first[rows], self._first[rows + 1])  # edges whose lower vertex is in the strip
+        near = near[local[self._edges[near, 1]] >= 0]
+        # a face is whole in the strip if its three edges are; all faces outside are one
+        _, face, sides = np.unique(self._pairs[near], return_inverse=True, return_counts=True)
+        whole, count = sides == 3, int(np.count_nonzero(sides == 3))
+        number = np.where(whole, np.cumsum(whole) - 1, count)
+        face = face.reshape(-1, 2)
+        inner = whole[face].any(axis=1)
+        near, pairs = near[inner], np.sort(number[face[inner]], axis=1)
+        edges, length = local[self._edges[near]], self._length[near]
         graph = _both_ways(edges, length, len(rows))
         labels = connected_components(graph, directed=False)[1]
         used = np.unique(edges)
@@ -111,6 +114,16 @@ class HandleSearch:
             origins = np.where(labels[start] == labels[vertex], vertex, start)
             found += _generators(graph, origins, edges, pairs, length, count + 1).loops
         return [rows[each] for each in found]
+
+    def _within(self, loop: IntArray, reach_mm: float) -> IntArray:
+        """Vertices (N,) within a distance of a loop (n,) along edges, sorted."""
+        low, high = self._vertices[loop].min(axis=0) - reach_mm, self._vertices[loop].max(axis=0) + reach_mm
+        # no path of that length leaves the box
+        boxed = np.flatnonzero(((self._vertices >= low) & (self._vertices <= high)).all(axis=1))
+        part = self._graph[boxed][:, boxed]
+        distance = dijkstra(part, indices=np.searchsorted(boxed, loop), min_only=True, limit=reach_mm)
+        near: IntArray = boxed[np.isfinite(distance)]
+        return near
 
     def homology(self, loop: IntArray) -> int:
         """Class of a loop (n,) over Z₂, a bit for each of the 2h loops. Loops that share no vertex leave each component
@@ -220,13 +233,16 @@ def _edges_and_faces(mesh: Mesh) -> tuple[IntArray, IntArray]:
     """
     keys = _edge_keys(mesh)
     order = np.argsort(keys)
-    return _edges_of(keys[order], len(mesh.vertices)), np.sort((order // 3).reshape(-1, 2), axis=1)
+    pairs = (order % len(mesh.faces)).reshape(-1, 2)
+    return _edges_of(keys[order], len(mesh.vertices)), np.sort(pairs, axis=1)
 
 
 def _edge_keys(mesh: Mesh) -> IntArray:
-    """(3F,) a number for each side of each face, equal for the faces of an edge: lower vertex · V + higher."""
-    one, other = mesh.faces.ravel(), np.roll(mesh.faces, -1, axis=1).ravel()
-    keys: IntArray = np.minimum(one, other).astype(np.int64) * len(mesh.vertices) + np.maximum(one, other)
+    """(3F,) a number for each side, of all faces the first and so on, equal for the faces of an edge: lower vertex · V
+    + higher."""
+    corners = mesh.faces.T.astype(np.int64, order="C")
+    one, other = corners.ravel(), corners[[1, 2, 0]].ravel()
+    keys: IntArray = np.minimum(one, other) * len(mesh.vertices) + np.maximum(one, other)
     return keys
 
 
@@ -244,6 +260,18 @@ def _edges_of(keys: IntArray, count: int) -> IntArray:
 def _graph(pairs: IntArray, weights: FloatArray | IntArray, count: int) -> csr_array:
     """(count, count) weights of the edges between pairs (E, 2)."""
     return coo_array((weights, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
+
+
+def _sorted_graph(edges: IntArray, weights: FloatArray, count: int) -> csr_array:
+    """(count, count) weights of edges (E, 2) that are sorted and different, one way."""
+    first = np.searchsorted(edges[:, 0], np.arange(count + 1))
+    return csr_array((weights, np.ascontiguousarray(edges[:, 1]), first), shape=(count, count))
+
+
+def _ranges(first: IntArray, end: IntArray) -> IntArray:
+    """The whole numbers from each first (N,) to before each end (N,), one range after the other."""
+    size = end - first
+    return np.repeat(first - np.cumsum(size) + size, size) + np.arange(int(size.sum()))
 
 
 def _both_ways(pairs: IntArray, weights: FloatArray, count: int) -> csr_array:
