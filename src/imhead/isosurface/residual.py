@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from imhead.conventions import MODEL_UNIT_MM
-from imhead.types import IntArray, Residual
+from imhead.types import FloatArray, IntArray, Residual
 
 
 class ResidualMap:
@@ -49,21 +49,21 @@ def residual_map(residual: Residual, device: torch.device) -> ResidualMap:
 class _Lattice:
     """One lattice of a residual as a table of its bounding box."""
 
-    def __init__(self, spacing_mm: float, nodes: IntArray, values: object, device: torch.device) -> None:
+    def __init__(self, spacing_mm: float, nodes: IntArray, values: FloatArray, device: torch.device) -> None:
         self._spacing_mm = spacing_mm
         low = nodes.min(axis=0) - 2  # a rim of empty nodes: points outside the box are taken to it
         size = nodes.max(axis=0) + 3 - low
-        row = np.zeros(size, dtype=np.int64)
-        row[tuple((nodes - low).T)] = np.arange(1, len(nodes) + 1)
+        table = np.zeros((*size, 3), dtype=np.float32)
+        table[tuple((nodes - low).T)] = values
+        # three nodes along the last axis lie side by side, so that nine rows hold what moves a point
+        rows = np.concatenate([np.roll(table, step, axis=2) for step in (1, 0, -1)], axis=3)
         steps = np.array([size[1] * size[2], size[2], 1])
         self._low, self._last, self._steps = (torch.from_numpy(v).to(device) for v in (low, size - 2, steps))
-        self._row = torch.from_numpy(row.ravel()).to(device)
-        self._offsets = [(axes, int(np.dot(np.subtract(axes, 1), steps))) for axes in product(range(3), repeat=3)]
-        coefficients = np.concatenate([np.zeros((1, 3), np.float32), np.asarray(values, dtype=np.float32)])
-        self._values = torch.from_numpy(coefficients).to(device)
-        near = torch.nn.functional.max_pool3d(
-            torch.from_numpy((row > 0).astype(np.float32))[None, None], 3, stride=1, padding=1
-        )
+        self._rows = torch.from_numpy(rows.reshape(-1, 9)).to(device)
+        self._offsets = [(i, j, int(np.dot((i - 1, j - 1, 0), steps))) for i, j in product(range(3), repeat=2)]
+        occupied = np.zeros(size, dtype=np.float32)
+        occupied[tuple((nodes - low).T)] = 1.0
+        near = torch.nn.functional.max_pool3d(torch.from_numpy(occupied)[None, None], 3, stride=1, padding=1)
         self._near = (near[0, 0] > 0).ravel().to(device)
 
     def added(self, displacement: Tensor, points_mm: Tensor) -> Tensor:
@@ -76,13 +76,14 @@ class _Lattice:
         chosen = (self._near.index_select(0, at) & inside).nonzero()[:, 0]
         if not len(chosen):
             return displacement
-        weights = _spline(places.index_select(0, chosen) - nearest.index_select(0, chosen))
+        before, nearest, after = _spline(places.index_select(0, chosen) - nearest.index_select(0, chosen))
+        along = [[weight[:, axis : axis + 1].contiguous() for weight in (before, nearest, after)] for axis in range(3)]
         at = at.index_select(0, chosen)
-        total = torch.zeros_like(weights[0])
-        for (i, j, k), step in self._offsets:
-            weight = weights[i][:, 0] * weights[j][:, 1] * weights[k][:, 2]
-            total = total + weight[:, None] * self._values.index_select(0, self._row.index_select(0, at + step))
-        return displacement.index_add(0, chosen, total)
+        total = torch.zeros_like(self._rows[:1])
+        for i, j, step in self._offsets:
+            total = total + (along[0][i] * along[1][j]) * self._rows.index_select(0, at + step)
+        moved = along[2][0] * total[:, :3] + along[2][1] * total[:, 3:6] + along[2][2] * total[:, 6:]
+        return displacement.index_add(0, chosen, moved)
 
 
 def _spline(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
