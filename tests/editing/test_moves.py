@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,10 +12,14 @@ from hypothesis import strategies as st
 from imhead import InputError, editing, load
 from imhead.api import EditableHead
 from imhead.editing.readings import step_basis
-from imhead.editing.smoothness import _vertex_moves
+from imhead.editing.smoothness import _vertex_moves, in_balls
 from imhead.editing.soundness import skin_patch
 from imhead.editing.words import OPPOSITES, WORDS, word_readings
+from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
+from imhead.surfaces.crossings import edges_of
+from imhead.surfaces.normals import vertex_normals
+from imhead.template.projection import onto_zero_set
 from imhead.template.surface import template_of
 
 GROUPS = [f"{name}s" if name in ("eye", "ear") else name for name in WORDS]
@@ -53,8 +59,27 @@ def test_a_shape_changes_its_score_and_leaves_the_readings_of_the_words(head: Ed
     move = editing.along_shape(head.model, head.codes, regions, 0, 1.0, True)
     after = editing.readings_of(head.model, move.head, regions, True)
     np.testing.assert_allclose(list(after.values()), list(before.values()), atol=0.1)
-    change = shapes.scores(head.model, move.head)[0] - shapes.scores(head.model, head.codes)[0]
+    change = shapes.scores(move.head)[0] - shapes.scores(head.codes)[0]
     assert change == pytest.approx(move.reached, abs=0.01)
+
+
+@pytest.mark.parametrize("group", ["left_eye", "mouth", "nose", "chin", "cheek", "left_ear"])
+def test_a_shape_moves_the_skin_by_millimetres_and_stretches_hardly_an_edge_by_its_length(
+    head: EditableHead, group: str
+) -> None:
+    template, regions = template_of(head.model), resolve(group)
+    near = in_balls(template, regions)
+    start, end = edges_of(template.faces[near[template.faces].all(axis=1)]).T
+    length = np.linalg.norm(template.mean[end] - template.mean[start], axis=1)
+    shapes = editing.shapes_of(head.model, regions, False)
+    for moved in _vertex_moves(template, head.model, regions, 3.0 * shapes.steps[:3]):
+        assert np.linalg.norm(moved, axis=1).max() > 1.5
+        assert np.percentile(np.linalg.norm(moved[end] - moved[start], axis=1) / length, 99.0) < 1.0
+
+
+def test_an_unedited_head_is_at_zero_of_every_shape(head: EditableHead) -> None:
+    plain = replace(head.codes, offsets=np.zeros_like(head.codes.offsets))
+    np.testing.assert_array_equal(editing.shapes_of(head.model, resolve("nose"), True).scores(plain), 0.0)
 
 
 def test_the_shares_of_the_shapes_fall_and_are_less_than_everything(head: EditableHead) -> None:
@@ -110,3 +135,20 @@ def test_vertices_move_with_many_steps_at_once_as_they_do_one_by_one(head: Edita
         z = np.zeros((39, step.shape[-1]))
         z[[region.index for region in basis.regions]] = step
         np.testing.assert_allclose(move, template.blend(head.model, z) - template.mean, atol=1e-3)
+
+
+def test_the_skin_that_is_checked_has_the_places_that_the_whole_template_would_have(head: EditableHead) -> None:
+    regions, template = resolve("jaw"), template_of(head.model)
+    patch, near = skin_patch(head.model, regions), np.flatnonzero(in_balls(template, regions))
+    assert len(patch.vertices) < len(near), "nothing was left out"
+    field, blend = (
+        HeadField(head.model, head.codes),
+        template.blend(head.model, editing.region_codes(head.model, head.codes)),
+    )
+    normals = vertex_normals(template.mean, template.faces)[0]
+    some, all_of_it = (
+        onto_zero_set(field.canonical_sdf, blend[rows], normals[rows], template.on_surface[rows])
+        for rows in (patch.vertices, near)
+    )
+    assert np.array_equal(some, all_of_it[np.searchsorted(near, patch.vertices)])
+    assert patch.seen[patch.faces].all()

@@ -1,4 +1,8 @@
-"""Shapes of regions without a name: principal directions of the codes, among those that leave the words' readings."""
+"""Shapes of regions without a name: principal directions of their smooth movements that leave the words' readings.
+
+People's faces differ as a whole. A region moved alone as people's are would stand out at its rim, so that a movement is
+the less likely the more it strains the skin.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from imhead.checkpoint import Model
-from imhead.editing.steps import Regions, region_codes, region_rows, symmetric, unfolding, with_mirrors
+from imhead.editing.smoothness import strain_energy
+from imhead.editing.steps import Regions, region_rows, symmetric, unfolding, with_mirrors
 from imhead.editing.words import word_readings
 from imhead.measure.carrier import landmark_points, surface_points
 from imhead.measure.landmarks import SurfacePlaces
@@ -17,6 +22,7 @@ from imhead.types import FloatArray, Head
 
 _LEAST_RELATIVE_SIGMA = 1e-4  # of the first shape's; what is below is rounding error
 _MOST_SHAPES = 64
+_STRAIN = 0.08  # weight of the strain beside the population
 _VERTEX_STRIDE = 12  # every 12th template vertex suffices to rank shapes by their movement
 
 
@@ -29,14 +35,13 @@ class Shapes:
     steps: FloatArray
     """(K, n, 64) steps of one standard deviation."""
     project: FloatArray
-    """(K, n · 64) maps codes to scores, in standard deviations."""
+    """(K, n · 64) maps steps of the codes to scores, in standard deviations."""
     shares: FloatArray
-    """(K,) share of the surface's variance over the population, largest first."""
+    """(K,) share of the movements' variance on the surface, largest first."""
 
-    def scores(self, model: Model, head: Head) -> FloatArray:
-        """(K,) scores of a head, in standard deviations from the population's mean."""
-        codes = region_codes(model, head)[region_rows(self.regions)]
-        found: FloatArray = self.project @ codes.reshape(-1)
+    def scores(self, head: Head) -> FloatArray:
+        """(K,) scores of a head, in standard deviations from the face of its identity code: 0 without edits."""
+        found: FloatArray = self.project @ head.offsets[region_rows(self.regions)].reshape(-1)
         return found
 
 
@@ -57,6 +62,8 @@ def shapes_of(model: Model, regions: Regions, mirror: bool) -> Shapes:
     if mirror:
         unfold = unfold[model.net.identity_parity.cpu().numpy() > 0]
     steps = unfold[:, region_rows(led)]
+    if has_template(model):
+        steps = _smooth(model, led, steps, mirror)
     flat = steps.reshape(len(steps), -1)
     effect = flat
     if has_template(model):
@@ -70,6 +77,21 @@ def shapes_of(model: Model, regions: Regions, mirror: bool) -> Shapes:
     along = along[:, kept]
     moves = (along.T @ flat).reshape(len(kept), len(led), -1)
     return Shapes(led, moves, (np.linalg.pinv(flat) @ along).T, variance[kept] / total)
+
+
+def _smooth(model: Model, led: Regions, steps: FloatArray, mirror: bool) -> FloatArray:
+    """(K, n, 64) independent steps of one standard deviation: people's (I, n, 64), less likely the more they strain."""
+    _, sigma, along = np.linalg.svd(steps.reshape(len(steps), -1), full_matrices=False)
+    steps = (sigma[:, None] * along)[:_MOST_SHAPES].reshape(-1, *steps.shape[1:])
+    moved, whole = led, steps
+    if mirror:
+        moved = with_mirrors(led)
+        whole = symmetric(model, led, steps)[:, region_rows(moved)]
+    precision = np.eye(len(steps)) + _STRAIN * strain_energy(model, moved, whole)
+    # u ~ N(0, precision⁻¹) from its Cholesky factor
+    factor = np.linalg.solve(np.linalg.cholesky(precision).T, np.eye(len(steps)))
+    smooth: FloatArray = np.tensordot(factor.T, steps, axes=1)
+    return smooth
 
 
 def _reading_slopes(model: Model, regions: Regions, mirror: bool, led: Regions, steps: FloatArray) -> FloatArray:

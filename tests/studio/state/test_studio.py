@@ -142,9 +142,9 @@ def test_a_slider_moves_the_region_to_its_score(studio: Studio, chosen: str, sym
     studio.select(chosen)
     regions = resolve(chosen)
     shapes = editing.shapes_of(studio.model, regions, symmetric)
-    before = shapes.scores(studio.model, studio.head)
+    before = shapes.scores(studio.head)
     studio.do(MoveAlong(studio.scope, 1, 1.5))
-    after = shapes.scores(studio.model, studio.head)
+    after = shapes.scores(studio.head)
     assert after[1] == pytest.approx(1.5, abs=1e-3)
     np.testing.assert_allclose(np.delete(after, 1)[:4], np.delete(before, 1)[:4], atol=1e-3)
 

@@ -54,7 +54,7 @@ def handle_ways(model: Model, head: Head, scope: Scope, vertex: int) -> list[Way
         goal = values + _STEP_SIGMA * np.eye(len(values))[row]
         u = steps.solve(tuple(words.values()), goal, _TOLERANCE_SIGMA)
         moved.append(("word", word, float(values[row]), None if u is None else steps.edited(u)))
-    for row, score in enumerate(shapes.scores(model, head)[:_MOST_SHAPES]):
+    for row, score in enumerate(shapes.scores(head)[:_MOST_SHAPES]):
         along = stepped(model, head, shapes.regions, _STEP_SIGMA * shapes.steps[row], mirror, "")
         moved.append(("shape", row, float(score), along))
     ways = []

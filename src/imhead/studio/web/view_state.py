@@ -103,7 +103,7 @@ def _sliders(studio: Studio, free: tuple[str, ...]) -> list[dict[str, Any]]:
         for word, value in readings.items()
     ]
     shapes = shapes_of(studio.model, regions, mirror)
-    scores = shapes.scores(studio.model, studio.head)
+    scores = shapes.scores(studio.head)
     for k in range(min(len(scores), _SHAPE_SLIDERS, _MOST_SLIDERS - len(readings))):
         share = f"{100 * shapes.shares[k]:.0f} %"
         value = _clipped(float(scores[k]))

@@ -47,7 +47,7 @@ class MoveAlong:
     def apply(self, model: Model, document: Document) -> Document:
         _check_sigma(self.sigma)
         regions, head, mirror = self.scope.resolve(), document.head, self.scope.mirror
-        scores = editing.shapes_of(model, regions, mirror).scores(model, head)
+        scores = editing.shapes_of(model, regions, mirror).scores(head)
         if not 0 <= self.direction < len(scores):
             raise InputError(
                 f"{regions_label(self.scope.regions)} has shapes 1 to {len(scores)}, not {self.direction + 1}"
