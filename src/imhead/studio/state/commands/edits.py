@@ -34,7 +34,7 @@ class MoveAlong:
     direction: int
     """Row of the direction; the first explains the most variance."""
     sigma: float
-    """Score to reach, in standard deviations from the population mean."""
+    """Score to reach, in standard deviations from the face without edits."""
 
     @property
     def label(self) -> str:

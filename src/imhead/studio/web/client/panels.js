@@ -177,7 +177,7 @@ function editPanel(send, hello, ranges) {
       oninput: (value) => send({ do: row.kind, key: row.key, value }), onhold: () => send({ do: "hold" }), onrest: () => send({ do: "release" }) });
     return row;
   });
-  const scale = h("p", { class: "hint" }, "0 is the mean of people, 1 one standard deviation.");
+  const scale = h("p", { class: "hint" }, "Words: 0 is the mean of people. Shapes: 0 is the face without edits. 1 is one standard deviation.");
   const note = h("p", { class: "note", role: "status", hidden: true });
   const sample = button("Random", () => send({ do: "sample" }), { mark: "dice", class: "grow", title: "another shape for the selection" });
   const reset = button("Reset", () => send({ do: "reset" }), { mark: "reset", class: "grow", title: "as it was when the head was added" });
