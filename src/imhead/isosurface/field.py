@@ -24,7 +24,7 @@ from imhead.types import Ball, FloatArray, Head
 _EYE_REACH_MM = 25.0  # farther from the bounding box of an eyeball, the skin is nearer
 _FILL_MM = 1.2  # by which an eyeball fills the line where shut lids meet: the warp is smooth and leaves a gap there
 _SHUT = (0.7, 1.0)  # weight of a blink over which the fill grows
-_INVERSE_STEPS = 4  # of the residual's map, which is close to the identity
+_INVERSE_STEPS = 8  # of the residual's map, which is close to the identity
 _FLATTENED = 0.7  # share of the cornea's bulge that a shut lid takes away
 _FILLET_MM = np.float32(1.2)  # of the smooth union: it reaches where the two distances differ by less
 LEAST_SLOPE = 0.2
