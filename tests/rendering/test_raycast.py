@@ -11,6 +11,7 @@ import trimesh
 
 from imhead.rendering import raycast
 from imhead.rendering.shading import camera, shade
+from imhead.surfaces.properties import face_cross
 from imhead.types import Mesh
 
 LOOK = camera("front", center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
@@ -84,3 +85,19 @@ def test_a_crease_has_less_ambient_light_than_open_skin() -> None:
     unseen = np.setdiff1d(np.arange(len(mesh.vertices)), seen)
     assert (ambient[unseen] == 1.0).all() and (key[unseen] == 1.0).all()
     assert ((ambient >= 0.0) & (ambient <= 1.0)).all() and ((key >= 0.0) & (key <= 1.0)).all()
+
+
+@pytest.mark.parametrize("view", ["front", "three_quarter", "profile"])
+def test_pixels_know_the_vertices_that_they_show_and_the_side_that_they_see(view: str) -> None:
+    balls = two_balls()
+    faces = balls.faces.copy()
+    faces[::2] = faces[::2, ::-1]
+    mesh = Mesh(balls.vertices, faces)
+    look = camera(view, center_mm=(0.0, 0.0, 0.0), half_mm=100.0)
+    hits = raycast.scene_of(mesh).hits(look, 96)
+    assert np.array_equal(hits.seen, np.unique(hits.corner))
+    assert np.array_equal(hits.mean_of_seen @ mesh.vertices[hits.seen], hits.mean @ mesh.vertices)
+    towards = face_cross(mesh.vertices, hits.corner) @ look.toward
+    sure = np.abs(towards) > 1e-9
+    assert np.array_equal(hits.facing[sure], np.sign(towards[sure]))
+    assert len(np.unique(hits.facing)) == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from imhead.isosurface.cells import Lattice
 from imhead.isosurface.meshing import Grid, surface_of
-from imhead.surfaces.handle_mending import mended
+from imhead.surfaces.handle_mending import _cut, _cut_whole, _loops_to_cut, mended
 from imhead.surfaces.handles import HandleSearch, count_handles
 from imhead.surfaces.properties import is_closed
 from imhead.types import FloatArray, Mesh
@@ -111,3 +111,16 @@ def test_loops_are_independent_exactly_if_cutting_along_them_leaves_the_surface_
     crossing = [search.homology(loop) for loop in search.loops_across(along, 20.0, 3)]
     assert set(crossing) - {0, search.homology(along)}, "a loop across the other is found beside it"
     assert HandleSearch(Mesh(np.asarray(ball.vertices), np.asarray(ball.faces))).loops() == []
+
+
+@pytest.mark.parametrize("holes", [1, 3])
+def test_a_cut_that_looks_only_near_the_loops_gives_the_same_mesh_to_the_bit(holes: int) -> None:
+    x, y, z = np.moveaxis(places(), -1, 0)
+    distance = np.maximum.reduce([np.abs(x) - 24.0, np.abs(y) - 24.0, np.abs(z) - 2.0])
+    for k in range(holes):
+        distance = np.maximum(distance, 2.0 - np.hypot(x - 5.5 * (k - 1), y + 2.0 * k))
+    mesh = meshed(distance)
+    loops = _loops_to_cut(mesh)
+    near, whole = _cut(mesh, loops), _cut_whole(mesh, loops)
+    assert len(loops) == holes
+    assert np.array_equal(near.vertices, whole.vertices) and np.array_equal(near.faces, whole.faces)

@@ -7,9 +7,10 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import dijkstra
 
 from imhead.errors import InputError
-from imhead.surfaces.handles import count_handles, handle_places
+from imhead.surfaces.handles import HandleSearch, count_handles, handle_places
 from imhead.types import Mesh
 
 
@@ -70,3 +71,12 @@ def test_two_balls_that_share_a_vertex_are_refused() -> None:
     faces = np.concatenate([upper.faces, np.where(upper.faces == 0, 0, upper.faces + count - 1)[:, ::-1]])
     with pytest.raises(InputError, match="share a vertex"):
         count_handles(Mesh(np.concatenate([upper.vertices, -upper.vertices[1:]]), faces))
+
+
+@settings(deadline=None, max_examples=10)
+@given(start=st.integers(0, 500), reach=st.floats(0.5, 30.0))
+def test_what_lies_near_a_loop_is_what_the_whole_graph_says(start: int, reach: float) -> None:
+    search = HandleSearch(mesh(ring(), ball(60.0)))
+    loop = np.arange(start, start + 5)
+    distance = dijkstra(search._graph, indices=loop, min_only=True)
+    assert np.array_equal(search._within(loop, reach), np.flatnonzero(distance <= reach))

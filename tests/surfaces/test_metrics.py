@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from imhead.errors import InputError
-from imhead.surfaces.distances import point_to_surface, signed_distance
+from imhead.surfaces.distances import _signed, point_to_surface, signed_distance
 from imhead.surfaces.metrics import surface_metrics
 from imhead.surfaces.properties import face_areas, is_closed, vertex_areas, volume_ml
 from imhead.surfaces.sampling import sample_surface
@@ -227,3 +227,16 @@ def test_bad_masks_and_empty_regions_are_refused_with_one_line() -> None:
         with pytest.raises(InputError, match=words) as refused:
             surface_metrics(ball, ball, **{"samples": 100, "seed": 0, **arguments})
         assert "\n" not in str(refused.value)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), closed=st.booleans())
+def test_points_that_are_vertices_of_the_mesh_have_the_distance_that_others_would(seed: int, closed: bool) -> None:
+    ball = sphere(20.0)
+    mesh = ball if closed else Mesh(ball.vertices, ball.faces[5:])
+    rng = np.random.default_rng(seed)
+    points = mesh.vertices[rng.integers(0, len(mesh.vertices), 50)] + rng.normal(size=(50, 3)) * rng.integers(
+        0, 2, (50, 1)
+    )
+    each = _signed(points, mesh.vertices, mesh.faces.astype(np.int64), closed)
+    assert np.array_equal(signed_distance(points, mesh), each)

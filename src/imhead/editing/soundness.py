@@ -16,7 +16,7 @@ from imhead.editing.smoothness import in_balls
 from imhead.editing.steps import Regions, region_codes
 from imhead.isosurface.field import HeadField
 from imhead.regions import CENTERS_MM, REGIONS
-from imhead.surfaces.crossings import crossing_edges
+from imhead.surfaces.crossings import crossing_edges, edges_of
 from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.properties import face_cross
 from imhead.surfaces.visibility import visible_faces
@@ -51,6 +51,8 @@ class SkinPatch:
     """(n,) vertices that are seen from outside; what is wrong deep in a nostril or behind the lips does not count."""
     faces: IntArray
     """(F, 3) among these vertices, those that are seen from outside."""
+    edges: IntArray
+    """(E, 2) of these faces."""
     face_normals: FloatArray
     """(F, 3) unit normals on the mean head."""
     near: IntArray
@@ -99,7 +101,7 @@ class SkinPatch:
         return points[self.faces[cosine < _FOLDED_COSINE, 0]]
 
     def _crossing(self, points: FloatArray) -> FloatArray:
-        return points[crossing_edges(points, self.faces)[:, 0]]
+        return points[crossing_edges(points, self.faces, self.edges)[:, 0]]
 
 
 FaultCounts = dict[str, int]
@@ -145,20 +147,26 @@ def skin_patch(model: Model, regions: Regions) -> SkinPatch:
     """
     template, sheets = template_of(model), opposite_sheets(model)
     near = in_balls(template, regions)
-    vertices = np.flatnonzero(near)
+    seen = _seen_faces(model)
+    on_seen = np.isin(np.arange(len(near)), template.faces[seen])
+    walls: BoolArray = np.zeros(0, dtype=bool) if sheets is None else sheets.wall & near[sheets.near] & near[sheets.far]
+    # each vertex is placed on its own, so those that no check looks at are left out
+    looked_at = near & on_seen
+    if sheets is not None:
+        looked_at[sheets.near[walls]] = looked_at[sheets.far[walls]] = True
+    vertices = np.flatnonzero(looked_at)
     row = np.full(len(near), -1)
     row[vertices] = np.arange(len(vertices))
-    seen = _seen_faces(model)
     faces = row[template.faces[seen & near[template.faces].all(axis=1)]]
     cross = face_cross(template.mean[vertices].astype(np.float64), faces)
-    walls: BoolArray = np.zeros(0, dtype=bool) if sheets is None else sheets.wall & near[sheets.near] & near[sheets.far]
     return SkinPatch(
         model=model,
         vertices=vertices,
         normals=vertex_normals(template.mean, template.faces)[0][vertices],
         share=template.on_surface[vertices],
-        seen=np.isin(vertices, template.faces[seen]),
+        seen=on_seen[vertices],
         faces=faces,
+        edges=edges_of(faces),
         face_normals=cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-9),
         near=row[sheets.near[walls]] if sheets is not None else vertices[:0],
         far=row[sheets.far[walls]] if sheets is not None else vertices[:0],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -168,9 +169,11 @@ def symmetric(model: Model, regions: Regions, delta: FloatArray) -> FloatArray:
     return full
 
 
+@lru_cache(maxsize=4)
 def unfolding(model: Model) -> FloatArray:
     """DecNet's weight (256, 39, 64): change of the codes for one standard deviation of each identity dimension."""
     weight: FloatArray = model.net.decnet.weight.detach().cpu().numpy().astype(np.float64)
+    weight.setflags(write=False)
     return weight
 
 

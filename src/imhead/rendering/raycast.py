@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from imhead.parallel import in_threads
-from imhead.surfaces.properties import face_cross
+from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.ray_tree import Hits, ray_tree
 from imhead.surfaces.sampling import fibonacci_sphere
 from imhead.types import FloatArray, Mesh
@@ -70,6 +70,21 @@ class RayHits:
     depth_mm: FloatArray
     """(P,) distance towards the viewer from the plane through the middle of the picture."""
 
+    @cached_property
+    def seen(self) -> NDArray[np.int64]:
+        """(U,) vertices of the faces that are hit, sorted."""
+        shown = np.zeros(self.mean.shape[1], dtype=bool)
+        shown[self.corner] = True
+        return np.flatnonzero(shown)
+
+    @cached_property
+    def mean_of_seen(self) -> csr_array:
+        """(P, U) `mean` for values at `seen` vertices alone."""
+        local = np.zeros(self.mean.shape[1], dtype=np.int32)
+        local[self.seen] = np.arange(len(self.seen))
+        pixels, seen = len(self.pixel), len(self.seen)
+        return csr_array((self.mean.data, local[self.mean.indices], self.mean.indptr), shape=(pixels, seen))
+
     @property
     def shares(self) -> NDArray[np.float32]:
         """(P, 3) barycentric weights of the corners."""
@@ -89,6 +104,12 @@ class RayScene:
         self._hits: dict[tuple[Camera, int], RayHits] = {}
         self._normals: FloatArray = np.zeros((0, 3))
         self._ambient: dict[float, NDArray[np.float32]] = {}
+        self._lights: dict[tuple[float, ...], tuple[RayHits, tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
+
+    @cached_property
+    def normals(self) -> FloatArray:
+        """(V, 3) smooth unit normals."""
+        return vertex_normals(self._vertices, self._faces)[0]
 
     def hits(self, frame: Camera, size: int) -> RayHits:
         """First hits of a camera with `size` × `size` pixels."""
@@ -116,7 +137,9 @@ class RayScene:
         pixel = (np.arange(size)[rows, None] * size + np.arange(size)[None, columns]).reshape(-1)[hit]
         u, v = u[hit], v[hit]
         corner = self._faces[face[hit]]
-        facing = np.where(face_cross(self._vertices, corner) @ toward >= 0, 1.0, -1.0).astype(np.float32)
+        x, y = across[corner], upright[corner]  # in the picture, a face seen from its front is counter-clockwise
+        turn = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
+        facing = np.where(turn >= 0.0, 1.0, -1.0).astype(np.float32)
         weight = np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
         ends = np.arange(len(pixel) + 1) * 3
         mean = csr_array((weight.reshape(-1), corner.reshape(-1), ends), shape=(len(pixel), len(self._vertices)))
@@ -135,7 +158,19 @@ class RayScene:
             key: (3,) unit, towards the middle of the light, a disc about 20 degrees wide for soft shadows.
         """
         if not np.array_equal(normals, self._normals):
-            self._normals, self._ambient = normals.copy(), {}
+            self._normals, self._ambient, self._lights = normals.copy(), {}, {}
+        place = (id(hits), *key.tolist())
+        if place not in self._lights:
+            # the hits are kept too, so that no later ones have their number
+            self._lights[place] = hits, self._lights_of(hits, normals, key)
+            while len(self._lights) > _KEPT_HITS:
+                del self._lights[next(iter(self._lights))]
+        return self._lights[place][1]
+
+    def _lights_of(
+        self, hits: RayHits, normals: FloatArray, key: FloatArray
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `ambient_occlusion`, of normals for which ambient visibility may be known."""
         side = np.zeros(len(normals), dtype=np.float32)
         side[hits.corner] = hits.facing[:, None]
         ambient, light = np.ones((2, len(normals)), dtype=np.float32)
@@ -151,17 +186,13 @@ class RayScene:
             own = rows % _GROUPS == group
             cast = partial(self._unoccluded, start[own], reach_mm=_SHADOW_MM)
             light[rows[own]] = np.mean(list(in_threads(cast, disc[group::_GROUPS], _THREADS)), axis=0)
-        return self._mean_of_neighbours(ambient, side != 0.0), self._mean_of_neighbours(light, side != 0.0)
-
-    def _mean_of_neighbours(self, values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(V,) values, those of the seen vertices averaged over seen neighbours a few times."""
-        faces = self._faces[seen[self._faces].all(axis=1)]
-        corners, size = faces.ravel(), len(values)
-        count = 3.0 * np.bincount(corners, minlength=size)
-        for _ in range(_MEANS):
-            total = np.bincount(corners, np.repeat(values[faces].sum(axis=1), 3), size)
-            values = np.divide(total, count, out=values.astype(np.float64), where=count > 0).astype(np.float32)
-        return values
+        seen = side != 0.0
+        first, second, third = self._faces.T
+        local = np.full(len(side), -1)
+        local[rows] = np.arange(len(rows))
+        faces = local[self._faces[seen[first] & seen[second] & seen[third]]]
+        ambient[rows], light[rows] = _means(ambient[rows], faces), _means(light[rows], faces)
+        return ambient, light
 
     def _ambient_of(self, rows: NDArray[np.int64], sign: float) -> NDArray[np.float32]:
         """(N,) ambient visibility of vertices (N,) on one side; independent of the camera, so computed once."""
@@ -194,6 +225,18 @@ class RayScene:
     def _unoccluded(self, start: NDArray[np.float32], direction: FloatArray, reach_mm: float) -> NDArray[np.float32]:
         """(N,) 1 where nothing lies within reach of a start (N, 3) in a direction (3,), else 0."""
         return np.asarray(~self._tree.blocked(start, _along(direction, len(start)), reach_mm), dtype=np.float32)
+
+
+def _means(values: NDArray[np.float32], faces: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(V,) values averaged over the neighbours on faces (F, 3) a few times."""
+    corners, size = faces.ravel(), len(values)
+    count = 3.0 * np.bincount(corners, minlength=size)
+    first, second, third = (np.ascontiguousarray(corner) for corner in faces.T)
+    for _ in range(_MEANS):
+        face = values[first] + values[second] + values[third]
+        total = np.bincount(corners, np.repeat(face, 3), size)
+        values = np.divide(total, count, out=values.astype(np.float64), where=count > 0).astype(np.float32)
+    return values
 
 
 def _pixels_of(places: FloatArray, size: int) -> slice:

@@ -15,7 +15,6 @@ from scipy.spatial import cKDTree
 from imhead.conventions import srgb_bytes, srgb_to_linear
 from imhead.errors import InputError
 from imhead.rendering.raycast import Camera, scene_of
-from imhead.surfaces.normals import vertex_normals
 from imhead.surfaces.textures import sampled
 from imhead.types import FloatArray, Mesh, ScanTexture
 
@@ -113,13 +112,13 @@ def shade(
     hits = scene.hits(frame, fine)
     picture = _backdrop(fine)
     if len(hits.pixel):
-        smooth = vertex_normals(mesh.vertices, mesh.faces)[0] if normals is None else np.asarray(normals)
-        tables = [(smooth @ frame.axes.T).astype(np.float32)]
+        smooth, shown = scene.normals if normals is None else np.asarray(normals), hits.seen
+        tables = [(smooth[shown] @ frame.axes.T).astype(np.float32)]
         if occlusion:
-            tables += [light[:, None] for light in scene.ambient_occlusion(hits, smooth, _KEY @ frame.axes)]
+            tables += [light[shown, None] for light in scene.ambient_occlusion(hits, smooth, _KEY @ frame.axes)]
         if colors is not None:
-            tables.append(_LINEAR[np.asarray(colors, dtype=np.uint8)])
-        seen = hits.mean @ np.concatenate(tables, axis=1)
+            tables.append(_LINEAR[np.asarray(colors, dtype=np.uint8)[shown]])
+        seen = hits.mean_of_seen @ np.concatenate(tables, axis=1)
         normal = _unit(seen[:, :3]) * hits.facing[:, None]
         # interpolation can leave a dark pixel a hair below zero
         ambient, key = np.maximum(seen[:, 3:5].T, 0.0) if occlusion else np.ones((2, len(seen)), dtype=np.float32)
@@ -177,7 +176,7 @@ def surfels(points: FloatArray) -> tuple[Mesh, FloatArray, NDArray[np.int64]]:
 def as_surface(scan: Mesh | FloatArray) -> tuple[Mesh, FloatArray, NDArray[np.int64]]:
     """A drawable surface of a scan: mesh, vertex normals (V, 3), and index (V,) of the scan point of each vertex."""
     if isinstance(scan, Mesh) and len(scan.faces):
-        return scan, vertex_normals(scan.vertices, scan.faces)[0], np.arange(len(scan.vertices))
+        return scan, scene_of(scan).normals, np.arange(len(scan.vertices))
     return surfels(scan.vertices if isinstance(scan, Mesh) else scan)
 
 

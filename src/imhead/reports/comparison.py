@@ -256,13 +256,12 @@ def _turning(
     effort = np.abs(moved) * area
     behind = effort.sum() > 0 and effort @ after.vertices[:, 2] / effort.sum() < _BEHIND_MM
     heat = heat_colors(moved, limit_mm)
-    strips = []
-    for mesh, colors in ((before, None), (after, None), (after, heat)):
-        pictures = []
-        for turn in _TURNS:
-            angle = np.radians(turn + (180.0 if behind else 0.0))
-            x, z = float(np.cos(angle)), float(np.sin(angle))
-            look = Camera((x, 0.0, -z), (0.0, 1.0, 0.0), (z, 0.0, x), center_mm, half_mm)
-            pictures.append(shade(mesh, look, _TURN_SIZE, colors=colors))
-        strips.append(Image.fromarray(np.concatenate(pictures, axis=1)))
-    return strips
+    strips: list[list[NDArray[np.uint8]]] = [[], [], []]
+    for turn in _TURNS:
+        angle = np.radians(turn + (180.0 if behind else 0.0))
+        x, z = float(np.cos(angle)), float(np.sin(angle))
+        look = Camera((x, 0.0, -z), (0.0, 1.0, 0.0), (z, 0.0, x), center_mm, half_mm)
+        # what is seen of a mesh is kept until its next view
+        for strip, mesh, colors in zip(strips, (before, after, after), (None, None, heat), strict=True):
+            strip.append(shade(mesh, look, _TURN_SIZE, colors=colors))
+    return [Image.fromarray(np.concatenate(strip, axis=1)) for strip in strips]

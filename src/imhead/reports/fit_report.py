@@ -56,15 +56,15 @@ def write_fit(result: FitResult, scan: Scan, folder: Path, registration: Registr
     save_head(result.head, folder / "head.safetensors")
     sure = result.mesh_certainty
     sigma = None if sure is None else sure.sigma_mm
-    write_mesh(result.mesh, folder / "head.ply", metadata=head_notes(result.head), sigma_mm=sigma)
-    if sure is not None:
-        picture = certainty_picture(result.mesh, sure.sigma_mm, sure.measured)
-        write_picture(picture, folder / "sigma.png", compress_level=4)
-    back = np.linalg.inv(result.scan_to_head)
-    # on a mirrored scan the head is mirrored, and its faces look outwards in the reverse order
-    faces = result.mesh.faces if np.linalg.det(back) > 0 else result.mesh.faces[:, ::-1]
-    overlay = Mesh(transform_points(back, result.mesh.vertices), faces)
-    write_mesh(overlay, folder / "overlay.ply", unit=result.scan_unit)
+    with ThreadPoolExecutor(1) as pool:  # the picture is drawn while the meshes are written
+        later = pool.submit(_write_certainty, result, folder)
+        write_mesh(result.mesh, folder / "head.ply", metadata=head_notes(result.head), sigma_mm=sigma)
+        back = np.linalg.inv(result.scan_to_head)
+        # on a mirrored scan the head is mirrored, and its faces look outwards in the reverse order
+        faces = result.mesh.faces if np.linalg.det(back) > 0 else result.mesh.faces[:, ::-1]
+        overlay = Mesh(transform_points(back, result.mesh.vertices), faces)
+        write_mesh(overlay, folder / "overlay.ply", unit=result.scan_unit)
+        later.result()
     if result.explained.any():
         picture = fit_picture(
             result.points_mm, result.mesh, result.distance_mm, faces=scan.faces, explained=result.explained,
@@ -73,6 +73,14 @@ def write_fit(result: FitResult, scan: Scan, folder: Path, registration: Registr
         write_picture(picture, folder / "report.png", compress_level=4)  # a third faster than 6, 2 % larger
     write_atomically(folder / "report.json", (json.dumps(report, indent=2, allow_nan=False) + "\n").encode())
     return report
+
+
+def _write_certainty(result: FitResult, folder: Path) -> None:
+    """Write `sigma.png`, of a fit whose certainty is known."""
+    sure = result.mesh_certainty
+    if sure is not None:
+        picture = certainty_picture(result.mesh, sure.sigma_mm, sure.measured)
+        write_picture(picture, folder / "sigma.png", compress_level=4)
 
 
 def _write_registration(registration: Registration, result: FitResult, scan: Scan, folder: Path) -> dict[str, Any]:
@@ -137,7 +145,7 @@ def fit_picture(
     plain = flat_color(SCAN_BLUE, surface) if colors is None else colors[source]
     # each surface has its own scene, so the two can be drawn at once
     with ThreadPoolExecutor(1) as pool:
-        later = pool.submit(_drawn, fit, looks, size, flat_color(FIT_WARM, fit), as_surface(fit)[1], True)
+        later = pool.submit(_drawn, fit, looks, size, flat_color(FIT_WARM, fit), None, True)
         scans = _drawn(surface, looks, size, plain, normals, solid, texture if solid else None)
         hots = _drawn(surface, looks, size, heat[source], normals, solid)
         fits = later.result()
@@ -170,8 +178,8 @@ def _words(distance: FloatArray, trusted: NDArray[np.bool_]) -> dict[str, str]:
 
 
 def _drawn(
-    mesh: Mesh, looks: Sequence[Camera], size: int, colors: NDArray[np.uint8], normals: FloatArray, occlusion: bool,
-    texture: ScanTexture | None = None,
+    mesh: Mesh, looks: Sequence[Camera], size: int, colors: NDArray[np.uint8], normals: FloatArray | None,
+    occlusion: bool, texture: ScanTexture | None = None,
 ) -> list[NDArray[np.uint8]]:  # fmt: skip
     """A picture (size, size, 3) of a mesh for each camera."""
     return [

@@ -10,7 +10,9 @@ import numpy as np
 
 from imhead.errors import InputError
 from imhead.surfaces.properties import face_areas, is_closed
-from imhead.types import FloatArray, IntArray, Mesh
+from imhead.types import BoolArray, FloatArray, IntArray, Mesh
+
+_HASH_FACTORS = np.array([-7046029254386353131, -4417276706812531889, 1609587929392839161])  # odd, of mixed bits
 
 
 def point_to_surface(points: FloatArray, mesh: Mesh) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -71,9 +73,36 @@ def signed_distance(points: FloatArray, mesh: Mesh) -> FloatArray:
     if not len(faces):
         raise InputError("the mesh has no face with an area; give a surface")
     vertices, faces = np.ascontiguousarray(mesh.vertices), np.ascontiguousarray(faces)
+    signed = np.zeros(len(query))
+    # most vertices of an edited head are still those of the head before
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces.ravel()] = True
+    away = np.flatnonzero(~_among(query, vertices[used]))
+    if len(away):
+        signed[away] = _signed(query[away], vertices, faces, is_closed(mesh))
+    return signed
+
+
+def _among(points: FloatArray, places: FloatArray) -> BoolArray:
+    """(N,) points (N, 3) that are equal to one of some places (M, 3), to the bit; one in a great many may be missed."""
+    keys = _hashed(places)
+    order = np.argsort(keys)
+    found = order[np.minimum(np.searchsorted(keys, _hashed(points), sorter=order), len(order) - 1)]
+    return np.asarray((places[found] == points).all(axis=1))
+
+
+def _hashed(points: FloatArray) -> IntArray:
+    """(N,) a number for each point (N, 3), equal for equal ones."""
+    bits = np.ascontiguousarray(points, dtype=np.float64).view(np.int64)
+    keys: IntArray = (bits * _HASH_FACTORS).sum(axis=1)
+    return keys
+
+
+def _signed(query: FloatArray, vertices: FloatArray, faces: IntArray, closed: bool) -> FloatArray:
+    """(N,) as `signed_distance`, of points (N, 3) of which each is asked for."""
     squared, _, _ = igl.point_mesh_squared_distance(query, vertices, faces)
     distance = np.sqrt(np.maximum(squared, 0.0))
-    if is_closed(mesh):
+    if closed:
         inside = igl.fast_winding_number(vertices, faces, query) > 0.5
     else:
         kind = igl.SignedDistanceType.SIGNED_DISTANCE_TYPE_PSEUDONORMAL
