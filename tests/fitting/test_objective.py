@@ -17,6 +17,7 @@ from imhead.fitting.objective import (
     Codes,
     DenseJacobian,
     dense_jacobian,
+    distances_mm,
     geman_mcclure,
     normal_equations,
     pair_jacobian,
@@ -73,6 +74,10 @@ def assert_derivative(got: Tensor, wanted: Tensor) -> None:
 
 def test_the_distances_are_those_of_the_model(setting: Setting, linear: DenseJacobian) -> None:
     torch.testing.assert_close(linear.sdf_mm, distances(*setting), rtol=0, atol=1e-9)
+
+
+def test_the_distances_without_derivatives_are_the_same(setting: Setting, linear: DenseJacobian) -> None:
+    torch.testing.assert_close(distances_mm(*setting), linear.sdf_mm, rtol=0, atol=1e-9)
 
 
 def test_the_derivative_by_the_point_is_the_true_one(setting: Setting, linear: DenseJacobian) -> None:

@@ -19,7 +19,7 @@ from imhead.fitting.eyes import settled_eyes
 from imhead.fitting.gauss_newton import FitState, apply_motion
 from imhead.fitting.hair import find_hair
 from imhead.fitting.mirror import REFLECTION, reflected, reflected_landmarks
-from imhead.fitting.objective import Codes, pair_jacobian
+from imhead.fitting.objective import Codes, distances_mm
 from imhead.fitting.points import samples_near_head, scan_samples
 from imhead.fitting.pose import Units, find_pose
 from imhead.fitting.residual import residual_of
@@ -114,7 +114,7 @@ def _face_distance_mm(model: Model, state: FitState) -> float | None:
     face = apply_motion(state.points[state.face], state.motion)
     if not len(face):
         return None
-    return float(pair_jacobian(model.net, state.codes, face).sdf_mm.abs().median())
+    return float(distances_mm(model.net, state.codes, face).abs().median())
 
 
 def head_of(model: Model, codes: Codes, scan_name: str) -> Head:

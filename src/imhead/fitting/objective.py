@@ -84,6 +84,24 @@ def pair_jacobian(net: HeadModel, codes: Codes, points_mm: Tensor) -> PairJacobi
     return found[0] if len(found) == 1 else _concatenated(found)
 
 
+def distances_mm(net: HeadModel, codes: Codes, points_mm: Tensor) -> Tensor:
+    """(N,) the distances of `pair_jacobian` without derivatives, which take twice as long again."""
+    with torch.no_grad():
+        warp = net.warp.fuse(codes.z_id[None], net.warp.code(codes.weights[None]))
+        regional = net.regional(codes.z_id[None], codes.offsets[None])
+
+    @torch.no_grad()  # threads do not inherit the caller's gradient mode
+    def of_part(part: Tensor) -> Tensor:
+        """(n,) of the points (n, 3) of a chunk."""
+        canonical, seal = net.warp.of_one_head(part / MODEL_UNIT_MM, warp)
+        if codes.residual is not None:
+            canonical = residual_map(codes.residual, part.device)(canonical)
+        distance: Tensor = net.canonical_sdf(canonical[None], regional)[0] - seal
+        return distance * MODEL_UNIT_MM
+
+    return torch.cat(list(side_by_side(of_part, chunks(points_mm, _MIN_CHUNK), points_mm.device)))
+
+
 def _concatenated(parts: list[PairJacobian]) -> PairJacobian:
     """The points of all parts in order, their pairs sorted by region again."""
     first_rows = np.cumsum([0, *(len(part.sdf_mm) for part in parts)]).tolist()

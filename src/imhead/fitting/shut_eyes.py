@@ -17,7 +17,7 @@ import torch
 from imhead.checkpoint import Model
 from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.gauss_newton import FitState, apply_motion
-from imhead.fitting.objective import pair_jacobian
+from imhead.fitting.objective import distances_mm
 from imhead.surfaces.eyeballs import eye_centers, eyes_distance
 from imhead.types import BoolArray, FloatArray
 
@@ -73,7 +73,7 @@ def _misfits(model: Model, state: FitState) -> FloatArray:
     for side, center in enumerate(eye_centers(eyes) + _FRONT_MM):
         near = np.flatnonzero(np.linalg.norm(places - center, axis=1) < _RADIUS_MM)
         if len(near) >= _LEAST_POINTS:
-            skin = pair_jacobian(model.net, state.codes, points[torch.from_numpy(near).to(points.device)]).sdf_mm
+            skin = distances_mm(model.net, state.codes, points[torch.from_numpy(near).to(points.device)])
             distance = np.minimum(skin.double().cpu().numpy(), eyes_distance(places[near], eyes))
             misfit[side] = np.mean(distance**2 / (distance**2 + _ROBUST_MM**2))
     return misfit

@@ -17,7 +17,7 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.figures import seen_from_outside
 from imhead.fitting.gauss_newton import FitState, apply_motion, gauss_newton_step
 from imhead.fitting.hair import Hair, SeenRows
-from imhead.fitting.objective import Codes, pair_jacobian
+from imhead.fitting.objective import Codes, distances_mm
 from imhead.fitting.points import independent_noise_mm, offset_priors
 from imhead.fitting.shut_eyes import with_shut_eyes
 from imhead.fitting.start import pose_template
@@ -123,7 +123,7 @@ def _after_stage(
 def _offset_prior(model: Model, state: FitState, config: FitConfig) -> Tensor:
     """(39,) weights of the offsets' prior, from the state before the offsets are freed."""
     points = apply_motion(state.points, state.motion)
-    residual = pair_jacobian(model.net, state.codes, points[: len(state.neighbour)]).sdf_mm
+    residual = distances_mm(model.net, state.codes, points[: len(state.neighbour)])
     noise = independent_noise_mm(residual, state.neighbour)
     placed = points[on_skin(state)].double().cpu().numpy()
     return torch.from_numpy(offset_priors(pose_template(model), placed, noise, config)).to(points)
