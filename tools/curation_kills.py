@@ -100,7 +100,7 @@ def trial(scans: Path, folder: Path, address: str, ray: int, kills: int, seed: i
     draw, killed = random.Random(seed), {"worker": 0, "driver": 0}
     runs, driver, out = 0, None, folder / "killed"
     differing = differences(contents(folder / "ray"), wanted)
-    while sum(killed.values()) < kills or driver is not None:
+    while sum(killed.values()) < kills or driver is not None or out.exists():  # the last one killed is begun again too
         if driver is None:
             driver = subprocess.Popen(_words(scans, out, address, quick), start_new_session=True)
         enough = sum(killed.values()) >= kills

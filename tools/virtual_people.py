@@ -56,6 +56,9 @@ def main() -> None:
     made.add_argument("--ict", type=Path)
     made.add_argument("--anny", action="store_true")
     made.add_argument("--dressed", type=float, default=0.0)
+    made.add_argument("--holes", type=int, default=PHONE.holes)
+    made.add_argument("--hole-radius", type=float, default=PHONE.hole_radius_mm)
+    made.add_argument("--arc", type=float, default=PHONE.arc_deg, help="degrees from the first camera to the last")
     made.add_argument("--seed", type=int, default=0)
     made.set_defaults(run=make)
     rated = commands.add_parser("rate")
@@ -71,6 +74,7 @@ def make(asked: argparse.Namespace) -> None:
     out, people, scans, spoilt, kinds, seed = (
         asked.out, asked.people, asked.scans, asked.spoilt, asked.kinds, asked.seed
     )  # fmt: skip
+    phone = replace(PHONE, holes=asked.holes, hole_radius_mm=asked.hole_radius, arc_deg=asked.arc)
     head_of = _drawn_heads(seed) if asked.ict is None else _held_out_heads(asked.ict, asked.anny, seed)
     rng = np.random.default_rng([0x5B01, seed])
     count = people * scans
@@ -82,7 +86,7 @@ def make(asked: argparse.Namespace) -> None:
         person, expression = divmod(place, scans)
         kind = spoil.get(place, "good")
         name = f"person_{person:02d}/{'neutral' if expression == 0 else f'expression_{expression}'}.ply"
-        scan, vertices = _scan(head_of, person, expression, kind, previous, asked.dressed, rng)
+        scan, vertices = _scan(head_of, person, expression, kind, previous, asked.dressed, phone, rng)
         previous = scan if kind == "good" else previous
         assert scan.faces is not None
         write_mesh(Mesh(scan.points, scan.faces), out / name)
@@ -92,12 +96,12 @@ def make(asked: argparse.Namespace) -> None:
             known[name] = vertices.astype(np.float32)
     _write(out / "people.csv", ("file", "person", "consent", "licence"), rows)
     _write(out / "truth.csv", ("file", "kind"), truth)
-    np.savez(out / "truth.npz", **known)
+    np.savez(out / "truth.npz", **known)  # type: ignore[arg-type]  # no scan is called allow_pickle
 
 
 def _scan(
     head_of: HeadOf, person: int, expression: int, kind: str, previous: Scan | None, dressed: float,
-    rng: np.random.Generator,
+    phone: ScannerConfig, rng: np.random.Generator,
 ) -> tuple[Scan, FloatArray]:  # fmt: skip
     """A scan, and the template's vertices in its frame and unit."""
     # another person of the same source: 501 is divisible by three
@@ -124,18 +128,16 @@ def _scan(
 
         turn = Rotation.random(random_state=int(rng.integers(1 << 31))).as_matrix()
         return replace(previous, points=previous.points @ turn.T * 10.0 + 3.0, normals=None), vertices
-    scanner: ScannerConfig = (
-        PHONE if kind != "two_heads" else replace(PHONE, field_deg=60.0, aim_mm=(130.0, -10.0, 30.0))
-    )
+    scanner = phone if kind != "two_heads" else replace(phone, field_deg=60.0, aim_mm=(130.0, -10.0, 30.0))
     seen = virtual_scan(head, scanner, rng, f"{person}_{expression}")
-    scan = seen.scan
-    assert scan.faces is not None
+    scan, faces = seen.scan, seen.scan.faces
+    assert faces is not None
     if kind == "mirrored":
-        scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, scan.faces)
-    if kind == "mirrored_turned":
-        scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, scan.faces[:, ::-1])
-    if kind == "wrong_unit":
-        scan = Scan(scan.name, scan.points * float(rng.choice([0.55, 0.62, 1.5, 1.65])), None, scan.faces)
+        scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, faces)
+    elif kind == "mirrored_turned":
+        scan = Scan(scan.name, scan.points * [-1.0, 1.0, 1.0], None, faces[:, ::-1])
+    elif kind == "wrong_unit":
+        scan = Scan(scan.name, scan.points * float(rng.choice([0.55, 0.62, 1.5, 1.65])), None, faces)
     return scan, transform_points(seen.head_to_scan, vertices)
 
 

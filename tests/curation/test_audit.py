@@ -85,6 +85,11 @@ def test_a_search_that_found_the_head_again_once_is_enough() -> None:
     assert alone(agreement_mm=[40.0, 0.4]) == []
 
 
+def test_a_place_that_was_not_sure_ranks_as_such_only_until_the_persons_head_is_there() -> None:
+    doubted = GOOD | {"agreement_mm": [None, None]}
+    assert rank_of(doubted, None, LIMITS) > 2.0 and rank_of(doubted, ON_HEAD, LIMITS) <= 1.0
+
+
 def test_what_the_table_says_of_sides_and_units_is_believed() -> None:
     told = RawScan(Path("a.ply"), "a.ply", "0" * 16, "anna", mirrored=False)
     assert problems_alone(told, GOOD | {"inside_out": True}, [], LIMITS) == []

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,17 @@ import pytest
 import trimesh
 
 from imhead.api.curation import Curation, curate
+from imhead.api.curation_steps import Run
 from imhead.api.models import MorphableModel
 from imhead.checkpoint import Model, load_model
 from imhead.curation.config import CurationConfig
+from imhead.curation.inputs import RawScan
 from imhead.datasets.curated import CuratedPeople
+from imhead.encoding.encoder import encoder_path
 from imhead.fitting.config import FitConfig
 from imhead.io.mesh_file import write_mesh
 from imhead.io.scan_file import read_scan
+from imhead.template.surface import template_path
 from imhead.types import Mesh
 
 DEMO_SCAN = Path(__file__).resolve().parents[2] / "src" / "imhead" / "assets" / "demo_scan.ply"
@@ -95,6 +100,17 @@ def test_a_second_run_does_nothing_again_and_leaves_the_same_bytes(
     done: list[str] = []
     curate(scans, curated.folder, shipped, config=QUICK, progress=lambda what, k, total: done.append(what))
     assert done == [] and contents(curated.folder) == before
+
+
+def test_an_encoder_or_a_template_that_was_trained_anew_makes_the_work_anew(shipped: Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model, raw = replace(shipped, path=path), RawScan(tmp_path / "a.ply", "a.ply", "0" * 16, "anna")
+    template_path(path).write_bytes(b"one")
+    before = Run.of(model, tmp_path, QUICK)
+    encoder_path(path).write_bytes(b"one")
+    assert Run.of(model, tmp_path, QUICK).found_mark(raw) != before.found_mark(raw)
+    template_path(path).write_bytes(b"two")
+    assert Run.of(model, tmp_path, QUICK).template != before.template
 
 
 def test_what_a_person_decides_counts_in_the_next_run(curated: Curation, scans: Path, shipped: Model) -> None:

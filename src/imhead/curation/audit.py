@@ -143,7 +143,9 @@ def rank_of(alone: Figures, placed: Figures | None, limits: AuditLimits) -> floa
     parts = [0.0]
     if alone.get("problem") is None:
         turns = [10.0 * limits.agreement_mm if away is None else away for away in alone["agreement_mm"]]
-        parts += [away / limits.agreement_mm / 2.0 for away in turns]
+        # on its person's head its place is sure
+        most = 1.0 if placed is not None and placed.get("found") else 10.0
+        parts += [min(away / limits.agreement_mm / 2.0, most) for away in turns]
         parts += [alone["face_mm"] / limits.face_mm, alone["code_sigma"] / limits.code_sigma / 2.0]
         parts += [alone["noise_mm"] / limits.noise_mm]
     if placed is not None and placed.get("registered"):

@@ -23,7 +23,7 @@ MOST_CARDS = 4000
 """Scans that the page shows; a browser becomes slow with more, and nobody looks at them."""
 _BUTTONS = (  # a copy has none: a decision on its content would be one on the original
     '<p><button value="accept">accept</button><button value="reject">reject</button>'
-    '<input placeholder="note" maxlength="150"></p>'
+    '<input aria-label="note" placeholder="note" maxlength="150"></p>'
 )
 
 
@@ -95,7 +95,9 @@ def _figures(entry: Entry) -> str:
         registered = placed["registered"]
         median = placed["scan_to_head_face_mm"]["median"]
         parts += [] if median is None else [f"face {median:.2f} mm"]
-        parts += [f"{100 * registered['face_measured']:.0f} % of the face", f"worst {registered['worst_region']}"]
+        parts += [f"{100 * registered['face_measured']:.0f} % of the face"]
+        if registered["worst_region"] is not None:
+            parts += [f"worst {registered['worst_region'].replace('_', ' ')} {registered['worst_region_mm']:.1f} mm"]
     if alone.get("code_sigma") is not None:
         parts.append(f"code {alone['code_sigma']:.2f} σ")
     return html.escape("".join(f" · {part}" for part in parts))

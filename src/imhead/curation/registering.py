@@ -40,6 +40,9 @@ from imhead.types import FloatArray, Head, IntArray, Mesh, Scan
 
 _ON_SURFACE_MM = 1.5  # of the registered template: points to learn from
 _LEAST_IN_REGION = 30  # points, for a figure of a region
+_FACE = ("left_eye", "right_eye", "brow", "nose", "mouth", "cheek", "chin", "forehead")  # groups of regions
+_ON_FACE = frozenset(region.name for region in REGIONS if region.group in _FACE)
+"""Regions that may be a scan's worst: clothes and hair are worse than any face."""
 _SAMPLES = 4000  # that are asked whether they are seen from outside
 _MOSTLY_SEEN = 0.97  # share of a scan's points that are seen from outside, where it has no inner walls
 
@@ -119,7 +122,7 @@ def _registered_figures(found: Registration, nearest: _Nearest) -> dict[str, Any
     shown = area * found.measured
     halves = [float(shown[rows].sum() / max(area[rows].sum(), 1e-12)) for rows in (side > 0, side < 0)]
     regions = _by_region(found.points.points, nearest.distance_mm)
-    worst = max(regions, key=lambda name: regions[name]["p90"], default=None)
+    worst = max(_ON_FACE & regions.keys(), key=lambda name: (regions[name]["p90"], name), default=None)
     report = {key: value for key, value in found.report().items() if key != "seconds"}
     return report | {
         "face_measured": round(float(shown.sum() / area.sum()), 4),
