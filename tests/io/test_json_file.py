@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imhead.io.json_file import read_json_object
@@ -19,6 +19,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), VALUES))
 def test_an_object_comes_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, value: dict[str, object]
@@ -28,6 +29,7 @@ def test_an_object_comes_back_as_it_was_written(
     assert read_json_object(path) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_other_bytes_are_no_object(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "bytes.json"

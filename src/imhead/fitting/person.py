@@ -26,15 +26,15 @@ from imhead.fitting.fit import head_of
 from imhead.fitting.gauss_newton import FitState, newton_step
 from imhead.fitting.objective import Codes
 from imhead.fitting.person_detail import with_offsets
+from imhead.fitting.person_residual import with_residual
 from imhead.fitting.person_scans import OwnFit, own_fit, regained, samples_on_head
 from imhead.fitting.person_step import Said, identity_step, scan_block
 from imhead.fitting.pose import Units
 from imhead.fitting.pose_scan import POSE_ROBUST_MM, LeaveOneOut, ScanOfPerson, posed, scan_of_person
-from imhead.fitting.residual import residual_of
 from imhead.fitting.same_person import EXCESS_MM, judged
 from imhead.fitting.scan_points import ScanPoints, shown_points
 from imhead.surfaces.transforms import transform_points
-from imhead.types import FloatArray, Head, Residual, Scan
+from imhead.types import FloatArray, Head, Scan
 
 Progress = Callable[[str, float], None]
 FitAlone = Callable[[Scan, int, Model, FitConfig, Units, float | None], OwnFit]
@@ -126,7 +126,10 @@ def fit_person(
     progress("heads", 0.95)
     head = _neutral(model, found, scans, alone)
     if config.detail and config.residual:
-        head = replace(head, residual=_left_over(model, head, found, scans, alone, config))
+        own_rows = [fit.row for fit in found.fits(alone)]
+        skin = _skin(found, scans, alone, config)
+        residual, states = with_residual(model, head, [found.states[row] for row in own_rows], skin, config)
+        head, found = replace(head, residual=residual), replace(found, states=dict(zip(own_rows, states)))
     placed = {fit.row: _placed(model, head, scans[fit.row], fit, found, config) for fit in alone}
     rows = tuple(sorted(placed))
     steps = found.steps + sum(fit.iterations for fit in alone)
@@ -224,7 +227,7 @@ def _with_identity(state: FitState, z_id: Tensor) -> FitState:
 
 def _on_head(model: Model, state: FitState, person: Codes, config: FitConfig) -> FitState:
     """A stranger's scan in its best pose and expression on the person's head."""
-    codes = Codes(person.z_id, state.codes.weights, person.offsets)
+    codes = replace(person, weights=state.codes.weights)
     return posed(model, replace(state, codes=codes), POSE_ROBUST_MM, config)
 
 
@@ -253,20 +256,15 @@ def _neutral(model: Model, found: Joined, scans: Sequence[Scan], alone: Sequence
     return replace(head, scale_assumed=all(fit.pose.scale_assumed for fit in found.fits(alone)))
 
 
-def _left_over(
-    model: Model, head: Head, found: Joined, scans: Sequence[Scan], alone: Sequence[OwnFit], config: FitConfig
-) -> Residual | None:
-    """What the person's codes leave over of all scans, each in its own expression."""
-    shown: list[tuple[Head, ScanPoints]] = []
+def _skin(found: Joined, scans: Sequence[Scan], alone: Sequence[OwnFit], config: FitConfig) -> list[ScanPoints | None]:
+    """Of each state, the points of its scan that show skin, in the frame of its points."""
+    shown = []
     for fit in found.fits(alone):
-        scan, state = scans[fit.row], found.states[fit.row]
+        scan, scan_to_head = scans[fit.row], fit.pose.scan_to_head
         samples, normals = samples_on_head(scan, fit.pose, config)
-        covered = fit.hair.covers(transform_points(fit.pose.scan_to_head, samples))
-        scan_to_head = state.motion @ fit.pose.scan_to_head
-        points = shown_points(scan, samples, normals, covered, scan_to_head)
-        if points is not None:
-            shown.append((replace(head, z_exp=head_of(model, state.codes, scan.name).z_exp), points))
-    return residual_of(model, shown)
+        covered = fit.hair.covers(transform_points(scan_to_head, samples))
+        shown.append(shown_points(scan, samples, normals, covered, scan_to_head))
+    return shown
 
 
 def _warnings(

@@ -17,7 +17,7 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import FitState, apply_motion
-from imhead.fitting.objective import Codes, pair_jacobian
+from imhead.fitting.objective import Codes, distances_mm
 from imhead.fitting.person_step import offsets_step
 from imhead.fitting.points import independent_noise_mm, offset_priors
 from imhead.fitting.stages import on_skin
@@ -81,7 +81,7 @@ def _skin_points(state: FitState) -> FloatArray:
 
 def _residuals(model: Model, state: FitState) -> Tensor:
     """(N,) signed distances, mm, of all points of a scan."""
-    return pair_jacobian(model.net, state.codes, apply_motion(state.points, state.motion)).sdf_mm
+    return distances_mm(model.net, state.codes, apply_motion(state.points, state.motion))
 
 
 def _joint_noise_mm(model: Model, states: Sequence[FitState]) -> float:

@@ -18,7 +18,7 @@ from imhead.fitting.config import FitConfig
 from imhead.fitting.figures import EXPLAINED_MM, ScanFigures, on_eyes
 from imhead.fitting.gauss_newton import FitState, apply_motion
 from imhead.fitting.hair import Hair
-from imhead.fitting.objective import Codes, pair_jacobian
+from imhead.fitting.objective import Codes, distances_mm
 from imhead.fitting.person_step import pose_step
 from imhead.fitting.points import independent_noise_mm, scan_samples
 from imhead.fitting.pose import PoseResult
@@ -122,9 +122,11 @@ def posed(
 
 
 def person_codes(model: Model, head: Head, weights: FloatArray) -> Codes:
-    """A head's identity and offsets with ARKit weights (52,)."""
-    parts = (np.array(head.z_id), np.asarray(weights), np.array(head.offsets))
-    return Codes(*(torch.from_numpy(part).float().to(model.device) for part in parts))
+    """A head's identity, offsets and residual with ARKit weights (52,)."""
+    z_id, weight, offsets = (
+        torch.from_numpy(np.array(part)).float().to(model.device) for part in (head.z_id, weights, head.offsets)
+    )
+    return Codes(z_id, weight, offsets, head.residual)
 
 
 def scan_of_person(
@@ -160,7 +162,7 @@ def scan_of_person(
 def state_noise_mm(model: Model, state: FitState) -> float:
     """Standard deviation, mm, of a scan's noise that is independent between neighbours on the face."""
     face = apply_motion(state.points[: len(state.neighbour)], state.motion)
-    return independent_noise_mm(pair_jacobian(model.net, state.codes, face).sdf_mm, state.neighbour)
+    return independent_noise_mm(distances_mm(model.net, state.codes, face), state.neighbour)
 
 
 def _field_figures(

@@ -19,7 +19,7 @@ from torch import Tensor
 from imhead.checkpoint import Model
 from imhead.fitting.config import FitConfig
 from imhead.fitting.gauss_newton import FitState, apply_motion, newton_step, weight_within_limit
-from imhead.fitting.objective import pair_jacobian
+from imhead.fitting.objective import distances_mm
 from imhead.fitting.person_step import Said
 from imhead.fitting.pose_scan import LeaveOneOut, posed
 
@@ -70,7 +70,7 @@ def face_distance_mm(model: Model, state: FitState) -> float:
     face = kept & state.face
     rows = torch.nonzero(face if int(face.sum()) >= _LEAST_FACE else kept)[:, 0]
     rows = rows[:: max(1, len(rows) // _MOST_POINTS)]
-    distance = pair_jacobian(model.net, state.codes, apply_motion(state.points[rows], state.motion)).sdf_mm.abs()
+    distance = distances_mm(model.net, state.codes, apply_motion(state.points[rows], state.motion)).abs()
     near = distance[distance < _REACH_MM]
     return float(near.median()) if len(near) else _REACH_MM
 
@@ -82,5 +82,5 @@ def within(model: Model, state: FitState, reach_mm: float) -> float:
     rows = rows[:: max(1, len(rows) // _MOST_POINTS)]
     if not len(rows):
         return 0.0
-    distance = pair_jacobian(model.net, state.codes, apply_motion(state.points[rows], state.motion)).sdf_mm.abs()
+    distance = distances_mm(model.net, state.codes, apply_motion(state.points[rows], state.motion)).abs()
     return float((distance < reach_mm).float().mean())

@@ -17,7 +17,7 @@ from imhead.conventions import BOUNDS_MAX_MM, BOUNDS_MIN_MM
 from imhead.errors import InputError
 from imhead.fitting.figures import ScanFigures
 from imhead.fitting.gauss_newton import FitState, expression_prior, linearized
-from imhead.fitting.objective import pair_jacobian
+from imhead.fitting.objective import distances_mm
 from imhead.fitting.person_step import pose_step
 from imhead.fitting.points import scan_samples
 from imhead.fitting.pose import find_pose
@@ -165,7 +165,7 @@ def _misfit(samples: FloatArray, person: Person, place: Place) -> float:
         return 1.0
     codes = person_codes(person.model, person.head, place.weights)
     there = torch.from_numpy(points[inside]).float().to(person.model.device)
-    squared = pair_jacobian(person.model.net, codes, there).sdf_mm.double().square().cpu().numpy()
+    squared = distances_mm(person.model.net, codes, there).double().square().cpu().numpy()
     loss = squared / (_TRIED_MM**2 + squared)
     return float((loss.sum() + (~inside).sum()) / len(points))
 
