@@ -13,7 +13,8 @@ from imhead import InputError, editing, load
 from imhead.api import EditableHead
 from imhead.editing.readings import step_basis
 from imhead.editing.smoothness import _vertex_moves, in_balls
-from imhead.editing.soundness import skin_patch
+from imhead.editing.soundness import MOST_PIERCED, pierced_walls, skin_patch
+from imhead.editing.steps import conditioned_draw
 from imhead.editing.words import OPPOSITES, WORDS, word_readings
 from imhead.isosurface.field import HeadField
 from imhead.regions import resolve
@@ -152,3 +153,16 @@ def test_the_skin_that_is_checked_has_the_places_that_the_whole_template_would_h
     )
     assert np.array_equal(some, all_of_it[np.searchsorted(near, patch.vertices)])
     assert patch.seen[patch.faces].all()
+
+
+def test_heads_and_regions_are_drawn_less_far_where_a_nose_wing_would_be_pierced() -> None:
+    opened = load(device="cpu")
+    if not opened.has_template:
+        pytest.skip("the shipped model has no template yet: imhead train writes it, copy it beside the model")
+    drawn = opened.sample(1, seed=10_043)[0]
+    far = replace(drawn.codes, z_id=np.random.default_rng(10_043).normal(0.0, 0.8, len(drawn.codes.z_id)))
+    assert pierced_walls(opened.model, far) > MOST_PIERCED >= pierced_walls(opened.model, drawn.codes)
+    face = opened.sample(1, seed=10_045)[0]
+    whole = conditioned_draw(opened.model, face.codes, resolve("cheek"), 6700, 1.4, False)
+    assert pierced_walls(opened.model, whole) > MOST_PIERCED
+    assert pierced_walls(opened.model, face.sample("cheek", seed=6700, strength=1.4).codes) <= MOST_PIERCED

@@ -30,7 +30,7 @@ from imhead.api.tracks import TrackedHead, checked_track
 from imhead.api.workers import WORKER_BYTES
 from imhead.checkpoint import Model
 from imhead.curation.config import CurationConfig
-from imhead.editing.soundness import inverted_walls
+from imhead.editing.soundness import MOST_PIERCED, pierced_walls
 from imhead.errors import InputError
 from imhead.fitting.config import FitConfig
 from imhead.fitting.fit import fit_scan
@@ -47,7 +47,6 @@ from imhead.types import Head, Scan
 
 Progress = Callable[[str, float], None]
 """Called with the stage of a fit and the part done, 0 to 1."""
-_MOST_INVERTED = 20  # places of nose wings and ears; a drawn head with more has holes there
 _TOWARDS_MEAN = 0.9
 
 
@@ -129,7 +128,7 @@ class MorphableModel:
         return [EditableHead(self._with_whole_walls(head), self.model) for head in heads]
 
     def _with_whole_walls(self, head: Head) -> Head:
-        while inverted_walls(self.model, head) > _MOST_INVERTED:
+        while pierced_walls(self.model, head) > MOST_PIERCED:
             head = replace(head, z_id=_TOWARDS_MEAN * np.asarray(head.z_id))
         return head
 

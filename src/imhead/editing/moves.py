@@ -12,8 +12,8 @@ from imhead.checkpoint import Model
 from imhead.editing.plausibility import USUAL_SIGMA, region_sigma
 from imhead.editing.readings import CodeSteps, Readings, values_of
 from imhead.editing.shapes import shapes_of
-from imhead.editing.soundness import FaultCounts, SkinPatch, skin_patch
-from imhead.editing.steps import Regions, region_names, region_rows, stepped, with_mirrors
+from imhead.editing.soundness import MOST_PIERCED, FaultCounts, SkinPatch, pierced_walls, skin_patch
+from imhead.editing.steps import Regions, conditioned_draw, region_names, region_rows, stepped, with_mirrors
 from imhead.editing.words import OPPOSITES, word_reading, word_readings
 from imhead.errors import InputError
 from imhead.template.surface import has_template
@@ -22,6 +22,7 @@ from imhead.types import FloatArray, Head
 _TOLERANCE_SIGMA = 0.02
 _RESOLUTION_SIGMA = 0.1  # between the place where a move ends and one that is known to be unsound
 _ROUNDING = 1e-6
+_DRAWS = 9  # strengths of a draw that are tried, the whole one first
 _FARTHEST = "no face that the model knows goes farther"
 _UNUSUAL = "a region would be farther from the mean than people's"
 
@@ -80,6 +81,19 @@ def along_shape(model: Model, head: Head, regions: Regions, index: int, strength
         return stepped(model, head, shapes.regions, distance * shapes.steps[index], mirror, "")
 
     return _named(way.farthest(index, strength, place), head, way.regions, f"direction {index}")
+
+
+def sample(model: Model, head: Head, regions: Regions, seed: int, strength: float, mirror: bool) -> Head:
+    """Draw the regions around where they are, as identities vary while their other regions stay about the same.
+
+    A draw that would pierce a nose wing or an ear goes less far; the provenance has the strength that was reached.
+    """
+    most = max(pierced_walls(model, head), MOST_PIERCED)
+    for share in np.linspace(1.0, 0.0, _DRAWS)[:-1]:
+        drawn = conditioned_draw(model, head, regions, seed, float(share) * strength, mirror)
+        if pierced_walls(model, drawn) <= most:
+            return drawn
+    return conditioned_draw(model, head, regions, seed, 0.0, mirror)
 
 
 def readings_of(model: Model, head: Head, regions: Regions, mirror: bool) -> dict[str, float]:

@@ -33,6 +33,9 @@ _ALLOWED = {"pierced": 0, "torn": 15, "folded": 20, "crossing": 40}
 """So many places more than before do not show: where lids and lips touch, the template takes them apart."""
 _PROJECTION = ProjectionConfig(steps=3)
 _WALLED = ("nose", "left_ear", "right_ear")
+MOST_PIERCED = 10
+"""Places of nose wings and ears that may be pierced: with more, holes show."""
+_FEW_INVERTED = 5
 _SEPTUM_MM = 8.0  # from the middle of the face
 
 
@@ -108,11 +111,16 @@ FaultCounts = dict[str, int]
 """Kind of fault → how many places have it."""
 
 
-def inverted_walls(model: Model, head: Head) -> int:
-    """How many places of nose wings and ears are inside out by the template's linear blend; 0 without a template.
+def pierced_walls(model: Model, head: Head) -> int:
+    """How many places of nose wings and ears are pierced; 0 without a template."""
+    if _inverted_walls(model, head) <= _FEW_INVERTED:  # much cheaper, and no head with holes has so few
+        return 0
+    regions = tuple(region for region in REGIONS if region.group in _WALLED)
+    return skin_patch(model, regions).fault(head)[0]["pierced"]
 
-    A few lie deep in the nostrils of sound heads; from some tens on, holes show.
-    """
+
+def _inverted_walls(model: Model, head: Head) -> int:
+    """How many places of nose wings and ears are inside out by the template's linear blend; 0 without a template."""
     walls = _wings_and_ears(model)
     if walls is None:
         return 0

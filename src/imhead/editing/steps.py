@@ -68,8 +68,8 @@ def along_direction(model: Model, head: Head, regions: Regions, index: int, stre
     return stepped(model, head, regions, strength * steps[index], mirror, f"direction {index} by {strength:g} sigma")
 
 
-def sample(model: Model, head: Head, regions: Regions, seed: int, strength: float, mirror: bool) -> Head:
-    """Draw the regions around where they are, as identities vary while their other regions stay about the same."""
+def conditioned_draw(model: Model, head: Head, regions: Regions, seed: int, strength: float, mirror: bool) -> Head:
+    """The regions drawn around where they are, as identities vary while their other regions stay about the same."""
     steps = conditional_steps(model, regions)
     drawn = np.random.default_rng(seed).normal(size=len(steps))
     delta = strength * np.tensordot(drawn, steps, axes=1)

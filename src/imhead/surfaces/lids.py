@@ -16,7 +16,7 @@ from imhead.types import FloatArray, IntArray
 _LID_MM = 5.0  # distance from the eyeball within which skin belongs to the lids
 _BEHIND_MM = -0.5  # the margin's inner edge ends this far inside the eyeball
 _CLEARANCE_MM = 1.0  # largest distance to the eyeball that a vertex has to keep
-_INSIDE_MM, _OFF_RATE = -0.15, 3.0  # what lies inside the eyeball ends as far inside; others stand off by this rate more
+_INSIDE_MM, _OFF_RATE = -0.15, 3.0  # what lies inside ends as far inside; others stand off by this rate more
 
 
 @dataclass(frozen=True, eq=False)

@@ -232,8 +232,8 @@ def posed_blend(template: TemplateSurface, model: Model, z: FloatArray, weights:
 
 @lru_cache(maxsize=4)
 def _eye_anatomy(template: TemplateSurface, model: Model) -> tuple[Lids, LidMargins, tuple[FloatArray, FloatArray]]:
-    """The lids' clearance, their margins, and unit directions (n, 3) from a left eyeball's centre to the vertices of each
-    eyeball; those of the right one are mirrored."""
+    """The lids' clearance, their margins, and unit directions (n, 3) from a left eyeball's centre to each eyeball's
+    vertices; those of the right one are mirrored."""
     eyes = np.tile(model.net.eye_net.mean.cpu().numpy().astype(np.float64), (2, 1))
     lids = Lids.of(template.mean, np.flatnonzero(template.part < LEFT_EYE), eyes)
     balls = template.mean[template.part == LEFT_EYE], template.mean[template.part == RIGHT_EYE] * [-1.0, 1.0, 1.0]
