@@ -63,13 +63,15 @@ def with_residual(
 def show_no_expression(weights: Sequence[Tensor]) -> bool:
     """Whether no scan shows much beyond what all of them show, by the ARKit weights (52,) of two scans or more.
 
-    Small weights that differ are noise of the scans; those that all share are how the person looks at rest.
+    Small weights that differ are noise of the scans; small ones that all share are how the person looks at rest. A broad
+    smile in all of them is an expression, and so are shut eyes.
     """
     if len(weights) < 2:
         return False
     all_scans = torch.stack(list(weights))
-    most = (all_scans - all_scans.min(dim=0).values).max(dim=1).values
-    return float(most.max()) <= _STILL and float(most.median()) <= _STILL_MEDIAN
+    shared = all_scans.min(dim=0).values
+    most = (all_scans - shared).max(dim=1).values
+    return float(torch.cat([most, shared]).max()) <= _STILL and float(most.median()) <= _STILL_MEDIAN
 
 
 def _at_rest(state: FitState) -> FitState:
