@@ -63,8 +63,8 @@ def with_residual(
 def show_no_expression(weights: Sequence[Tensor]) -> bool:
     """Whether no scan shows much beyond what all of them show, by the ARKit weights (52,) of two scans or more.
 
-    Small weights that differ are noise of the scans; small ones that all share are how the person looks at rest. A broad
-    smile in all of them is an expression, and so are shut eyes.
+    Small weights that differ are noise of the scans; small ones that all share are how the person looks at rest. A
+    broad smile in all of them is an expression, and so are shut eyes.
     """
     if len(weights) < 2:
         return False
