@@ -315,10 +315,14 @@ def test_samples_of_a_real_head_have_the_distance_to_its_skin(
     assert (real.distance[4000:][~free] <= np.minimum(found[~free], -0.2)).all()
 
 
-def test_the_walls_of_real_ears_are_sampled_inside(mean_head: SourceHead, real: Samples) -> None:
+def test_the_walls_of_real_ears_are_sampled_inside(ict: IctModel, mean_head: SourceHead) -> None:
     ears = [r.index for r in REGIONS if r.name.endswith("ear_helix")]
-    near = np.linalg.norm(real.points[:, None] - CENTERS_MM[ears], axis=2).min(axis=1) < 15.0
-    assert (near & (real.distance < -0.5)).sum() > 50
+    inside = []
+    for seed in range(4):  # one draw varies by an eighth
+        drawn = head_samples(mean_head, face_density(ict), mean_head.canonical, 8000, np.random.default_rng(seed))
+        near = np.linalg.norm(drawn.points[:, None] - CENTERS_MM[ears], axis=2).min(axis=1) < 15.0
+        inside.append((near & (drawn.distance < -0.5)).sum())
+    assert np.mean(inside) > 50
 
 
 def test_samples_that_no_ball_covers_lie_around_the_bust_where_the_head_leaves_its_balls(
