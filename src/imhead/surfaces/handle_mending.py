@@ -26,7 +26,6 @@ _THREAD_MM = 6.0  # longest loop around a thread that is cut
 _RINGS = 3  # around a cap, that are faired with it
 _HELD = 2  # around them, that hold them
 _SURROUNDINGS = _RINGS + _HELD  # of a loop, beyond which nothing is asked of the faces
-_ALMOST = 1.5  # over the longest loop that is cut
 _ROOTS = 3  # places on a long loop from which a short one is looked for
 _MOST_SEARCHES = 4
 
@@ -83,11 +82,6 @@ def _loops_to_cut(mesh: Mesh) -> list[IntArray]:
     for loop in long:
         found += search.loops_across(loop, 0.5 * _TUNNEL_MM, _ROOTS)
     sizes = _sizes(mesh, found, _TUNNEL_MM)
-    # what is found passes one of a few vertices: a loop that is almost short enough leads to a shorter one beside it
-    almost = [loop for loop, size in zip(found, sizes, strict=True) if 1.0 < size < _ALMOST]
-    for loop in almost:
-        found += search.loops_across(loop, 0.5 * _TUNNEL_MM, len(loop))
-    sizes = _sizes(mesh, found, _TUNNEL_MM) if almost else sizes
     short = [(loop_length(mesh.vertices[loop]), loop) for loop, size in zip(found, sizes, strict=True) if size <= 1.0]
     faces = mesh.faces[_touching(mesh.faces, len(mesh.vertices), [loop for _, loop in short])]
     chosen: list[IntArray] = []
