@@ -16,6 +16,7 @@ from imhead.types import FloatArray, IntArray
 _LID_MM = 5.0  # distance from the eyeball within which skin belongs to the lids
 _BEHIND_MM = -0.5  # the margin's inner edge ends this far inside the eyeball
 _CLEARANCE_MM = 1.0  # largest distance to the eyeball that a vertex has to keep
+_STEPS = 8  # along a ray; the cornea's normals are no rays from the centre
 _INSIDE_MM, _OFF_RATE = -0.15, 3.0  # what lies inside ends as far inside; others stand off by this rate more
 
 
@@ -53,10 +54,10 @@ class Lids:
         center = np.where(points[:, :1] > 0.0, centers[0], centers[1])
         away = points - center
         length = np.linalg.norm(away, axis=1, keepdims=True)
-        for _ in range(3):  # the cornea's normals are no rays from the centre
-            distance = eyes_distance(center + away, eyes)
-            wanted = np.clip(distance, self.least_mm, self.most_mm)
-            away *= 1.0 + (wanted - distance)[:, None] / length
+        ray = away / np.maximum(length, 1e-9)
+        for _ in range(_STEPS):  # along a ray the distance grows by at most its length, so that no step goes too far
+            distance = eyes_distance(center + length * ray, eyes)
+            length = length + (np.clip(distance, self.least_mm, self.most_mm) - distance)[:, None]
         moved = vertices.copy()
-        moved[self.vertices] = center + away
+        moved[self.vertices] = center + length * ray
         return moved
