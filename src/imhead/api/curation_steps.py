@@ -214,6 +214,15 @@ def _register_one(run: Run, raws: Sequence[RawScan], marks: Mapping[str, str], i
 def write_people(
     run: Run, entries: Sequence[Entry], marks: Mapping[str, str], workers: Workers, progress: Progress
 ) -> None:
+    """Write the files of each person with accepted scans, and say in each other scan's folder why it is refused.
+
+    Args:
+        entries: the audited scans, with their verdicts.
+        marks: by the hash of a scan, what its placed record must have been made from.
+
+    Raises:
+        InputError: a person's files cannot be written.
+    """
     groups: dict[str, list[RawScan]] = {}
     for entry in entries:
         folder = run.folder(entry.raw)

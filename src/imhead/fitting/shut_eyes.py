@@ -19,6 +19,7 @@ from imhead.conventions import ARKIT_NAMES
 from imhead.fitting.gauss_newton import FitState, apply_motion
 from imhead.fitting.objective import distances_mm
 from imhead.surfaces.eyeballs import eye_centers, eyes_distance
+from imhead.template.lid_margins import SHUT
 from imhead.types import BoolArray, FloatArray
 
 _BLINKS = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
@@ -26,8 +27,7 @@ _FRONT_MM, _RADIUS_MM = np.array([0.0, 0.0, 10.0]), 15.0  # a ball that holds th
 _ROBUST_MM = 1.0
 _CLEAR = 0.03  # mean robust misfit of an eye below which its lids are surely right
 _BETTER = 0.02  # by which the misfit of an eye falls
-_SHUT = 0.4  # least weight of a blink that is taken over
-_CLOSED = 0.9  # that it then has at least
+_LEAST_BLINK = 0.4  # weight of one that is taken over
 _LEAST_POINTS = 30  # of an eye that says whether it is shut
 
 
@@ -47,14 +47,14 @@ def with_shut_eyes(model: Model, state: FitState, start: FitState, refit: Callab
     for _ in range(2):  # both eyes, then the one that was better so
         tried = refit(_with_blinks(start, shut, 1.0))
         weights = tried.codes.weights[_BLINKS].double().cpu().numpy()
-        better = shut & (_misfits(model, tried) < with_open - _BETTER) & (weights > _SHUT)
+        better = shut & (_misfits(model, tried) < with_open - _BETTER) & (weights > _LEAST_BLINK)
         if not better.any():
             return state
         if (better == shut).all():
             break
         shut = better
     # the prior of the weights, and points that lie on the eyeball, leave a slit
-    return _with_blinks(tried, better & (weights < _CLOSED), _CLOSED)
+    return _with_blinks(tried, better & (weights < SHUT), SHUT)
 
 
 def _with_blinks(state: FitState, eyes: BoolArray, weight: float) -> FitState:

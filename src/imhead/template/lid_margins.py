@@ -84,7 +84,10 @@ class Blink:
         return cls(upper, lower, offsets, skin[moving], share[moving])
 
     def closed(self, vertices: FloatArray, weight: float, center: FloatArray) -> FloatArray:
-        """Vertices (V, 3) whose lids leave the share of the open eye's gap that a blink of this weight leaves, mm."""
+        """Vertices (V, 3), mm, with the upper lid turned until the gap is as wide as the blink leaves it.
+
+        That is half the open eye's at half of `SHUT`, and nothing from `SHUT` on.
+        """
         if weight < _STILL or not len(self.rows):
             return vertices
         azimuth, height = _angles(vertices[self.rows] - center)
